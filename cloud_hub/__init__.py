@@ -1,0 +1,1 @@
+"""The cloud hub: keeps the catalogue and the chunks, and talks to every node."""

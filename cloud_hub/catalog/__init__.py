@@ -1,0 +1,1 @@
+"""What the hub knows, as SQL tables."""

@@ -1,0 +1,1 @@
+"""How a chunk's bytes are written on the wire and at rest: pure functions on bytes."""

@@ -1,0 +1,51 @@
+"""Plain zstd for one chunk.
+
+Contexts are kept per thread: python-zstandard's objects may not be shared between threads (its issues 166 and 244:
+crashes, and once wrong bytes without an error).
+"""
+
+from __future__ import annotations
+
+import threading
+
+import zstandard
+
+from modelsyncd.digest import Buffer
+from modelsyncd.errors import DamageError
+
+LEVEL = 1  # on weights, higher levels cost several times the CPU and save nothing (docs/adr/0006-codec.md)
+SAMPLE = 16 << 10  # bytes
+WORTHWHILE = 0.98  # of the plain size: above it, the bytes saved are not worth the peer's time to decode
+
+
+class _Contexts(threading.local):
+    """This thread's own compressor and decompressor."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=False, write_content_size=True)
+        self.decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 23)
+
+
+_contexts = _Contexts()
+
+
+def compress(plain: Buffer) -> bytes | None:
+    """One zstd frame, or None when it would not be clearly smaller (judged on a sample from the middle first)."""
+    compressor = _contexts.compressor
+    if len(plain) > 4 * SAMPLE:
+        middle = len(plain) // 2
+        sample = memoryview(plain)[middle : middle + SAMPLE]
+        if len(compressor.compress(sample)) > WORTHWHILE * SAMPLE:
+            return None
+    frame = compressor.compress(plain)
+    return frame if len(frame) < WORTHWHILE * len(plain) else None
+
+
+def decompress(frame: Buffer, size: int) -> bytes:
+    """The plain bytes of a frame that claims to hold `size` of them. Raises DamageError, and allocates no more."""
+    try:
+        if zstandard.frame_content_size(frame) != size:
+            raise DamageError(f"a zstd frame does not hold the {size} bytes that it should")
+        return _contexts.decompressor.decompress(frame, max_output_size=size)
+    except zstandard.ZstdError as error:
+        raise DamageError(f"a zstd frame can't be read: {error}") from error

@@ -1,0 +1,1 @@
+"""modelsyncctl, one file per verb."""

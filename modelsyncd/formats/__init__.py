@@ -1,0 +1,1 @@
+"""Readers of model files: where the tensors lie, from the header only."""

@@ -1,0 +1,29 @@
+"""The only place for the bounds on what comes from outside. Checked before anything is allocated or written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Upper bounds, each with its unit. Tests shrink them; nothing else changes them."""
+
+    manifest_bytes: int = 512 << 20  # bytes: enough for about 3 TiB of content in chunks of 256 KiB
+    release_bytes: int = 1 << 20  # bytes of one serialised release
+    desired_assignments: int = 10_000  # assignments of one node
+    files: int = 1_000_000  # files of one manifest
+    chunk_bytes: int = 4 << 20  # plain bytes of one chunk
+    chunks: int = 16_000_000  # chunks of one manifest
+    content_bytes: int = 1 << 44  # plain bytes of one manifest: 16 TiB
+    tensors: int = 1_000_000  # tensors of one manifest
+    labels: int = 64  # labels of one release or node
+    label_chars: int = 256  # characters of one label's key or value
+    note_chars: int = 4_096  # characters of a release's note
+    variants: int = 64  # variants of one release
+    frame_bytes: int = 256 << 10  # payload bytes of one Give
+    message_bytes: int = 8 << 20  # bytes of one gRPC message; Desired is the largest
+    faults_per_chunk: int = 3  # arrivals of one chunk that do not match its digest before the transfer is refused
+
+
+LIMITS = Limits()

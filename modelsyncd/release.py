@@ -1,0 +1,141 @@
+"""The only place that says what a release is: a manifest given a name, with lineage, labels and room for signatures.
+
+A release's exact bytes are stored and passed on unchanged (`SignedRelease.release`); `wire/convert.py` reads and writes
+them. Nothing here re-serialises: the digest and the signatures are over the bytes as they were published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from modelsyncd.digest import DIGEST_SIZE, Digest
+from modelsyncd.errors import BadInputError, LimitError
+from modelsyncd.limits import LIMITS, Limits
+from modelsyncd.manifest import piece_sizes
+from modelsyncd.names import ModelName
+
+RELEASE_FORMAT = 1
+DEFAULT_VARIANT = "default"
+_NONE: Mapping[str, str] = MappingProxyType({})
+_NO_METRICS: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRef:
+    """Where a manifest is and how to fetch it; sizes in bytes, `chunk_digests` 32 bytes each, end to end."""
+
+    digest: Digest
+    size: int
+    content_size: int
+    files: int
+    chunk_digests: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One form of a release's content; the selector's labels must all be on a node for it to fit."""
+
+    name: str
+    manifest: ManifestRef
+    selector: Mapping[str, str] = field(default=_NONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A release that moves together with others."""
+
+    model: ModelName
+    number: int
+    release_digest: Digest
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A release that this one came from, and how."""
+
+    model: ModelName
+    number: int
+    release_digest: Digest
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A manifest given a name. `created_at` is seconds since 1970 UTC by the publisher's clock."""
+
+    model: ModelName
+    number: int
+    variants: tuple[Variant, ...]
+    members: tuple[Member, ...] = ()
+    parents: tuple[Parent, ...] = ()
+    labels: Mapping[str, str] = field(default=_NONE)
+    metrics: Mapping[str, float] = field(default=_NO_METRICS)
+    producer: str = ""
+    created_at: int = 0
+    note: str = ""
+
+    def variant(self, manifest: Digest) -> Variant:
+        """The variant with this manifest. Raises BadInputError."""
+        for variant in self.variants:
+            if variant.manifest.digest == manifest:
+                return variant
+        raise BadInputError(f"{self.model}:{self.number} has no variant with manifest {manifest.hex()[:12]}")
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A detached signature over a release's exact bytes."""
+
+    algorithm: str
+    key_id: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRelease:
+    """A release as it is stored and passed on: exact bytes, and beside them the signatures."""
+
+    release: bytes
+    signatures: tuple[Signature, ...] = ()
+
+
+def check(release: Release, limits: Limits = LIMITS) -> Release:
+    """Returns the release if it is sound. Raises LimitError or BadInputError."""
+    if release.number < 1:
+        raise BadInputError("release numbers begin at 1")
+    if bool(release.variants) == bool(release.members):
+        raise BadInputError("a release has variants, or is a bundle with members")
+    if len(release.variants) > limits.variants:
+        raise LimitError(f"a release may have {limits.variants} variants, not {len(release.variants)}")
+    check_labels(release.labels, limits)
+    if len(release.metrics) > limits.labels or any(len(key) > limits.label_chars for key in release.metrics):
+        raise LimitError(f"a release may have {limits.labels} metrics with names of {limits.label_chars} characters")
+    if len(release.note) > limits.note_chars:
+        raise LimitError(f"a note may have {limits.note_chars} characters, not {len(release.note)}")
+    for variant in release.variants:
+        check_ref(variant.manifest, limits)
+    return release
+
+
+def check_labels(labels: Mapping[str, str], limits: Limits = LIMITS) -> None:
+    """Raises LimitError for too many or too long labels, BadInputError for an empty key."""
+    if len(labels) > limits.labels:
+        raise LimitError(f"at most {limits.labels} labels, not {len(labels)}")
+    for key, value in labels.items():
+        if not key:
+            raise BadInputError("a label needs a name before its =")
+        if len(key) > limits.label_chars or len(value) > limits.label_chars:
+            raise LimitError(f"label {key[:40]!r}: at most {limits.label_chars} characters on each side of =")
+
+
+def check_ref(ref: ManifestRef, limits: Limits = LIMITS) -> None:
+    """Raises LimitError or BadInputError."""
+    if not 0 < ref.size <= limits.manifest_bytes:
+        raise LimitError(f"a manifest has 1 to {limits.manifest_bytes} bytes, not {ref.size}")
+    if ref.content_size > limits.content_bytes:
+        raise LimitError(f"a version may have {limits.content_bytes} bytes, not {ref.content_size}")
+    if len(ref.chunk_digests) != DIGEST_SIZE * len(piece_sizes(ref.size)):
+        raise BadInputError("the manifest's size and its chunks do not agree")

@@ -1,0 +1,127 @@
+"""What the shell tells the session: one frozen value for each thing that can happen to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from modelsyncd.codec.registry import Codec
+from modelsyncd.digest import Digest
+from modelsyncd.session.frames import Base, Fault, Frame, Offer, Part
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """The peer said this."""
+
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Send this frame of ours (Desired, Report, Offer)."""
+
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Fetch what this offer names; a higher priority gets all the credit first."""
+
+    offer: Offer
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Stop fetching this manifest; what is durable stays."""
+
+    manifest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """Answer to Consider: take it up, or `settled` says that identical content is here already as that number."""
+
+    manifest: Digest
+    settled: Settled | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A release is durable here under this number; `created` is False when it was here already."""
+
+    number: int
+    created: bool
+    release_digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """Answer to Survey: plain sizes of all chunks of the part by ordinal, and the ordinals to fetch, ascending."""
+
+    manifest: Digest
+    part: Part
+    sizes: Sequence[int]
+    missing: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """These chunks are verified and durable here."""
+
+    manifest: Digest
+    part: Part
+    ordinals: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Spoiled:
+    """These chunks arrived, but not as their digest says; nothing of them was kept."""
+
+    manifest: Digest
+    part: Part
+    ordinals: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Answer to Complete: the whole transfer is committed here."""
+
+    manifest: Digest
+    settled: Settled
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An effect of this transfer could not be carried out here."""
+
+    manifest: Digest
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A chunk as it travels."""
+
+    ordinal: int
+    codec: Codec
+    payload: bytes | memoryview
+    base: Base | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Answer to Load: these chunks, encoded. One answer may cover only the first of the ordinals asked for."""
+
+    manifest: Digest
+    part: Part
+    chunks: Sequence[Encoded]
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """The time asked for with WakeAt has come."""
+
+
+Event = Received | Say | Take | Drop | Considered | Surveyed | Kept | Spoiled | Completed | Failed | Loaded | Woke

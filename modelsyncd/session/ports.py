@@ -1,0 +1,70 @@
+"""The doors that a session's shell needs behind it: where a taker keeps and where a giver reads. Owned by the user.
+
+Both are asynchronous because they sit in the shell; each call is one hop to a thread at most, however many chunks it
+carries. Errors are ModelsyncError and nothing else; the pump turns them into Failed for that transfer only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from modelsyncd.codec.registry import Codec
+from modelsyncd.digest import Digest
+from modelsyncd.session.effects import Keep
+from modelsyncd.session.events import Encoded, Settled
+from modelsyncd.session.frames import Offer, Part
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Plain sizes of all chunks of a part by ordinal, and the ordinals that are not here yet, ascending.
+
+    A digest that occurs several times is listed once, by its first ordinal.
+    """
+
+    sizes: Sequence[int]
+    ordinals: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What became of a batch of arrivals: durable, or not as their digest says."""
+
+    kept: tuple[int, ...]
+    spoiled: tuple[int, ...]
+
+
+class TakerStore(Protocol):
+    """Where arriving chunks become durable."""
+
+    async def consider(self, offer: Offer) -> Settled | None:
+        """Whether to take what a peer offers to us: None means yes; Settled means identical content is here already.
+
+        Raises RefusedError, NumberTakenError, DiskFullError, BadInputError.
+        """
+
+    async def survey(self, offer: Offer, part: Part) -> Missing:
+        """What is missing here. For CONTENT the manifest is here whole already. Raises DiskError, BadInputError."""
+
+    async def keep(self, batch: Sequence[Keep]) -> Keeping:
+        """Decodes, verifies and writes arrivals of one transfer and part; returns when all of them are durable.
+
+        Raises DiskError; then none of the batch counts as kept.
+        """
+
+    async def complete(self, offer: Offer) -> Settled:
+        """Commits the version: all of its chunks are durable. Raises NumberTakenError, DiskError, DamageError."""
+
+
+class GiverStore(Protocol):
+    """Where chunks are read for a peer."""
+
+    async def load(
+        self, manifest: Digest, part: Part, ordinals: Sequence[int], codecs: frozenset[Codec], bases: Sequence[Digest]
+    ) -> Sequence[Encoded]:
+        """These chunks, encoded with one of the codecs. Checks the right to read at each call.
+
+        Raises RefusedError, NotFoundError, DamageError (bad bytes are never given), SourceChangedError, DiskError.
+        """
