@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
-from types import MappingProxyType
 
 from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest
@@ -13,7 +11,6 @@ from modelsyncd.names import ModelName
 from modelsyncd.release import SignedRelease
 
 PROTOCOL = 1
-_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Part(Enum):
@@ -57,7 +54,6 @@ class Hello:
     software: str
     codecs: frozenset[Codec]
     holds: tuple[Digest, ...] = ()
-    labels: Mapping[str, str] = field(default=_NONE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,16 @@ class CatalogServiceStub(object):
                 request_serializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.GetNodeRequest.SerializeToString,
                 response_deserializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.GetNodeResponse.FromString,
                 _registered_method=True)
+        self.LabelNode = channel.unary_unary(
+                '/modelsyncd.wire.v1.CatalogService/LabelNode',
+                request_serializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.LabelNodeRequest.SerializeToString,
+                response_deserializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.LabelNodeResponse.FromString,
+                _registered_method=True)
+        self.RemoveNode = channel.unary_unary(
+                '/modelsyncd.wire.v1.CatalogService/RemoveNode',
+                request_serializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.RemoveNodeRequest.SerializeToString,
+                response_deserializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.RemoveNodeResponse.FromString,
+                _registered_method=True)
         self.WatchEvents = channel.unary_stream(
                 '/modelsyncd.wire.v1.CatalogService/WatchEvents',
                 request_serializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.WatchEventsRequest.SerializeToString,
@@ -183,6 +193,20 @@ class CatalogServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LabelNode(self, request, context):
+        """Replaces a node's labels; what it may read follows at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveNode(self, request, context):
+        """Takes a node's right to speak away and cuts its session; its name may be invited again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchEvents(self, request, context):
         """Events as they happen: releases, channel moves, nodes coming and going, reports.
         """
@@ -254,6 +278,16 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.GetNode,
                     request_deserializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.GetNodeRequest.FromString,
                     response_serializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.GetNodeResponse.SerializeToString,
+            ),
+            'LabelNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.LabelNode,
+                    request_deserializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.LabelNodeRequest.FromString,
+                    response_serializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.LabelNodeResponse.SerializeToString,
+            ),
+            'RemoveNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveNode,
+                    request_deserializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.RemoveNodeRequest.FromString,
+                    response_serializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.RemoveNodeResponse.SerializeToString,
             ),
             'WatchEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchEvents,
@@ -564,6 +598,60 @@ class CatalogService(object):
             '/modelsyncd.wire.v1.CatalogService/GetNode',
             modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.GetNodeRequest.SerializeToString,
             modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.GetNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LabelNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelsyncd.wire.v1.CatalogService/LabelNode',
+            modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.LabelNodeRequest.SerializeToString,
+            modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.LabelNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelsyncd.wire.v1.CatalogService/RemoveNode',
+            modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.RemoveNodeRequest.SerializeToString,
+            modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.RemoveNodeResponse.FromString,
             options,
             channel_credentials,
             insecure,

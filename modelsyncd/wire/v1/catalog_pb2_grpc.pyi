@@ -55,6 +55,10 @@ class CatalogServiceStub:
     """Nodes, with what they last reported."""
     GetNode: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.GetNodeRequest, _catalog_pb2.GetNodeResponse]
     """One node."""
+    LabelNode: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.LabelNodeRequest, _catalog_pb2.LabelNodeResponse]
+    """Replaces a node's labels; what it may read follows at once."""
+    RemoveNode: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.RemoveNodeRequest, _catalog_pb2.RemoveNodeResponse]
+    """Takes a node's right to speak away and cuts its session; its name may be invited again."""
     WatchEvents: _grpc.UnaryStreamMultiCallable[_catalog_pb2.WatchEventsRequest, _catalog_pb2.WatchEventsResponse]
     """Events as they happen: releases, channel moves, nodes coming and going, reports."""
     Verify: _grpc.UnaryStreamMultiCallable[_catalog_pb2.VerifyRequest, _catalog_pb2.VerifyResponse]
@@ -87,6 +91,10 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """Nodes, with what they last reported."""
     GetNode: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetNodeRequest, _catalog_pb2.GetNodeResponse]  # type: ignore[assignment]
     """One node."""
+    LabelNode: _aio.UnaryUnaryMultiCallable[_catalog_pb2.LabelNodeRequest, _catalog_pb2.LabelNodeResponse]  # type: ignore[assignment]
+    """Replaces a node's labels; what it may read follows at once."""
+    RemoveNode: _aio.UnaryUnaryMultiCallable[_catalog_pb2.RemoveNodeRequest, _catalog_pb2.RemoveNodeResponse]  # type: ignore[assignment]
+    """Takes a node's right to speak away and cuts its session; its name may be invited again."""
     WatchEvents: _aio.UnaryStreamMultiCallable[_catalog_pb2.WatchEventsRequest, _catalog_pb2.WatchEventsResponse]  # type: ignore[assignment]
     """Events as they happen: releases, channel moves, nodes coming and going, reports."""
     Verify: _aio.UnaryStreamMultiCallable[_catalog_pb2.VerifyRequest, _catalog_pb2.VerifyResponse]  # type: ignore[assignment]
@@ -182,6 +190,22 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_pb2.GetNodeResponse, _abc.Awaitable[_catalog_pb2.GetNodeResponse]]:
         """One node."""
+
+    @_abc_1.abstractmethod
+    def LabelNode(
+        self,
+        request: _catalog_pb2.LabelNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.LabelNodeResponse, _abc.Awaitable[_catalog_pb2.LabelNodeResponse]]:
+        """Replaces a node's labels; what it may read follows at once."""
+
+    @_abc_1.abstractmethod
+    def RemoveNode(
+        self,
+        request: _catalog_pb2.RemoveNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.RemoveNodeResponse, _abc.Awaitable[_catalog_pb2.RemoveNodeResponse]]:
+        """Takes a node's right to speak away and cuts its session; its name may be invited again."""
 
     @_abc_1.abstractmethod
     def WatchEvents(
