@@ -120,8 +120,38 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadFailed:
+    """A Load of this manifest could not be carried out here."""
+
+    manifest: Digest
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """End the session; a fault is told to the peer first."""
+
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Woke:
     """The time asked for with WakeAt has come."""
 
 
-Event = Received | Say | Take | Drop | Considered | Surveyed | Kept | Spoiled | Completed | Failed | Loaded | Woke
+Event = (
+    Received
+    | Say
+    | Take
+    | Drop
+    | Considered
+    | Surveyed
+    | Kept
+    | Spoiled
+    | Completed
+    | Failed
+    | Loaded
+    | LoadFailed
+    | Close
+    | Woke
+)

@@ -86,13 +86,17 @@ class Desired:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """A request and a credit for the chunks in `ranges` (ordinals), in Gives of `frame_bytes` payload at most."""
+    """A request and a credit for the chunks in `ranges` (ordinals), in Gives of `frame_bytes` payload at most.
+
+    `missing_bytes` (plain, of this part) tells the giver how far the taker has come.
+    """
 
     manifest: Digest
     part: Part
     ranges: tuple[range, ...]
     bases: tuple[Digest, ...] = ()
     frame_bytes: int = 0
+    missing_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

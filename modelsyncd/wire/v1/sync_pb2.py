@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from modelsyncd.wire.v1 import nouns_pb2 as modelsyncd_dot_wire_dot_v1_dot_nouns__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmodelsyncd/wire/v1/sync.proto\x12\x12modelsyncd.wire.v1\x1a\x1emodelsyncd/wire/v1/nouns.proto\"\xf5\x02\n\x05\x46rame\x12*\n\x05hello\x18\x01 \x01(\x0b\x32\x19.modelsyncd.wire.v1.HelloH\x00\x12.\n\x07\x64\x65sired\x18\x02 \x01(\x0b\x32\x1b.modelsyncd.wire.v1.DesiredH\x00\x12*\n\x05offer\x18\x03 \x01(\x0b\x32\x19.modelsyncd.wire.v1.OfferH\x00\x12(\n\x04want\x18\x04 \x01(\x0b\x32\x18.modelsyncd.wire.v1.WantH\x00\x12(\n\x04give\x18\x05 \x01(\x0b\x32\x18.modelsyncd.wire.v1.GiveH\x00\x12,\n\x06settle\x18\x06 \x01(\x0b\x32\x1a.modelsyncd.wire.v1.SettleH\x00\x12,\n\x06report\x18\x07 \x01(\x0b\x32\x1a.modelsyncd.wire.v1.ReportH\x00\x12,\n\x06refuse\x18\x08 \x01(\x0b\x32\x1a.modelsyncd.wire.v1.RefuseH\x00\x42\x06\n\x04\x62ody\"e\n\x05Hello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x10\n\x08software\x18\x02 \x01(\t\x12)\n\x06\x63odecs\x18\x03 \x03(\x0e\x32\x19.modelsyncd.wire.v1.Codec\x12\r\n\x05holds\x18\x04 \x03(\x0c\"`\n\x07\x44\x65sired\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x33\n\x0b\x61ssignments\x18\x02 \x03(\x0b\x32\x1e.modelsyncd.wire.v1.Assignment\x12\x0c\n\x04keep\x18\x03 \x01(\r\"h\n\nAssignment\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\x12(\n\x05offer\x18\x03 \x01(\x0b\x32\x19.modelsyncd.wire.v1.Offer\x12\x10\n\x08priority\x18\x04 \x01(\x05\"^\n\x05Offer\x12\x32\n\x07release\x18\x01 \x01(\x0b\x32!.modelsyncd.wire.v1.SignedRelease\x12\x10\n\x08manifest\x18\x02 \x01(\x0c\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\"%\n\x05Range\x12\r\n\x05\x66irst\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\"\x8f\x01\n\x04Want\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\x12&\n\x04part\x18\x02 \x01(\x0e\x32\x18.modelsyncd.wire.v1.Part\x12)\n\x06ranges\x18\x03 \x03(\x0b\x32\x19.modelsyncd.wire.v1.Range\x12\r\n\x05\x62\x61ses\x18\x04 \x03(\x0c\x12\x13\n\x0b\x66rame_bytes\x18\x05 \x01(\r\"\xda\x01\n\x04Give\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\x12&\n\x04part\x18\x02 \x01(\x0e\x32\x18.modelsyncd.wire.v1.Part\x12\x0f\n\x07ordinal\x18\x03 \x01(\r\x12(\n\x05\x63odec\x18\x04 \x01(\x0e\x32\x19.modelsyncd.wire.v1.Codec\x12&\n\x04\x62\x61se\x18\x05 \x01(\x0b\x32\x18.modelsyncd.wire.v1.Base\x12\x14\n\x0c\x65ncoded_size\x18\x06 \x01(\r\x12\x0e\n\x06offset\x18\x07 \x01(\r\x12\x0f\n\x07payload\x18\x08 \x01(\x0c\"D\n\x04\x42\x61se\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\x12\x0c\n\x04\x66ile\x18\x02 \x01(\r\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x0c\n\x04size\x18\x04 \x01(\r\"S\n\x06Settle\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x08\x12\x16\n\x0erelease_digest\x18\x04 \x01(\x0c\"D\n\x06Refuse\x12(\n\x05\x66\x61ult\x18\x01 \x01(\x0b\x32\x19.modelsyncd.wire.v1.Fault\x12\x10\n\x08manifest\x18\x02 \x01(\x0c\"s\n\x06Report\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12/\n\tstandings\x18\x02 \x03(\x0b\x32\x1c.modelsyncd.wire.v1.Standing\x12\x11\n\tdisk_free\x18\x03 \x01(\x04\x12\x11\n\tdisk_used\x18\x04 \x01(\x04\"\x91\x02\n\x08Standing\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65sired\x18\x03 \x01(\x04\x12\x0e\n\x06staged\x18\x04 \x01(\x04\x12\x0e\n\x06\x61\x63tive\x18\x05 \x01(\x04\x12(\n\x05phase\x18\x06 \x01(\x0e\x32\x19.modelsyncd.wire.v1.Phase\x12\x13\n\x0b\x62ytes_total\x18\x07 \x01(\x04\x12\x12\n\nbytes_done\x18\x08 \x01(\x04\x12\x11\n\tbytes_had\x18\t \x01(\x04\x12\x12\n\nbytes_wire\x18\n \x01(\x04\x12(\n\x05\x66\x61ult\x18\x0b \x01(\x0b\x32\x19.modelsyncd.wire.v1.Fault\x12\x10\n\x08next_try\x18\x0c \x01(\x01\")\n\x0c\x45nrolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\"7\n\rEnrolResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\t\x12\x11\n\tauthority\x18\x02 \x01(\t\"\x1b\n\x0cRenewRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\"7\n\rRenewResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\t\x12\x11\n\tauthority\x18\x02 \x01(\t*A\n\x04Part\x12\x14\n\x10PART_UNSPECIFIED\x10\x00\x12\x11\n\rPART_MANIFEST\x10\x01\x12\x10\n\x0cPART_CONTENT\x10\x02*\xe4\x01\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x10\n\x0cPHASE_WANTED\x10\x01\x12\x12\n\x0ePHASE_FETCHING\x10\x02\x12\x10\n\x0cPHASE_STAGED\x10\x03\x12\x12\n\x0ePHASE_VERIFIED\x10\x04\x12\x14\n\x10PHASE_ACTIVATING\x10\x05\x12\x14\n\x10PHASE_CONFIRMING\x10\x06\x12\x10\n\x0cPHASE_ACTIVE\x10\x07\x12\x11\n\rPHASE_REFUSED\x10\x08\x12\x10\n\x0cPHASE_FAILED\x10\t\x12\x15\n\x11PHASE_ROLLED_BACK\x10\n2R\n\x0bSyncService\x12\x43\n\x07Session\x12\x19.modelsyncd.wire.v1.Frame\x1a\x19.modelsyncd.wire.v1.Frame(\x01\x30\x01\x32\xaa\x01\n\x0c\x45nrolService\x12L\n\x05\x45nrol\x12 .modelsyncd.wire.v1.EnrolRequest\x1a!.modelsyncd.wire.v1.EnrolResponse\x12L\n\x05Renew\x12 .modelsyncd.wire.v1.RenewRequest\x1a!.modelsyncd.wire.v1.RenewResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmodelsyncd/wire/v1/sync.proto\x12\x12modelsyncd.wire.v1\x1a\x1emodelsyncd/wire/v1/nouns.proto\"\xf5\x02\n\x05\x46rame\x12*\n\x05hello\x18\x01 \x01(\x0b\x32\x19.modelsyncd.wire.v1.HelloH\x00\x12.\n\x07\x64\x65sired\x18\x02 \x01(\x0b\x32\x1b.modelsyncd.wire.v1.DesiredH\x00\x12*\n\x05offer\x18\x03 \x01(\x0b\x32\x19.modelsyncd.wire.v1.OfferH\x00\x12(\n\x04want\x18\x04 \x01(\x0b\x32\x18.modelsyncd.wire.v1.WantH\x00\x12(\n\x04give\x18\x05 \x01(\x0b\x32\x18.modelsyncd.wire.v1.GiveH\x00\x12,\n\x06settle\x18\x06 \x01(\x0b\x32\x1a.modelsyncd.wire.v1.SettleH\x00\x12,\n\x06report\x18\x07 \x01(\x0b\x32\x1a.modelsyncd.wire.v1.ReportH\x00\x12,\n\x06refuse\x18\x08 \x01(\x0b\x32\x1a.modelsyncd.wire.v1.RefuseH\x00\x42\x06\n\x04\x62ody\"e\n\x05Hello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x10\n\x08software\x18\x02 \x01(\t\x12)\n\x06\x63odecs\x18\x03 \x03(\x0e\x32\x19.modelsyncd.wire.v1.Codec\x12\r\n\x05holds\x18\x04 \x03(\x0c\"`\n\x07\x44\x65sired\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x33\n\x0b\x61ssignments\x18\x02 \x03(\x0b\x32\x1e.modelsyncd.wire.v1.Assignment\x12\x0c\n\x04keep\x18\x03 \x01(\r\"h\n\nAssignment\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\x12(\n\x05offer\x18\x03 \x01(\x0b\x32\x19.modelsyncd.wire.v1.Offer\x12\x10\n\x08priority\x18\x04 \x01(\x05\"^\n\x05Offer\x12\x32\n\x07release\x18\x01 \x01(\x0b\x32!.modelsyncd.wire.v1.SignedRelease\x12\x10\n\x08manifest\x18\x02 \x01(\x0c\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\"%\n\x05Range\x12\r\n\x05\x66irst\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\"\xa6\x01\n\x04Want\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\x12&\n\x04part\x18\x02 \x01(\x0e\x32\x18.modelsyncd.wire.v1.Part\x12)\n\x06ranges\x18\x03 \x03(\x0b\x32\x19.modelsyncd.wire.v1.Range\x12\r\n\x05\x62\x61ses\x18\x04 \x03(\x0c\x12\x13\n\x0b\x66rame_bytes\x18\x05 \x01(\r\x12\x15\n\rmissing_bytes\x18\x06 \x01(\x04\"\xda\x01\n\x04Give\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\x12&\n\x04part\x18\x02 \x01(\x0e\x32\x18.modelsyncd.wire.v1.Part\x12\x0f\n\x07ordinal\x18\x03 \x01(\r\x12(\n\x05\x63odec\x18\x04 \x01(\x0e\x32\x19.modelsyncd.wire.v1.Codec\x12&\n\x04\x62\x61se\x18\x05 \x01(\x0b\x32\x18.modelsyncd.wire.v1.Base\x12\x14\n\x0c\x65ncoded_size\x18\x06 \x01(\r\x12\x0e\n\x06offset\x18\x07 \x01(\r\x12\x0f\n\x07payload\x18\x08 \x01(\x0c\"D\n\x04\x42\x61se\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\x12\x0c\n\x04\x66ile\x18\x02 \x01(\r\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x0c\n\x04size\x18\x04 \x01(\r\"S\n\x06Settle\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x08\x12\x16\n\x0erelease_digest\x18\x04 \x01(\x0c\"D\n\x06Refuse\x12(\n\x05\x66\x61ult\x18\x01 \x01(\x0b\x32\x19.modelsyncd.wire.v1.Fault\x12\x10\n\x08manifest\x18\x02 \x01(\x0c\"s\n\x06Report\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12/\n\tstandings\x18\x02 \x03(\x0b\x32\x1c.modelsyncd.wire.v1.Standing\x12\x11\n\tdisk_free\x18\x03 \x01(\x04\x12\x11\n\tdisk_used\x18\x04 \x01(\x04\"\x91\x02\n\x08Standing\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65sired\x18\x03 \x01(\x04\x12\x0e\n\x06staged\x18\x04 \x01(\x04\x12\x0e\n\x06\x61\x63tive\x18\x05 \x01(\x04\x12(\n\x05phase\x18\x06 \x01(\x0e\x32\x19.modelsyncd.wire.v1.Phase\x12\x13\n\x0b\x62ytes_total\x18\x07 \x01(\x04\x12\x12\n\nbytes_done\x18\x08 \x01(\x04\x12\x11\n\tbytes_had\x18\t \x01(\x04\x12\x12\n\nbytes_wire\x18\n \x01(\x04\x12(\n\x05\x66\x61ult\x18\x0b \x01(\x0b\x32\x19.modelsyncd.wire.v1.Fault\x12\x10\n\x08next_try\x18\x0c \x01(\x01\")\n\x0c\x45nrolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\"7\n\rEnrolResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\t\x12\x11\n\tauthority\x18\x02 \x01(\t\"\x1b\n\x0cRenewRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\"7\n\rRenewResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\t\x12\x11\n\tauthority\x18\x02 \x01(\t*A\n\x04Part\x12\x14\n\x10PART_UNSPECIFIED\x10\x00\x12\x11\n\rPART_MANIFEST\x10\x01\x12\x10\n\x0cPART_CONTENT\x10\x02*\xe4\x01\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x10\n\x0cPHASE_WANTED\x10\x01\x12\x12\n\x0ePHASE_FETCHING\x10\x02\x12\x10\n\x0cPHASE_STAGED\x10\x03\x12\x12\n\x0ePHASE_VERIFIED\x10\x04\x12\x14\n\x10PHASE_ACTIVATING\x10\x05\x12\x14\n\x10PHASE_CONFIRMING\x10\x06\x12\x10\n\x0cPHASE_ACTIVE\x10\x07\x12\x11\n\rPHASE_REFUSED\x10\x08\x12\x10\n\x0cPHASE_FAILED\x10\t\x12\x15\n\x11PHASE_ROLLED_BACK\x10\n2R\n\x0bSyncService\x12\x43\n\x07Session\x12\x19.modelsyncd.wire.v1.Frame\x1a\x19.modelsyncd.wire.v1.Frame(\x01\x30\x01\x32\xaa\x01\n\x0c\x45nrolService\x12L\n\x05\x45nrol\x12 .modelsyncd.wire.v1.EnrolRequest\x1a!.modelsyncd.wire.v1.EnrolResponse\x12L\n\x05Renew\x12 .modelsyncd.wire.v1.RenewRequest\x1a!.modelsyncd.wire.v1.RenewResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelsyncd.wire.v1.sync_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PART']._serialized_start=2074
-  _globals['_PART']._serialized_end=2139
-  _globals['_PHASE']._serialized_start=2142
-  _globals['_PHASE']._serialized_end=2370
+  _globals['_PART']._serialized_start=2097
+  _globals['_PART']._serialized_end=2162
+  _globals['_PHASE']._serialized_start=2165
+  _globals['_PHASE']._serialized_end=2393
   _globals['_FRAME']._serialized_start=86
   _globals['_FRAME']._serialized_end=459
   _globals['_HELLO']._serialized_start=461
@@ -49,29 +49,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RANGE']._serialized_start=864
   _globals['_RANGE']._serialized_end=901
   _globals['_WANT']._serialized_start=904
-  _globals['_WANT']._serialized_end=1047
-  _globals['_GIVE']._serialized_start=1050
-  _globals['_GIVE']._serialized_end=1268
-  _globals['_BASE']._serialized_start=1270
-  _globals['_BASE']._serialized_end=1338
-  _globals['_SETTLE']._serialized_start=1340
-  _globals['_SETTLE']._serialized_end=1423
-  _globals['_REFUSE']._serialized_start=1425
-  _globals['_REFUSE']._serialized_end=1493
-  _globals['_REPORT']._serialized_start=1495
-  _globals['_REPORT']._serialized_end=1610
-  _globals['_STANDING']._serialized_start=1613
-  _globals['_STANDING']._serialized_end=1886
-  _globals['_ENROLREQUEST']._serialized_start=1888
-  _globals['_ENROLREQUEST']._serialized_end=1929
-  _globals['_ENROLRESPONSE']._serialized_start=1931
-  _globals['_ENROLRESPONSE']._serialized_end=1986
-  _globals['_RENEWREQUEST']._serialized_start=1988
-  _globals['_RENEWREQUEST']._serialized_end=2015
-  _globals['_RENEWRESPONSE']._serialized_start=2017
-  _globals['_RENEWRESPONSE']._serialized_end=2072
-  _globals['_SYNCSERVICE']._serialized_start=2372
-  _globals['_SYNCSERVICE']._serialized_end=2454
-  _globals['_ENROLSERVICE']._serialized_start=2457
-  _globals['_ENROLSERVICE']._serialized_end=2627
+  _globals['_WANT']._serialized_end=1070
+  _globals['_GIVE']._serialized_start=1073
+  _globals['_GIVE']._serialized_end=1291
+  _globals['_BASE']._serialized_start=1293
+  _globals['_BASE']._serialized_end=1361
+  _globals['_SETTLE']._serialized_start=1363
+  _globals['_SETTLE']._serialized_end=1446
+  _globals['_REFUSE']._serialized_start=1448
+  _globals['_REFUSE']._serialized_end=1516
+  _globals['_REPORT']._serialized_start=1518
+  _globals['_REPORT']._serialized_end=1633
+  _globals['_STANDING']._serialized_start=1636
+  _globals['_STANDING']._serialized_end=1909
+  _globals['_ENROLREQUEST']._serialized_start=1911
+  _globals['_ENROLREQUEST']._serialized_end=1952
+  _globals['_ENROLRESPONSE']._serialized_start=1954
+  _globals['_ENROLRESPONSE']._serialized_end=2009
+  _globals['_RENEWREQUEST']._serialized_start=2011
+  _globals['_RENEWREQUEST']._serialized_end=2038
+  _globals['_RENEWRESPONSE']._serialized_start=2040
+  _globals['_RENEWRESPONSE']._serialized_end=2095
+  _globals['_SYNCSERVICE']._serialized_start=2395
+  _globals['_SYNCSERVICE']._serialized_end=2477
+  _globals['_ENROLSERVICE']._serialized_start=2480
+  _globals['_ENROLSERVICE']._serialized_end=2650
 # @@protoc_insertion_point(module_scope)

@@ -346,12 +346,15 @@ class Want(_message.Message):
     RANGES_FIELD_NUMBER: _builtins.int
     BASES_FIELD_NUMBER: _builtins.int
     FRAME_BYTES_FIELD_NUMBER: _builtins.int
+    MISSING_BYTES_FIELD_NUMBER: _builtins.int
     manifest: _builtins.bytes
     """Manifest of the transfer."""
     part: Global___Part.ValueType
     """Which list."""
     frame_bytes: _builtins.int
     """Largest payload of one Give that the taker wants, in bytes; 0 means the protocol's largest, 256 KiB."""
+    missing_bytes: _builtins.int
+    """Plain bytes of this part that the taker lacks now, those wanted here included: how far the giver has come."""
     @_builtins.property
     def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Range]:
         """Which chunks."""
@@ -368,10 +371,11 @@ class Want(_message.Message):
         ranges: _abc.Iterable[Global___Range] | None = ...,
         bases: _abc.Iterable[_builtins.bytes] | None = ...,
         frame_bytes: _builtins.int = ...,
+        missing_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bases", b"bases", "frame_bytes", b"frame_bytes", "manifest", b"manifest", "part", b"part", "ranges", b"ranges"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bases", b"bases", "frame_bytes", b"frame_bytes", "manifest", b"manifest", "missing_bytes", b"missing_bytes", "part", b"part", "ranges", b"ranges"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
