@@ -39,7 +39,7 @@ class Variant:
 
     name: str
     manifest: ManifestRef
-    selector: Mapping[str, str] = field(default=_NONE)
+    selector: Mapping[str, str] = field(default_factory=lambda: _NONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ class Release:
     variants: tuple[Variant, ...]
     members: tuple[Member, ...] = ()
     parents: tuple[Parent, ...] = ()
-    labels: Mapping[str, str] = field(default=_NONE)
-    metrics: Mapping[str, float] = field(default=_NO_METRICS)
+    labels: Mapping[str, str] = field(default_factory=lambda: _NONE)
+    metrics: Mapping[str, float] = field(default_factory=lambda: _NO_METRICS)
     producer: str = ""
     created_at: int = 0
     note: str = ""
