@@ -1,0 +1,100 @@
+"""The only place that reads what the hub wants of this node: a Desired in, goals out, each judged by itself.
+
+One assignment that makes no sense must not stop the others, so it becomes a misfit with a fault and stays where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from modelsyncd.digest import Digest, digest_of
+from modelsyncd.errors import BadInputError, ModelsyncError
+from modelsyncd.names import ModelName, ModelRef
+from modelsyncd.release import Release
+from modelsyncd.session.frames import Assignment, Desired, Fault, Offer
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version's identity on a node: the same content under another model or number is another version."""
+
+    model: ModelName
+    number: int
+    manifest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What one channel of this node should lead to; `size` is plain bytes of the content."""
+
+    ref: ModelRef
+    version: Version
+    offer: Offer
+    release_digest: Digest
+    size: int
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """An assignment that can't be followed, and why; `fault` is None while its channel names no release yet."""
+
+    ref: ModelRef
+    fault: Fault | None
+
+
+@dataclass(frozen=True, slots=True)
+class Goals:
+    """All that this node should hold, understood; `keep` versions of each model stay, at least 1."""
+
+    generation: int
+    goals: tuple[Goal, ...]
+    misfits: tuple[Misfit, ...] = ()
+    keep: int = 2
+
+    @property
+    def refs(self) -> frozenset[ModelRef]:
+        """Every channel that is assigned to this node, followed or not."""
+        return frozenset(goal.ref for goal in self.goals) | frozenset(misfit.ref for misfit in self.misfits)
+
+
+def newest(known: Desired | None, arrived: Desired) -> Desired:
+    """The one to follow: a Desired that is older than what is known came late and is ignored."""
+    return arrived if known is None or arrived.generation >= known.generation else known
+
+
+def understand(desired: Desired, read: Callable[[bytes], Release], *, keep: int | None = None) -> Goals:
+    """Reads each assignment with `read`, which may raise ModelsyncError; a `keep` of the node's own beats the hub's."""
+    goals: list[Goal] = []
+    misfits: list[Misfit] = []
+    for assignment in _one_each(desired.assignments):
+        ref = ModelRef(assignment.model, channel=assignment.channel)
+        if assignment.offer is None:
+            misfits.append(Misfit(ref, None))
+            continue
+        try:
+            goals.append(_goal(ref, assignment.offer, assignment.priority, read))
+        except ModelsyncError as error:
+            misfits.append(Misfit(ref, Fault(error.code, error.message, error.safe, error.hint)))
+    goals.sort(key=lambda goal: (-goal.priority, str(goal.ref)))
+    return Goals(desired.generation, tuple(goals), tuple(misfits), max(1, desired.keep if keep is None else keep))
+
+
+def _one_each(assignments: Iterable[Assignment]) -> Iterable[Assignment]:
+    """The most urgent of those that name the same channel."""
+    best: dict[tuple[ModelName, str], Assignment] = {}
+    for assignment in assignments:
+        key = (assignment.model, assignment.channel)
+        if key not in best or assignment.priority > best[key].priority:
+            best[key] = assignment
+    return best.values()
+
+
+def _goal(ref: ModelRef, offer: Offer, priority: int, read: Callable[[bytes], Release]) -> Goal:
+    release = read(offer.release.release)
+    if release.model != ref.model:
+        raise BadInputError(f"the hub offers {release.model} for {ref}", safe="what is active stays active")
+    manifest = release.variant(offer.manifest).manifest
+    version = Version(ref.model, release.number, manifest.digest)
+    return Goal(ref, version, offer, digest_of(offer.release.release), manifest.content_size, priority)

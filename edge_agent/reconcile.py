@@ -1,0 +1,202 @@
+"""The only place that decides what a node does next: goals and what is observed in, actions out. It touches nothing.
+
+Laws: a version is activated only when it is whole; the active and the previous version of a channel are never pruned;
+with nothing left to do the plan is empty, so deciding twice does nothing twice. Whoever carries a plan out observes and
+decides again, until the plan is empty or waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from edge_agent.goals import Goal, Goals, Version
+from modelsyncd.digest import Digest
+from modelsyncd.errors import DiskFullError
+from modelsyncd.names import ModelName, ModelRef
+from modelsyncd.session.frames import Fault, Offer
+
+RETRY_FLOOR = 2.0  # seconds after a first failure that may pass by itself
+RETRY_CAP = 300.0  # seconds: a disk that was cleared or a hub that was mended is noticed within five minutes
+STUBBORN_FLOOR = 60.0  # seconds after a failure that someone must act on first
+STUBBORN_CAP = 3_600.0  # seconds: costs one question an hour, and heals without a visit to the node
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """A version that failed `tries` times in a row; `next_try` is seconds on the clock that `now` is read from."""
+
+    fault: Fault
+    tries: int
+    next_try: float
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What is on the node now. `taking` are the manifests in transfer with their priorities; none while offline."""
+
+    held: frozenset[Version] = frozenset()
+    active: Mapping[ModelRef, Version] = field(default_factory=dict)
+    previous: Mapping[ModelRef, Version] = field(default_factory=dict)
+    staged: frozenset[Digest] = frozenset()
+    taking: Mapping[Digest, int] = field(default_factory=dict)
+    setbacks: Mapping[Digest, Setback] = field(default_factory=dict)
+    online: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Stop fetching what nobody wants any more."""
+
+    manifest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Activate:
+    """Switch the channel's link to this version."""
+
+    ref: ModelRef
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Unlink:
+    """Take the channel's link away: the node no longer follows it."""
+
+    ref: ModelRef
+
+
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """Delete this version."""
+
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Delete what was staged of a manifest that is not wanted any more."""
+
+    manifest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Ask the hub for what this offer names; said again when only the priority changed."""
+
+    offer: Offer
+    priority: int
+
+
+Action = Drop | Activate | Unlink | Prune | Discard | Fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now, in order, and when to decide again though nothing happened (None: when something happens)."""
+
+    actions: tuple[Action, ...] = ()
+    wake_at: float | None = None
+
+
+def reconcile(goals: Goals | None, observed: Observed, now: float) -> Plan:
+    """What to do about it. `goals` is None as long as no hub ever said anything: then everything stays as it is.
+
+    Switches come first, because jobs wait for them; room is made before more is fetched.
+    """
+    if goals is None:
+        return Plan()
+    actions: list[Action] = [Drop(manifest) for manifest in _unwanted(goals, observed)]
+    actions += [Activate(goal.ref, goal.version) for goal in goals.goals if _ready(goal, observed, now)]
+    actions += [Unlink(ref) for ref in sorted(observed.active.keys() - goals.refs, key=str)]
+    actions += [Prune(version) for version in _spare(goals, observed)]
+    actions += [Discard(manifest) for manifest in _leftovers(goals, observed)]
+    actions += _fetches(goals, observed, now)
+    return Plan(tuple(actions), _wake_at(goals, observed, now))
+
+
+def set_back(before: Setback | None, fault: Fault, now: float, jitter: float) -> Setback:
+    """The setback after one more failure: waits double with each, and `jitter` (0 to 1) spreads a fleet's retries."""
+    tries = 1 if before is None else before.tries + 1
+    floor, cap = (RETRY_FLOOR, RETRY_CAP) if fault.retryable else (STUBBORN_FLOOR, STUBBORN_CAP)
+    wait: float = min(cap, floor * 2 ** min(tries - 1, 30))
+    return Setback(fault, tries, now + wait / 2 + jitter * wait / 2)
+
+
+def is_active(goal: Goal, observed: Observed) -> bool:
+    """Whether the channel leads to the goal, and the goal is whole."""
+    return observed.active.get(goal.ref) == goal.version and goal.version in observed.held
+
+
+def _waits(goal: Goal, observed: Observed, now: float) -> bool:
+    setback = observed.setbacks.get(goal.version.manifest)
+    return setback is not None and setback.next_try > now
+
+
+def _ready(goal: Goal, observed: Observed, now: float) -> bool:
+    whole = goal.version in observed.held
+    return whole and not is_active(goal, observed) and not _waits(goal, observed, now)
+
+
+def _lacking(goals: Goals, observed: Observed) -> list[Goal]:
+    return [goal for goal in goals.goals if goal.version not in observed.held]
+
+
+def _unwanted(goals: Goals, observed: Observed) -> list[Digest]:
+    wanted = {goal.version.manifest for goal in _lacking(goals, observed)}
+    return sorted(observed.taking.keys() - wanted)
+
+
+def _fetches(goals: Goals, observed: Observed, now: float) -> Iterator[Fetch]:
+    """One for each manifest: where two models want the same bytes, the second finds them here a little later."""
+    if not observed.online:
+        return
+    asked: set[Digest] = set()
+    for goal in _lacking(goals, observed):  # most urgent first
+        manifest = goal.version.manifest
+        if manifest in asked:
+            continue
+        asked.add(manifest)
+        if observed.taking.get(manifest) != goal.priority and not _waits(goal, observed, now):
+            yield Fetch(goal.offer, goal.priority)
+
+
+def _spare(goals: Goals, observed: Observed) -> list[Version]:
+    """Versions beyond what each model keeps, oldest first; what is active, previous or wanted is not counted out."""
+    pinned = {*observed.active.values(), *observed.previous.values(), *(goal.version for goal in goals.goals)}
+    spare: list[Version] = []
+    for versions in _by_model(observed.held).values():
+        free = sorted(
+            (version for version in versions if version not in pinned),
+            key=lambda v: (v.number, v.manifest),
+            reverse=True,
+        )
+        room = max(0, goals.keep - (len(versions) - len(free)))
+        spare += reversed(free[room:])
+    return sorted(spare, key=lambda v: (v.model, v.number, v.manifest))
+
+
+def _by_model(versions: frozenset[Version]) -> dict[ModelName, list[Version]]:
+    found: dict[ModelName, list[Version]] = {}
+    for version in versions:
+        found.setdefault(version.model, []).append(version)
+    return found
+
+
+def _leftovers(goals: Goals, observed: Observed) -> list[Digest]:
+    """Staged bytes that no goal needs: a seed as long as anything is to be fetched, unless their room is needed."""
+    needed = {goal.version.manifest for goal in _lacking(goals, observed)} | observed.taking.keys()
+    setbacks = (observed.setbacks.get(manifest) for manifest in needed)
+    if needed and not any(setback and setback.fault.code == DiskFullError.code for setback in setbacks):
+        return []
+    return sorted(observed.staged - needed)
+
+
+def _wake_at(goals: Goals, observed: Observed, now: float) -> float | None:
+    """The next moment at which a setback is over that holds something up."""
+    held_up = [
+        observed.setbacks[goal.version.manifest].next_try
+        for goal in goals.goals
+        if not is_active(goal, observed) and _waits(goal, observed, now)
+    ]
+    return min(held_up, default=None)
