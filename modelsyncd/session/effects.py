@@ -9,6 +9,7 @@ from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest
 from modelsyncd.session.events import Settled
 from modelsyncd.session.frames import Base, Fault, Frame, Offer, Part
+from modelsyncd.session.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Finished:
     manifest: Digest
     settled: Settled | None
     fault: Fault | None
+    progress: Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,286 @@
+"""The only interpreter of a session's effects: reads frames, writes frames, and hops to the stores.
+
+Everything that happens becomes an event and is stepped at once, in the loop's thread; what takes time runs in tasks
+of one TaskGroup that `run` owns. Control frames overtake the bulk on the way out, and the giver loads nothing more
+while `OUTBOX_BYTES` wait to be written, so memory is bounded by the window on one side and by that on the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Protocol
+
+from modelsyncd.digest import Digest
+from modelsyncd.errors import ModelsyncError, RefusedError, RoadError
+from modelsyncd.session import effects as do
+from modelsyncd.session import events as on
+from modelsyncd.session.faults import error_of, fault_of
+from modelsyncd.session.frames import Fault, Frame, Give, Offer, Part
+from modelsyncd.session.ports import GiverStore, TakerStore
+from modelsyncd.session.progress import Progress
+from modelsyncd.session.session import Session
+
+OUTBOX_BYTES = 2 << 20  # payload bytes that wait to be written before loading pauses
+BATCH_BYTES = 8 << 20  # encoded bytes that become durable together
+
+
+class FrameStream(Protocol):
+    """One direction each of a stream of frames; `link/stream.py` makes them of gRPC calls."""
+
+    async def read(self) -> Frame | None:
+        """The next frame, or None at the end of the stream. Raises ModelsyncError."""
+
+    async def write(self, frame: Frame) -> None:
+        """Puts a frame on the wire; one at a time. Raises ModelsyncError."""
+
+
+class _Over(Exception):  # noqa: N818 - ends the TaskGroup; nobody outside sees it
+    """The session has hung up, and everything said before is on the wire."""
+
+
+class Pump:
+    """Runs one session over one stream. All methods belong to the loop's thread."""
+
+    def __init__(
+        self,
+        session: Session,
+        stream: FrameStream,
+        *,
+        taker: TakerStore | None = None,
+        giver: GiverStore | None = None,
+        deliver: Callable[[Frame | do.Finished], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.session = session
+        self._stream = stream
+        self._taker = taker
+        self._giver = giver
+        self._deliver = deliver or (lambda _: None)
+        self._clock = clock
+        self._urgent: deque[Frame] = deque()
+        self._bulk: deque[Give] = deque()
+        self._bulk_bytes = 0
+        self._keeps: deque[do.Keep] = deque()
+        self._loads: deque[do.Load] = deque()
+        self._wake_at: float | None = None
+        self._hung_up = False
+        self._fault: Fault | None = None
+        self._to_write = asyncio.Event()
+        self._room = asyncio.Event()
+        self._to_keep = asyncio.Event()
+        self._to_load = asyncio.Event()
+        self._to_wake = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Talks until either side hangs up.
+
+        Returns when we hung up without a fault. Raises the fault's error otherwise, and RoadError when the stream just
+        ended: that says nothing about any transfer.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                group.create_task(self._write())
+                group.create_task(self._keep())
+                group.create_task(self._load())
+                group.create_task(self._wake())
+                self._apply(self.session.start(self._clock()))
+                group.create_task(self._read())
+        except* _Over:
+            pass
+        except* ModelsyncError as group_of:
+            raise _first(group_of) from None
+        finally:
+            self._group = None
+        if self._fault is not None:
+            raise error_of(self._fault)
+
+    def say(self, frame: Frame) -> None:
+        """Sends a frame of ours: Desired, Report or Offer."""
+        self._step(on.Say(frame))
+
+    def take(self, offer: Offer, priority: int = 0) -> None:
+        """Begins to fetch what an offer names; a second call changes the priority."""
+        self._step(on.Take(offer, priority))
+
+    def drop(self, manifest: Digest) -> None:
+        """Stops fetching; what is durable stays."""
+        self._step(on.Drop(manifest))
+
+    def close(self, fault: Fault | None = None) -> None:
+        """Ends the session once what was said is on the wire."""
+        self._step(on.Close(fault))
+
+    def progress(self, manifest: Digest) -> Progress:
+        """How far a transfer has come."""
+        return self.session.progress(manifest)
+
+    # --- effects ---
+
+    def _step(self, event: on.Event) -> None:
+        self._apply(self.session.step(event, self._clock()))
+
+    def _apply(self, effects: list[do.Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case do.Send(Give() as give):
+                    self._bulk.append(give)
+                    self._bulk_bytes += len(give.payload)
+                    self._to_write.set()
+                case do.Send(frame):
+                    self._urgent.append(frame)
+                    self._to_write.set()
+                case do.Keep():
+                    self._keeps.append(effect)
+                    self._to_keep.set()
+                case do.Load():
+                    self._loads.append(effect)
+                    self._to_load.set()
+                case do.Deliver(frame):
+                    self._deliver(frame)
+                case do.Finished():
+                    self._deliver(effect)
+                case do.Consider(offer):
+                    self._spawn(offer, self._consider(offer))
+                case do.Survey(offer, part):
+                    self._spawn(offer, self._survey(offer, part))
+                case do.Complete(offer):
+                    self._spawn(offer, self._complete(offer))
+                case do.WakeAt(when):
+                    self._wake_at = when
+                    self._to_wake.set()
+                case do.HangUp(fault):
+                    self._hung_up = True
+                    self._fault = fault
+                    self._to_write.set()
+
+    def _spawn(self, offer: Offer, work: Coroutine[object, object, on.Event]) -> None:
+        if self._group is None:
+            work.close()
+            return
+        self._group.create_task(self._answer(offer, work))
+
+    async def _answer(self, offer: Offer, work: Coroutine[object, object, on.Event]) -> None:
+        """One question to the taker's store; its error ends that transfer only."""
+        try:
+            event = await work
+        except ModelsyncError as error:
+            event = on.Failed(offer.manifest, fault_of(error))
+        self._step(event)
+
+    async def _consider(self, offer: Offer) -> on.Event:
+        return on.Considered(offer.manifest, await self._store().consider(offer))
+
+    async def _survey(self, offer: Offer, part: Part) -> on.Event:
+        missing = await self._store().survey(offer, part)
+        return on.Surveyed(offer.manifest, part, missing.sizes, missing.ordinals)
+
+    async def _complete(self, offer: Offer) -> on.Event:
+        return on.Completed(offer.manifest, await self._store().complete(offer))
+
+    def _store(self) -> TakerStore:
+        if self._taker is None:
+            raise RefusedError("nothing can be sent to this side")
+        return self._taker
+
+    # --- tasks ---
+
+    async def _read(self) -> None:
+        while (frame := await self._stream.read()) is not None:
+            self._step(on.Received(frame))
+        if not self._hung_up:
+            raise RoadError("the other side ended the stream", safe="every chunk that arrived before is kept")
+
+    async def _write(self) -> None:
+        while True:
+            while self._urgent or self._bulk:
+                if self._urgent:
+                    frame: Frame = self._urgent.popleft()
+                else:
+                    frame = give = self._bulk.popleft()
+                    self._bulk_bytes -= len(give.payload)
+                    if self._bulk_bytes < OUTBOX_BYTES:
+                        self._room.set()
+                await self._stream.write(frame)
+            if self._hung_up:
+                raise _Over
+            self._to_write.clear()
+            await self._to_write.wait()
+
+    async def _keep(self) -> None:
+        while True:
+            while self._keeps:
+                await self._keep_batch(self._next_batch())
+            self._to_keep.clear()
+            await self._to_keep.wait()
+
+    def _next_batch(self) -> list[do.Keep]:
+        """Arrivals of one transfer and part, in order: what came while the batch before became durable."""
+        batch = [self._keeps.popleft()]
+        size = len(batch[0].payload)
+        while self._keeps and size < BATCH_BYTES:
+            following = self._keeps[0]
+            if (following.offer.manifest, following.part) != (batch[0].offer.manifest, batch[0].part):
+                break
+            batch.append(self._keeps.popleft())
+            size += len(following.payload)
+        return batch
+
+    async def _keep_batch(self, batch: list[do.Keep]) -> None:
+        manifest, part = batch[0].offer.manifest, batch[0].part
+        try:
+            kept = await self._store().keep(batch)
+        except ModelsyncError as error:
+            self._step(on.Failed(manifest, fault_of(error)))
+            return
+        if kept.spoiled:
+            self._step(on.Spoiled(manifest, part, kept.spoiled))
+        if kept.kept:
+            self._step(on.Kept(manifest, part, kept.kept))
+
+    async def _load(self) -> None:
+        while True:
+            while self._loads:
+                while self._bulk_bytes >= OUTBOX_BYTES:
+                    self._room.clear()
+                    await self._room.wait()
+                await self._load_one(self._loads.popleft())
+            self._to_load.clear()
+            await self._to_load.wait()
+
+    async def _load_one(self, load: do.Load) -> None:
+        try:
+            if self._giver is None:
+                raise RefusedError("nothing can be fetched from this side")
+            chunks = await self._giver.load(load.manifest, load.part, load.ordinals, load.codecs, load.bases)
+        except ModelsyncError as error:
+            self._step(on.LoadFailed(load.manifest, fault_of(error)))
+            return
+        self._step(on.Loaded(load.manifest, load.part, chunks))
+
+    async def _wake(self) -> None:
+        while True:
+            self._to_wake.clear()
+            if self._wake_at is None:
+                await self._to_wake.wait()
+                continue
+            try:
+                async with asyncio.timeout(max(0.0, self._wake_at - self._clock())):
+                    await self._to_wake.wait()
+            except TimeoutError:
+                self._wake_at = None
+                self._step(on.Woke())
+
+
+def _first(group: BaseExceptionGroup[ModelsyncError]) -> ModelsyncError:
+    """The error that ended it all: the others are its echoes."""
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    if not isinstance(found, ModelsyncError):
+        raise found
+    return found

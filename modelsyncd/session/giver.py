@@ -1,0 +1,111 @@
+"""All transfers from the side that has the bytes: what is wanted, in the order it was asked for, loaded and given.
+
+The giver has no plan of its own: it sends what it was asked for and forgets it. One Load is out at a time, so memory
+is bounded by one load and what the shell has not yet put on the wire, however much was wanted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from modelsyncd.codec.registry import Codec
+from modelsyncd.digest import Digest
+from modelsyncd.errors import LimitError, ProtocolError
+from modelsyncd.limits import LIMITS, Limits
+from modelsyncd.session.effects import Effect, Load, Send
+from modelsyncd.session.events import Encoded, Loaded
+from modelsyncd.session.frames import Give, Part, Want
+from modelsyncd.session.progress import Progress
+
+LOAD_CHUNKS = 8  # chunks of one Load: 2 MiB as a rule, so one hop to a thread serves several frames
+
+
+@dataclass(slots=True)
+class _Order:
+    """What is still to be given of one Want."""
+
+    want: Want
+    ordinals: deque[int]
+
+
+class Giver:
+    """Everything that the peer wants from us."""
+
+    def __init__(self, *, limits: Limits = LIMITS) -> None:
+        self._limits = limits
+        self._orders: deque[_Order] = deque()
+        self._loading: _Order | None = None
+        self._queued = 0
+        self._progress: dict[Digest, Progress] = {}
+        self.codecs: frozenset[Codec] = frozenset()
+        """What the peer can decode."""
+
+    def progress(self, manifest: Digest) -> Progress:
+        """How far the peer has come, as its Wants tell: `total` counts from what it lacked at its first one."""
+        return self._progress.get(manifest, Progress())
+
+    def want(self, want: Want) -> list[Effect]:
+        """Takes an order. Raises LimitError when more is asked for than any manifest has."""
+        count = sum(len(run) for run in want.ranges)
+        if not count or self._queued + count > self._limits.chunks:
+            raise LimitError(f"a Want may name 1 to {self._limits.chunks} chunks, not {count}")
+        self._queued += count
+        self._orders.append(_Order(want, deque(ordinal for run in want.ranges for ordinal in run)))
+        if want.part is Part.CONTENT:
+            seen = self._progress.get(want.manifest) or Progress(total=want.missing_bytes)
+            done = max(0, seen.total - want.missing_bytes)
+            self._progress[want.manifest] = Progress(seen.total, 0, done, seen.wire, seen.resent)
+        return self._load()
+
+    def loaded(self, answer: Loaded) -> list[Effect]:
+        """Gives what was loaded. Raises ProtocolError when the shell loaded something else."""
+        order = self._loading
+        if order is None or order.want.manifest != answer.manifest:
+            return []  # the transfer was dropped meanwhile
+        self._loading = None
+        frame_bytes = min(order.want.frame_bytes or self._limits.frame_bytes, self._limits.frame_bytes)
+        effects: list[Effect] = []
+        for chunk in answer.chunks:
+            if not order.ordinals or order.ordinals[0] != chunk.ordinal:
+                raise ProtocolError(f"chunk {chunk.ordinal} was loaded and not asked for")
+            order.ordinals.popleft()
+            self._queued -= 1
+            effects += [Send(give) for give in _gives(order.want, chunk, frame_bytes)]
+        if order.ordinals:
+            self._orders.appendleft(order)
+        self._count_wire(answer)
+        return effects + self._load()
+
+    def drop(self, manifest: Digest) -> list[Effect]:
+        """Forgets what is wanted of a manifest."""
+        gone = [order for order in self._orders if order.want.manifest == manifest]
+        if self._loading is not None and self._loading.want.manifest == manifest:
+            gone.append(self._loading)
+            self._loading = None
+        self._queued -= sum(len(order.ordinals) for order in gone)
+        self._orders = deque(order for order in self._orders if order.want.manifest != manifest)
+        return self._load()
+
+    def _load(self) -> list[Effect]:
+        if self._loading is not None or not self._orders:
+            return []
+        self._loading = order = self._orders.popleft()
+        ordinals = tuple(islice(order.ordinals, LOAD_CHUNKS))
+        return [Load(order.want.manifest, order.want.part, ordinals, self.codecs, order.want.bases)]
+
+    def _count_wire(self, answer: Loaded) -> None:
+        seen = self._progress.get(answer.manifest, Progress())
+        wire = seen.wire + sum(len(chunk.payload) for chunk in answer.chunks)
+        self._progress[answer.manifest] = Progress(seen.total, seen.had, seen.done, wire, seen.resent)
+
+
+def _gives(want: Want, chunk: Encoded, frame_bytes: int) -> Iterator[Give]:
+    """A chunk as one Give, or as several when it does not fit into a frame."""
+    size = len(chunk.payload)
+    view = chunk.payload if size <= frame_bytes else memoryview(chunk.payload)
+    for start in range(0, size, frame_bytes):
+        payload = view[start : start + frame_bytes]
+        yield Give(want.manifest, want.part, chunk.ordinal, chunk.codec, size, start, payload, chunk.base)

@@ -1,0 +1,294 @@
+"""One conversation, whole: the only place where events of any kind become effects.
+
+Law 1: no I/O, no clock, no randomness; `now` is handed in, and an event's effects depend on nothing but what was
+stepped before. Law 2: an error of one transfer ends that transfer; only a peer that breaks the protocol, or is silent
+while it owes us chunks, ends the session. Law 3: the end of the stream means nothing; only Settle settles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from modelsyncd.digest import Digest
+from modelsyncd.errors import ModelsyncError, NoProgressError, ProtocolError, RefusedError, WrongProtocolError
+from modelsyncd.limits import LIMITS, Limits
+from modelsyncd.session import frames as words
+from modelsyncd.session.effects import Deliver, Effect, Finished, HangUp, Send, WakeAt
+from modelsyncd.session.events import (
+    Close,
+    Completed,
+    Considered,
+    Drop,
+    Event,
+    Failed,
+    Kept,
+    Loaded,
+    LoadFailed,
+    Received,
+    Say,
+    Settled,
+    Spoiled,
+    Surveyed,
+    Take,
+    Woke,
+)
+from modelsyncd.session.faults import fault_of
+from modelsyncd.session.giver import Giver
+from modelsyncd.session.progress import Progress
+from modelsyncd.session.taker import Taker
+from modelsyncd.session.window import Window
+
+PATIENCE = 60.0  # seconds without a frame from a peer that owes us chunks
+
+
+class Session:
+    """Our side of a conversation. `start` once, then `step` for everything that happens; not thread-safe."""
+
+    def __init__(
+        self,
+        hello: words.Hello,
+        *,
+        window: Window | None = None,
+        patience: float = PATIENCE,
+        frame_bytes: int = 0,
+        limits: Limits = LIMITS,
+    ) -> None:
+        self.peer: words.Hello | None = None
+        """What the peer said of itself, once it did."""
+        self.frame_bytes = frame_bytes
+        """Largest payload that we ask for in one Give, in bytes; 0 means the protocol's. May change at any time."""
+        self._hello = hello
+        self._window = window or Window()
+        self._patience = patience
+        self._limits = limits
+        self._takers: dict[Digest, Taker] = {}
+        self._giver = Giver(limits=limits)
+        self._offered: set[Digest] = set()
+        self._moved = 0.0
+        self._alarm: float | None = None
+        self._over = False
+
+    def start(self, now: float) -> list[Effect]:
+        """What to do before anything has happened."""
+        self._moved = now
+        return [Send(self._hello)]
+
+    def progress(self, manifest: Digest) -> Progress:
+        """How far a transfer has come; all zeros for one that is not under way."""
+        taker = self._takers.get(manifest)
+        return taker.progress if taker is not None else self._giver.progress(manifest)
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        """What to do now that this has happened. Never raises for anything that a peer can say."""
+        if self._over:
+            return []
+        try:
+            effects = self._dispatch(event, now)
+        except ModelsyncError as error:
+            return self._hang_up(error)
+        return effects + self._grant(now) + self._watch(now)
+
+    # --- events ---
+
+    def _dispatch(self, event: Event, now: float) -> list[Effect]:
+        match event:
+            case Received(frame):
+                return self._received(frame, now)
+            case Say(frame):
+                if isinstance(frame, words.Offer):
+                    self._offered.add(frame.manifest)
+                return [Send(frame)]
+            case Take():
+                return self._take(event)
+            case Drop(manifest):
+                return self._dropped(manifest)
+            case Loaded():
+                return self._giver.loaded(event)
+            case LoadFailed(manifest, fault):
+                return [Send(words.Refuse(fault, manifest)), *self._given_up(manifest, fault)]
+            case Close(fault):
+                self._over = True
+                farewell: list[Effect] = [Send(words.Refuse(fault))] if fault is not None else []
+                return [*farewell, HangUp(fault)]
+            case Woke():
+                return self._woke(now)
+            case _:
+                return self._taking(event, now)
+
+    def _taking(self, event: Considered | Surveyed | Kept | Spoiled | Completed | Failed, now: float) -> list[Effect]:
+        """An answer of our own store, for a transfer that may be gone meanwhile."""
+        taker = self._takers.get(event.manifest)
+        if taker is None:
+            return []
+        try:
+            match event:
+                case Considered():
+                    return taker.survey() if event.settled is None else self._settled(event.manifest, event.settled)
+                case Completed():
+                    return self._settled(event.manifest, event.settled)
+                case Surveyed():
+                    return taker.surveyed(event)
+                case Kept():
+                    return self._kept(taker, event.part, event.ordinals, now)
+                case Spoiled():
+                    return taker.spoiled(event.ordinals) if event.part is taker.part else []
+                case Failed():
+                    return self._refused(event.manifest, event.fault)
+        except ModelsyncError as error:
+            return self._refused(event.manifest, fault_of(error))
+
+    def _received(self, frame: words.Frame, now: float) -> list[Effect]:
+        if isinstance(frame, words.Hello):
+            return self._greeted(frame)
+        if isinstance(frame, words.Refuse):
+            return self._was_refused(frame)
+        if self.peer is None:
+            raise ProtocolError("the first frame was not Hello")
+        match frame:
+            case words.Give():
+                self._moved = now
+                taker = self._takers.get(frame.manifest)
+                return taker.give(frame) if taker is not None else []
+            case words.Want():
+                return self._giver.want(frame)
+            case words.Offer():
+                return self._take_offered(frame)
+            case words.Settle(manifest, number, created, release_digest):
+                self._offered.discard(manifest)
+                progress = self._giver.progress(manifest)
+                settled = Settled(number, created, release_digest)
+                return [*self._giver.drop(manifest), Finished(manifest, settled, None, progress)]
+            case words.Desired() | words.Report():
+                return [Deliver(frame)]
+            case words.Unknown(field):
+                raise ProtocolError(
+                    f"a frame of kind {field} is unknown here",
+                    hint="the other side is newer than this one: upgrade this one, the hub first",
+                )
+
+    def _greeted(self, hello: words.Hello) -> list[Effect]:
+        if self.peer is not None:
+            raise ProtocolError("Hello came twice")
+        if hello.protocol != self._hello.protocol:
+            raise WrongProtocolError(
+                f"{hello.software} speaks protocol {hello.protocol}, {self._hello.software} speaks"
+                f" {self._hello.protocol}",
+                safe="nothing was sent or changed",
+                hint="upgrade the older of the two",
+            )
+        self.peer = hello
+        self._giver.codecs = hello.codecs & self._hello.codecs
+        return [Deliver(hello)]
+
+    # --- taking ---
+
+    def _take(self, event: Take) -> list[Effect]:
+        known = self._takers.get(event.offer.manifest)
+        if known is not None:
+            known.priority = event.priority
+            return []
+        taker = Taker(event.offer, event.priority, limits=self._limits)
+        self._takers[taker.manifest] = taker
+        return taker.survey()
+
+    def _take_offered(self, offer: words.Offer) -> list[Effect]:
+        if offer.manifest in self._takers:
+            raise ProtocolError("the same manifest was offered twice at once")
+        taker = Taker(offer, limits=self._limits)
+        self._takers[taker.manifest] = taker
+        return taker.consider()
+
+    def _kept(self, taker: Taker, part: words.Part, ordinals: Sequence[int], now: float) -> list[Effect]:
+        if part is not taker.part:
+            return []
+        before = taker.in_flight
+        effects = taker.kept(ordinals)
+        self._window.kept(before - taker.in_flight, now)
+        return effects
+
+    def _settled(self, manifest: Digest, settled: Settled) -> list[Effect]:
+        progress = self._takers.pop(manifest).progress
+        return [
+            Send(words.Settle(manifest, settled.number, settled.created, settled.release_digest)),
+            Finished(manifest, settled, None, progress),
+        ]
+
+    def _refused(self, manifest: Digest, fault: words.Fault) -> list[Effect]:
+        """We can't go on taking this."""
+        progress = self._takers.pop(manifest).progress
+        return [Send(words.Refuse(fault, manifest)), Finished(manifest, None, fault, progress)]
+
+    def _dropped(self, manifest: Digest) -> list[Effect]:
+        if manifest not in self._takers:
+            return []
+        return self._refused(
+            manifest, fault_of(RefusedError("it is not wanted any more", safe="what is durable stays"))
+        )
+
+    def _grant(self, now: float) -> list[Effect]:
+        """Shares the window: the highest priority first, and a new Want only when it is worth a message."""
+        if self.peer is None or self._over:
+            return []
+        effects: list[Effect] = []
+        in_flight = sum(taker.in_flight for taker in self._takers.values())
+        for taker in sorted(self._takers.values(), key=lambda taker: -taker.priority):
+            credit = self._window.size - in_flight
+            if not taker.hungry or (in_flight and credit < self._window.size // 4):
+                continue
+            before = taker.in_flight
+            if not in_flight:
+                self._moved = now  # the peer owes nothing yet: its time begins with this Want
+            want = taker.want(credit, self.frame_bytes)
+            if want is not None:
+                self._window.asked(now)
+                effects.append(Send(want))
+                in_flight += taker.in_flight - before
+        if not in_flight:
+            self._window.idle()
+        return effects
+
+    # --- giving ---
+
+    def _given_up(self, manifest: Digest, fault: words.Fault) -> list[Effect]:
+        effects = self._giver.drop(manifest)
+        if manifest in self._offered:
+            self._offered.discard(manifest)
+            effects.append(Finished(manifest, None, fault, self._giver.progress(manifest)))
+        return effects
+
+    def _was_refused(self, refuse: words.Refuse) -> list[Effect]:
+        """The peer can't go on: with one transfer, or at all."""
+        if refuse.manifest is None:
+            self._over = True
+            return [HangUp(refuse.fault)]
+        taker = self._takers.pop(refuse.manifest, None)
+        if taker is not None:
+            return [Finished(refuse.manifest, None, refuse.fault, taker.progress)]
+        return self._given_up(refuse.manifest, refuse.fault)
+
+    # --- time ---
+
+    def _watch(self, now: float) -> list[Effect]:
+        """Sets the alarm while the peer owes us chunks."""
+        if self._over or self._alarm is not None or not any(taker.awaits for taker in self._takers.values()):
+            return []
+        self._alarm = now + self._patience
+        return [WakeAt(self._alarm)]
+
+    def _woke(self, now: float) -> list[Effect]:
+        self._alarm = None
+        owed = any(taker.awaits for taker in self._takers.values())
+        if not owed:
+            return []
+        if now - self._moved >= self._patience:
+            raise NoProgressError(
+                f"nothing arrived for {now - self._moved:.0f} seconds",
+                safe="every chunk that arrived before is kept",
+            )
+        self._alarm = self._moved + self._patience
+        return [WakeAt(self._alarm)]
+
+    def _hang_up(self, error: ModelsyncError) -> list[Effect]:
+        self._over = True
+        fault = fault_of(error)
+        return [Send(words.Refuse(fault)), HangUp(fault)]
