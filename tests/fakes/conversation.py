@@ -1,0 +1,166 @@
+"""Two sessions and a wire between them, all in one thread and on a clock that only moves when it is told to.
+
+The taker's side keeps what becomes durable in `durable`, which outlives a cut as a store would; the order in which
+effects are carried out is the random generator's, so one seed is one conversation.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from modelsyncd.codec.registry import READABLE, Codec, decode, encode
+from modelsyncd.digest import Digest, digest_of
+from modelsyncd.errors import DamageError
+from modelsyncd.release import SignedRelease
+from modelsyncd.session import effects as do
+from modelsyncd.session import events as on
+from modelsyncd.session.frames import PROTOCOL, Frame, Give, Hello, Offer, Part
+from modelsyncd.session.session import Session
+from modelsyncd.session.window import Window
+
+
+@dataclass
+class Content:
+    """What a giver has: chunks of the manifest and of the content."""
+
+    manifest: list[bytes]
+    content: list[bytes]
+
+    @property
+    def name(self) -> Digest:
+        return digest_of(b"".join(self.manifest))
+
+    def offer(self) -> Offer:
+        return Offer(SignedRelease(b"release"), self.name)
+
+    def chunks(self, part: Part) -> list[bytes]:
+        return self.manifest if part is Part.MANIFEST else self.content
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.content))
+
+
+def some_content(rng: random.Random, chunks: int, largest: int = 2_000) -> Content:
+    """Random chunks; some of them equal, some of them compressible."""
+    content = [
+        bytes([rng.randrange(256)]) * rng.randint(1, largest)
+        if rng.random() < 0.3
+        else rng.randbytes(rng.randint(1, largest))
+        for _ in range(chunks)
+    ]
+    return Content([rng.randbytes(100) for _ in range(rng.randint(1, 3))], content)
+
+
+def hello(protocol: int = PROTOCOL) -> Hello:
+    return Hello(protocol, "test", READABLE)
+
+
+@dataclass
+class Conversation:
+    """One session on each side. `durable` is the taker's store: chunks by content and part, by ordinal."""
+
+    rng: random.Random
+    durable: dict[tuple[Digest, Part], dict[int, bytes]]
+    has: dict[Digest, Content]
+    taker: Session = field(default_factory=lambda: Session(hello()))
+    giver: Session = field(default_factory=lambda: Session(hello()))
+    tamper: Callable[[Frame], list[Frame]] = lambda frame: [frame]
+    now: float = 0.0
+    finished: list[do.Finished] = field(default_factory=list)
+    given: list[Give] = field(default_factory=list)
+    sent: list[tuple[str, Frame]] = field(default_factory=list)
+    hung_up: list[do.HangUp] = field(default_factory=list)
+    completed: list[Digest] = field(default_factory=list)
+    spoil: Callable[[do.Keep], bool] = lambda _: False
+
+    def __post_init__(self) -> None:
+        self._wires: dict[str, deque[Frame]] = {"taker": deque(), "giver": deque()}
+        self._work: deque[tuple[str, do.Effect]] = deque()
+        self.alarms: dict[str, float] = {}
+        for side in ("taker", "giver"):
+            self._apply(side, self._session(side).start(self.now))
+
+    def _session(self, side: str) -> Session:
+        return self.taker if side == "taker" else self.giver
+
+    def step(self, side: str, event: on.Event) -> None:
+        self._apply(side, self._session(side).step(event, self.now))
+
+    def _apply(self, side: str, effects: list[do.Effect]) -> None:
+        other = "giver" if side == "taker" else "taker"
+        for effect in effects:
+            match effect:
+                case do.Send(frame):
+                    self.sent.append((side, frame))
+                    self._wires[other].extend(self.tamper(frame))
+                case do.Finished() if side == "taker":
+                    self.finished.append(effect)
+                case do.WakeAt(when):
+                    self.alarms[side] = when
+                case do.HangUp():
+                    self.hung_up.append(effect)
+                case do.Deliver() | do.Finished():
+                    pass
+                case _:
+                    self._work.append((side, effect))
+
+    def run(self, steps: int = 1_000_000) -> int:
+        """Carries out what is there to do, in random order, at most `steps` times; returns how often."""
+        for done in range(steps):
+            sides = [side for side, wire in self._wires.items() if wire]
+            if self._work and (not sides or self.rng.random() < 0.5):
+                self._carry_out(*self._work.popleft())
+            elif sides:
+                side = self.rng.choice(sides)
+                frame = self._wires[side].popleft()
+                if isinstance(frame, Give):
+                    self.given.append(frame)
+                self.step(side, on.Received(frame))
+            else:
+                return done
+        return steps
+
+    def _carry_out(self, side: str, effect: do.Effect) -> None:
+        match effect:
+            case do.Consider(offer):
+                self.step(side, on.Considered(offer.manifest))
+            case do.Survey(offer, part):
+                chunks = self.has[offer.manifest].chunks(part)
+                held = self.durable.setdefault((offer.manifest, part), {})
+                missing = [ordinal for ordinal in range(len(chunks)) if ordinal not in held]
+                self.step(side, on.Surveyed(offer.manifest, part, [len(chunk) for chunk in chunks], missing))
+            case do.Keep():
+                self._keep(side, effect)
+            case do.Complete(offer):
+                for part in Part:
+                    assert self.durable[offer.manifest, part] == dict(
+                        enumerate(self.has[offer.manifest].chunks(part))
+                    ), "completed before every chunk was durable"
+                self.completed.append(offer.manifest)
+                self.step(side, on.Completed(offer.manifest, on.Settled(1, True, offer.manifest)))
+            case do.Load(manifest, part, ordinals, codecs):
+                chunks = self.has[manifest].chunks(part)
+                count = self.rng.randint(1, len(ordinals))
+                loaded = [on.Encoded(ordinal, *encode(chunks[ordinal], codecs)) for ordinal in ordinals[:count]]
+                self.step(side, on.Loaded(manifest, part, loaded))
+
+    def _keep(self, side: str, keep: do.Keep) -> None:
+        plain = self.has[keep.offer.manifest].chunks(keep.part)[keep.ordinal]
+        try:
+            good = not self.spoil(keep) and bytes(decode(Codec(keep.codec), keep.payload, len(plain))) == plain
+        except DamageError:
+            good = False
+        if good:
+            self.durable[keep.offer.manifest, keep.part][keep.ordinal] = plain
+            self.step(side, on.Kept(keep.offer.manifest, keep.part, [keep.ordinal]))
+        else:
+            self.step(side, on.Spoiled(keep.offer.manifest, keep.part, [keep.ordinal]))
+
+
+def small_window() -> Window:
+    """Ten kilobytes, so that a test of a few chunks sees credit at work."""
+    return Window(first=10_000, floor=10_000, cap=10_000)
