@@ -1,0 +1,219 @@
+"""The only place that reads what is about to be published: once to make the manifest, then chunk by chunk to send it.
+
+Law: a source is somebody else's folder and may change at any time. What is read is checked: while scanning against the
+file's size, time and inode before and after; when a chunk is read again, against its digest. Nothing is mapped into
+memory: a file that is truncated under a mapping kills the process.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+from modelsyncd import formats, manifest
+from modelsyncd.chunker import ContentCutter, Cutter, GridCutter, grid
+from modelsyncd.chunker import check as check_chunking
+from modelsyncd.digest import FileHasher, digest_of
+from modelsyncd.limits import LIMITS, Limits
+from modelsyncd.manifest import Chunking, ChunkTable, File, Manifest
+from modelsyncd.store.listing import Entry, Stamp, changed, entries, reading
+
+PIECE = 4 << 20  # bytes read at once: large enough that handing it to the other thread costs nothing
+ALONE = 256 << 10  # bytes: a shorter piece is hashed before the other thread would have woken up
+_OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+USUAL = Chunking()
+
+Progress = Callable[[int, int], None]
+"""(bytes done, bytes in all); what it raises ends the scan."""
+
+
+class Source:
+    """A scanned folder or file whose chunks can be read again. Safe to use from several threads."""
+
+    def __init__(self, scanned: Manifest, places: Sequence[str]) -> None:
+        """`places` are the absolute paths of the manifest's files, in its order."""
+        self.manifest = scanned
+        self._places = tuple(places)
+        self._table = ChunkTable(scanned)
+        self._lock = threading.Lock()
+        self._opened: tuple[int, int] | None = None  # index of a file and its descriptor: reads come file by file
+
+    def read(self, ordinal: int) -> bytes:
+        """The plain bytes of a chunk.
+
+        Raises SourceChangedError when they are no longer what was scanned, BadInputError when they may not be read,
+        DiskError, and IndexError for an ordinal that is not in the manifest.
+        """
+        chunk = self._table.chunk(ordinal)
+        place = self._places[chunk.file]
+        with self._lock, reading(place):
+            plain = os.pread(self._descriptor(chunk.file), chunk.size, chunk.offset)
+        if digest_of(plain) != chunk.digest:
+            self.close()  # the file may have been put in place anew: look at it afresh the next time
+            raise changed(place)
+        return plain
+
+    def _descriptor(self, file: int) -> int:
+        if self._opened is not None and self._opened[0] == file:
+            return self._opened[1]
+        self._let_go()
+        descriptor = _open(self._places[file])
+        self._opened = (file, descriptor)
+        return descriptor
+
+    def _let_go(self) -> None:
+        if self._opened is not None:
+            os.close(self._opened[1])
+            self._opened = None
+
+    def close(self) -> None:
+        """Lets go of the file that was read last. A later `read` opens what it needs."""
+        with self._lock:
+            self._let_go()
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def scan(path: Path, chunking: Chunking = USUAL, progress: Progress | None = None, limits: Limits = LIMITS) -> Source:
+    """Reads a folder, or one file, once, and says what it holds.
+
+    Blocks for as long as the disk needs, in constant memory. Raises NotFoundError, HostilePathError, BadInputError and
+    LimitError before anything is read, SourceChangedError when a file changed meanwhile, and DiskError.
+    """
+    check_chunking(chunking)
+    found = entries(path, limits)
+    total = sum(entry.stamp.size for entry in found)
+    with ThreadPoolExecutor(1, thread_name_prefix="sha256") as beside:
+        reader = _Reader(chunking, beside, total, progress or _silent)
+        files = tuple(reader.file(entry) for entry in found)
+    return Source(manifest.check(Manifest(files, chunking), limits), [entry.place for entry in found])
+
+
+def _silent(_done: int, _total: int) -> None:
+    """Progress that nobody watches."""
+
+
+class _Reader:
+    """Reads files one after the other through one buffer, and counts what it has read."""
+
+    def __init__(self, chunking: Chunking, beside: Executor, total: int, progress: Progress) -> None:
+        self._chunking = chunking
+        self._beside = beside
+        self._buffer = memoryview(bytearray(min(PIECE, total)))
+        self._total = total
+        self._progress = progress
+        self._done = 0
+
+    def file(self, entry: Entry) -> File:
+        """Cuts and hashes one file."""
+        with _unchanged(entry) as descriptor:
+            layout = formats.read_layout(entry.path, entry.stamp.size, partial(_read_at, descriptor))
+            tensors = layout.tensors if layout else ()
+            cutter = _cutter(entry.stamp.size, tensors, self._chunking)
+            sizes, digests, sha256 = self._hash(descriptor, entry, cutter)
+        return File(
+            path=entry.path,
+            size=entry.stamp.size,
+            sha256=sha256,
+            executable=entry.executable,
+            chunk_sizes=tuple(sizes),
+            chunk_digests=b"".join(digests),
+            tensors=tensors,
+            format=layout.format if layout else "",
+        )
+
+    def _hash(self, descriptor: int, entry: Entry, cutter: Cutter) -> tuple[list[int], list[bytes], bytes]:
+        """Sizes and digests of the chunks, and the SHA-256 of the file."""
+        sizes: list[int] = []
+        digests: list[bytes] = []
+        whole = FileHasher()
+
+        def name(chunks: Sequence[memoryview]) -> None:
+            sizes.extend(map(len, chunks))
+            digests.extend(map(digest_of, chunks))
+
+        for piece in self._pieces(descriptor, entry):
+            # SHA-256 takes longer than all else together, so it runs beside the rest; all of it releases the GIL.
+            if len(piece) < ALONE:
+                whole.update(piece)
+                name(cutter.feed(piece))
+                continue
+            hashed = self._beside.submit(whole.update, piece)
+            try:
+                name(cutter.feed(piece))
+            finally:
+                hashed.result()  # before the buffer is used again
+        name(cutter.finish())
+        return sizes, digests, whole.sha256()
+
+    def _pieces(self, descriptor: int, entry: Entry) -> Iterator[memoryview]:
+        """The file's bytes in order, in one buffer that is used again and again."""
+        offset = 0
+        while offset < entry.stamp.size:
+            wanted = self._buffer[: min(len(self._buffer), entry.stamp.size - offset)]
+            length = os.preadv(descriptor, [wanted], offset)
+            if length == 0:
+                raise changed(entry.place)
+            yield wanted[:length]
+            offset += length
+            self._done += length
+            self._progress(self._done, self._total)
+
+
+def _cutter(size: int, tensors: Sequence[manifest.Tensor], chunking: Chunking) -> Cutter:
+    if tensors:
+        return GridCutter(grid(size, tensors, chunking))
+    if size <= chunking.step:
+        return GridCutter([size] if size else [])
+    return ContentCutter(chunking)
+
+
+@contextmanager
+def _unchanged(entry: Entry) -> Iterator[int]:
+    """A descriptor to read the file by. Raises SourceChangedError when it is not as listed, at the start or the end."""
+    with reading(entry.place):
+        descriptor = _open(entry.place)
+        try:
+            _check(entry, os.fstat(descriptor))
+            yield descriptor
+            _check(entry, os.fstat(descriptor))
+            _check(entry, os.lstat(entry.place))
+        finally:
+            os.close(descriptor)
+
+
+def _check(entry: Entry, status: os.stat_result) -> None:
+    if Stamp.of(status) != entry.stamp:
+        raise changed(entry.place)
+
+
+def _open(place: str) -> int:
+    """Opens a regular file and nothing else. Not blocking: a pipe that took its place would wait for a writer."""
+    try:
+        descriptor = os.open(place, _OPEN_FLAGS)
+    except OSError as error:
+        if stat.S_ISREG(os.lstat(place).st_mode):
+            raise
+        raise changed(place) from error  # a link or a socket by now
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise changed(place)
+    return descriptor
+
+
+def _read_at(descriptor: int, offset: int, length: int) -> bytes:
+    return os.pread(descriptor, length, offset)
