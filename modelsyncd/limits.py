@@ -21,6 +21,7 @@ class Limits:
     label_chars: int = 256  # characters of one label's key or value
     note_chars: int = 4_096  # characters of a release's note
     variants: int = 64  # variants of one release
+    signatures: int = 16  # signatures beside one release
     frame_bytes: int = 256 << 10  # payload bytes of one Give
     message_bytes: int = 8 << 20  # bytes of one gRPC message; Desired is the largest
     faults_per_chunk: int = 3  # arrivals of one chunk that do not match its digest before the transfer is refused

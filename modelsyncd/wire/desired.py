@@ -1,0 +1,74 @@
+"""The only place where what a node should hold is written for wire and disk, and read back: Offer and Desired."""
+
+from __future__ import annotations
+
+from modelsyncd.digest import Buffer, digest_from
+from modelsyncd.errors import BadInputError, LimitError
+from modelsyncd.limits import LIMITS, Limits
+from modelsyncd.names import parse_channel, parse_model
+from modelsyncd.session.frames import Assignment, Desired, Offer
+from modelsyncd.wire.parse import parse, write
+from modelsyncd.wire.releases import signed_from_pb, signed_to_pb
+from modelsyncd.wire.v1 import sync_pb2
+
+
+def encode_desired(desired: Desired) -> bytes:
+    """As bytes for a file."""
+    return write(desired_to_pb(desired))
+
+
+def decode_desired(data: Buffer, limits: Limits = LIMITS) -> Desired:
+    """What `encode_desired` wrote. Raises LimitError or BadInputError."""
+    return desired_from_pb(parse(sync_pb2.Desired, data, "a desired state", limits.message_bytes), limits)
+
+
+def desired_to_pb(desired: Desired) -> sync_pb2.Desired:
+    """For the wire."""
+    return sync_pb2.Desired(
+        generation=desired.generation, assignments=map(_assignment_to_pb, desired.assignments), keep=desired.keep
+    )
+
+
+def desired_from_pb(message: sync_pb2.Desired, limits: Limits = LIMITS) -> Desired:
+    """From the wire. Raises LimitError, or BadInputError for a name or digest that is none."""
+    if len(message.assignments) > limits.desired_assignments:
+        raise LimitError(f"a node may have {limits.desired_assignments} assignments, not {len(message.assignments)}")
+    if message.keep < 1:
+        raise BadInputError("a node keeps one version of a model at least")
+    return Desired(
+        generation=message.generation,
+        assignments=tuple(_assignment_from_pb(item, limits) for item in message.assignments),
+        keep=message.keep,
+    )
+
+
+def offer_to_pb(offer: Offer) -> sync_pb2.Offer:
+    """For the wire."""
+    return sync_pb2.Offer(release=signed_to_pb(offer.release), manifest=offer.manifest, channel=offer.channel)
+
+
+def offer_from_pb(message: sync_pb2.Offer, limits: Limits = LIMITS) -> Offer:
+    """From the wire; the release inside is not looked at. Raises LimitError or BadInputError."""
+    return Offer(
+        release=signed_from_pb(message.release, limits),
+        manifest=digest_from(message.manifest),
+        channel=parse_channel(message.channel) if message.channel else "",
+    )
+
+
+def _assignment_to_pb(assignment: Assignment) -> sync_pb2.Assignment:
+    return sync_pb2.Assignment(
+        model=str(assignment.model),
+        channel=assignment.channel,
+        offer=None if assignment.offer is None else offer_to_pb(assignment.offer),
+        priority=assignment.priority,
+    )
+
+
+def _assignment_from_pb(message: sync_pb2.Assignment, limits: Limits) -> Assignment:
+    return Assignment(
+        model=parse_model(message.model),
+        channel=parse_channel(message.channel),
+        offer=offer_from_pb(message.offer, limits) if message.HasField("offer") else None,
+        priority=message.priority,
+    )

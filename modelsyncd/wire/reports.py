@@ -1,0 +1,86 @@
+"""The only place where a node's report is written for wire and database, and read back."""
+
+from __future__ import annotations
+
+from modelsyncd.digest import Buffer
+from modelsyncd.errors import BadInputError, LimitError
+from modelsyncd.limits import LIMITS, Limits
+from modelsyncd.names import parse_channel, parse_model
+from modelsyncd.session.frames import Phase, Report, Standing
+from modelsyncd.wire.faultwords import fault_from_pb, fault_to_pb
+from modelsyncd.wire.parse import parse, write
+from modelsyncd.wire.v1 import sync_pb2
+
+_PHASES = {phase.value: phase for phase in Phase}
+_PHASES_PB = {phase: sync_pb2.Phase.Value(f"PHASE_{phase.name}") for phase in Phase}
+
+
+def encode_report(report: Report) -> bytes:
+    """As bytes to be kept."""
+    return write(report_to_pb(report))
+
+
+def decode_report(data: Buffer, limits: Limits = LIMITS) -> Report:
+    """What `encode_report` wrote. Raises LimitError or BadInputError."""
+    return report_from_pb(parse(sync_pb2.Report, data, "a report", limits.message_bytes), limits)
+
+
+def report_to_pb(report: Report) -> sync_pb2.Report:
+    """For the wire."""
+    return sync_pb2.Report(
+        generation=report.generation,
+        standings=map(standing_to_pb, report.standings),
+        disk_free=report.disk_free,
+        disk_used=report.disk_used,
+    )
+
+
+def report_from_pb(message: sync_pb2.Report, limits: Limits = LIMITS) -> Report:
+    """From the wire. Raises LimitError, or BadInputError for a name or phase that is none."""
+    if len(message.standings) > limits.desired_assignments:
+        raise LimitError(f"a report may have {limits.desired_assignments} standings, not {len(message.standings)}")
+    return Report(
+        generation=message.generation,
+        standings=tuple(map(standing_from_pb, message.standings)),
+        disk_free=message.disk_free,
+        disk_used=message.disk_used,
+    )
+
+
+def standing_to_pb(standing: Standing) -> sync_pb2.Standing:
+    """For the wire."""
+    return sync_pb2.Standing(
+        model=str(standing.model),
+        channel=standing.channel,
+        desired=standing.desired,
+        staged=standing.staged,
+        active=standing.active,
+        phase=_PHASES_PB[standing.phase],
+        bytes_total=standing.bytes_total,
+        bytes_done=standing.bytes_done,
+        bytes_had=standing.bytes_had,
+        bytes_wire=standing.bytes_wire,
+        fault=None if standing.fault is None else fault_to_pb(standing.fault),
+        next_try=standing.next_try,
+    )
+
+
+def standing_from_pb(message: sync_pb2.Standing) -> Standing:
+    """From the wire. Raises BadInputError."""
+    phase = _PHASES.get(message.phase)
+    if phase is None:
+        raise BadInputError(f"there is no phase {message.phase}")
+    return Standing(
+        model=parse_model(message.model),
+        channel=parse_channel(message.channel),
+        phase=phase,
+        desired=message.desired,
+        staged=message.staged,
+        active=message.active,
+        bytes_total=message.bytes_total,
+        bytes_done=message.bytes_done,
+        bytes_had=message.bytes_had,
+        bytes_wire=message.bytes_wire,
+        fault=fault_from_pb(message.fault) if message.HasField("fault") else None,
+        next_try=message.next_try,
+    )
