@@ -74,6 +74,7 @@ class Pump:
         self._to_load = asyncio.Event()
         self._to_wake = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
+        self._early: list[on.Event] = []
 
     async def run(self) -> None:
         """Talks until either side hangs up.
@@ -89,6 +90,8 @@ class Pump:
                 group.create_task(self._load())
                 group.create_task(self._wake())
                 self._apply(self.session.start(self._clock()))
+                for event in self._early:
+                    self._step(event)
                 group.create_task(self._read())
         except* _Over:
             pass
@@ -122,6 +125,9 @@ class Pump:
     # --- effects ---
 
     def _step(self, event: on.Event) -> None:
+        if self._group is None:
+            self._early.append(event)  # said before `run` begins: the first thing that it steps
+            return
         self._apply(self.session.step(event, self._clock()))
 
     def _apply(self, effects: list[do.Effect]) -> None:
@@ -159,9 +165,7 @@ class Pump:
                     self._to_write.set()
 
     def _spawn(self, offer: Offer, work: Coroutine[object, object, on.Event]) -> None:
-        if self._group is None:
-            work.close()
-            return
+        assert self._group is not None, "effects come out of steps, and steps are taken while run() runs"  # noqa: S101
         self._group.create_task(self._answer(offer, work))
 
     async def _answer(self, offer: Offer, work: Coroutine[object, object, on.Event]) -> None:
