@@ -17,10 +17,14 @@ from dataclasses import dataclass
 from modelsyncd.errors import HostilePathError, InvalidNameError
 
 _WORD = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
-_DEVICES = {"con", "prn", "aux", "nul", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10))}
+_DEVICES = {
+    *("con", "prn", "aux", "nul", "conin$", "conout$"),
+    *(f"{port}{n}" for port in ("com", "lpt") for n in "123456789¹²³"),
+}
 _RESERVED_CHANNELS = {"versions"}
 PATH_BYTES = 1_024  # bytes of UTF-8 of a whole path: fits below PATH_MAX 4,096 with room for the store's own folders
 PART_BYTES = 255  # bytes of UTF-8 of one part: NAME_MAX of ext4, xfs, btrfs, APFS
+DEPTH = 32  # parts of a path: each folder costs memory here and an inode on every node
 DEFAULT_CHANNEL = "stable"
 
 
@@ -105,8 +109,11 @@ def check_path(path: str) -> str:
         raise HostilePathError(f"{shown} is not in Unicode's NFC form", hint="rename the file")
     if len(path.encode()) > PATH_BYTES or any(len(part.encode()) > PART_BYTES for part in parts):
         raise HostilePathError(f"{shown} is longer than {PATH_BYTES} bytes, or one part longer than {PART_BYTES}")
+    if len(parts) > DEPTH:
+        raise HostilePathError(f"{shown} is deeper than {DEPTH} folders")
     for part in parts:
-        if part.split(".")[0].casefold() in _DEVICES or part[-1] in ". " or re.search(r'[<>:"|?*]', part):
+        stem = part.split(".")[0].rstrip(" ").casefold()  # Windows ignores the extension and spaces before it
+        if stem in _DEVICES or part[-1] in ". " or re.search(r'[<>:"|?*]', part):
             raise HostilePathError(f"{shown}: {part[:80]!r} can't exist on every system", hint="rename the file")
     return path
 
@@ -117,7 +124,7 @@ def check_paths(paths: Sequence[str]) -> None:
         raise HostilePathError("the files are not in ascending order of path")
     files: dict[str, str] = {}
     for path in paths:
-        folded = check_path(path).casefold()
+        folded = _folded(check_path(path))
         if folded in files:
             raise HostilePathError(
                 f"{files[folded][:80]!r} and {path[:80]!r} are one file where case does not count", hint="rename one"
@@ -125,15 +132,30 @@ def check_paths(paths: Sequence[str]) -> None:
         files[folded] = path
     folders: dict[str, str] = {}
     for path in paths:
-        for depth in range(1, path.count("/") + 1):
-            folder = "/".join(path.split("/")[:depth])
-            folded = folder.casefold()
-            if folded in files:
-                raise HostilePathError(f"{files[folded][:80]!r} is both a file and a folder")
-            if folders.setdefault(folded, folder) != folder:
-                raise HostilePathError(
-                    f"{folders[folded][:80]!r} and {folder[:80]!r} are one folder where case does not count"
-                )
+        _check_folders(path, files, folders)
+
+
+def _check_folders(path: str, files: dict[str, str], folders: dict[str, str]) -> None:
+    """Enters the folders of a path into `folders`, deepest first; where one is known, those above it are."""
+    folder, slash, _ = path.rpartition("/")
+    while slash:
+        folded = _folded(folder)
+        if folded in files:
+            raise HostilePathError(f"{files[folded][:80]!r} is both a file and a folder")
+        known = folders.get(folded)
+        if known == folder:
+            return
+        if known is not None:
+            raise HostilePathError(f"{known[:80]!r} and {folder[:80]!r} are one folder where case does not count")
+        folders[folded] = folder
+        folder, slash, _ = folder.rpartition("/")
+
+
+def _folded(path: str) -> str:
+    """Equal for two paths that are one where case does not count (Unicode 3.13, D145: canonical caseless matching)."""
+    if path.isascii():
+        return path.lower()
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
 
 
 def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
