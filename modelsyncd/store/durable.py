@@ -165,6 +165,12 @@ def remove_tree(path: Path) -> None:
     sync_folder(path.parent)
 
 
+def erase(path: Path) -> None:
+    """Removes a file or folder that nobody reads, if it is there; a crash may leave a part of it. Raises DiskError."""
+    with disk_errors(path):
+        _remove(path)
+
+
 def clear_leftovers(folder: Path) -> None:
     """Removes what a killed process left half-made or half-removed right below a folder. Raises DiskError."""
     with disk_errors(folder):

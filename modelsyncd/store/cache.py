@@ -1,0 +1,247 @@
+"""The only place with SQL on a node: which chunk lies in which version, and which staged chunks are durable.
+
+Law: a cache, and nothing but. Files are the truth; each row only saves reading them, is written after the bytes it
+speaks of, and is verified by whoever follows it. It may be deleted at any time while the agent is down. So there is no
+full fsync for each commit either (WAL, synchronous=NORMAL): what a power cut takes are the newest rows, in order.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelsyncd.digest import Digest
+from modelsyncd.errors import DiskError, DiskFullError, NewerFormatError
+from modelsyncd.manifest import Chunk
+from modelsyncd.store.durable import erase, make_folder, rename
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+SCHEMA = 1  # PRAGMA user_version that this file writes and reads
+_BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a chunk's plain bytes should lie: `file` is an index in the manifest, `offset` is in bytes."""
+
+    manifest: Digest
+    file: int
+    offset: int
+
+
+class Cache:
+    """One SQLite file and one connection to it, for use from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens, makes or migrates it; one that can't be read is set aside as NAME.damaged and begun anew.
+
+        Raises NewerFormatError, DiskError.
+        """
+        self.path = path
+        self._lock = threading.RLock()
+        make_folder(path.parent)
+        self._connection = self._opened()
+
+    def close(self) -> None:
+        """Ends all use of it."""
+        with self._lock:
+            self._connection.close()
+
+    # --- what is staged ---
+
+    def record(self, manifest: Digest, chunks: Iterable[Chunk]) -> None:
+        """Notes that these chunks of a version in staging are durable. Raises DiskError."""
+        chunks = list(chunks)
+        with self._transaction() as connection:
+            source = _source(connection, manifest)
+            _add_chunks(connection, source, chunks)
+            connection.executemany(
+                "INSERT OR IGNORE INTO staged (source, ordinal) VALUES (?, ?)",
+                [(source, chunk.ordinal) for chunk in chunks],
+            )
+
+    def recorded(self, manifest: Digest) -> frozenset[int]:
+        """The ordinals that `record` noted and nobody took back. Raises DiskError."""
+        with self._transaction() as connection:
+            rows = connection.execute(
+                "SELECT ordinal FROM staged JOIN source ON source.id = staged.source WHERE manifest = ?", (manifest,)
+            )
+            return frozenset(ordinal for (ordinal,) in rows)
+
+    def forget(self, manifest: Digest, chunks: Iterable[Chunk]) -> None:
+        """Takes back that these chunks are where the manifest has them. Raises DiskError."""
+        chunks = list(chunks)
+        with self._transaction() as connection:
+            source = _source(connection, manifest)
+            connection.executemany(
+                "DELETE FROM staged WHERE source = ? AND ordinal = ?", [(source, chunk.ordinal) for chunk in chunks]
+            )
+            connection.executemany(
+                "DELETE FROM chunk WHERE digest = ? AND source = ?", [(chunk.digest, source) for chunk in chunks]
+            )
+
+    def settle(self, manifest: Digest, chunks: Iterable[Chunk] = ()) -> None:
+        """Notes that a version is whole; `chunks` are those of its chunks that may have no row. Raises DiskError."""
+        with self._transaction() as connection:
+            source = _source(connection, manifest)
+            _add_chunks(connection, source, chunks)
+            connection.execute("DELETE FROM staged WHERE source = ?", (source,))
+            connection.execute("UPDATE source SET whole = 1 WHERE id = ?", (source,))
+
+    # --- where chunks are ---
+
+    def places(self, digests: Sequence[Digest]) -> dict[Digest, list[Place]]:
+        """Where these chunks should lie; those that lie nowhere are left out. Raises DiskError."""
+        found: dict[Digest, list[Place]] = {}
+        with self._transaction() as connection:
+            for digest in digests:
+                for manifest, file, offset in connection.execute(
+                    "SELECT manifest, file, offset FROM chunk JOIN source ON source.id = source WHERE digest = ?",
+                    (digest,),
+                ):
+                    found.setdefault(digest, []).append(Place(Digest(manifest), file, offset))
+        return found
+
+    def misplaced(self, digest: Digest, manifest: Digest) -> None:
+        """Drops the row of a chunk that was not where it should lie. Raises DiskError."""
+        with self._transaction() as connection:
+            connection.execute(
+                "DELETE FROM chunk WHERE digest = ? AND source = (SELECT id FROM source WHERE manifest = ?)",
+                (digest, manifest),
+            )
+
+    # --- sources ---
+
+    def sources(self) -> dict[Digest, bool]:
+        """The manifests that rows speak of, and whether all of their chunks have rows. Raises DiskError."""
+        with self._transaction() as connection:
+            rows = connection.execute("SELECT manifest, whole FROM source")
+            return {Digest(manifest): bool(whole) for manifest, whole in rows}
+
+    def drop(self, manifest: Digest) -> None:
+        """Forgets all about a manifest. Raises DiskError."""
+        with self._transaction() as connection:
+            source = _source(connection, manifest)
+            connection.execute("DELETE FROM staged WHERE source = ?", (source,))
+            connection.execute("DELETE FROM chunk WHERE source = ?", (source,))
+            connection.execute("DELETE FROM source WHERE id = ?", (source,))
+
+    # --- the file ---
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                with self._connection:
+                    self._connection.execute("BEGIN")
+                    yield self._connection
+            except sqlite3.Error as error:
+                raise self._translated(error) from error
+
+    def _translated(self, error: sqlite3.Error) -> DiskError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            return DiskFullError(
+                f"no room left for {self.path}",
+                safe="chunks that are stored stay stored",
+                hint="free some space there; the next try goes on by itself",
+            )
+        if code in _BROKEN:
+            self._connection.close()
+            self._set_aside()
+            self._connection = self._opened()
+            return DiskError(
+                f"{self.path} was damaged: {error}",
+                safe="it is only a cache, and was begun anew; models are not touched",
+                hint="nothing needs doing; look at the disk if it happens again",
+            )
+        return DiskError(f"{self.path}: {error}", safe="chunks that are stored stay stored")
+
+    def _opened(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _BROKEN:
+                raise DiskError(
+                    f"{self.path}: {error}",
+                    safe="models are not touched",
+                    hint=f"delete {self.path}: it is only a cache",
+                ) from error
+        self._set_aside()
+        try:
+            return self._connect()
+        except sqlite3.Error as error:
+            raise DiskError(f"{self.path}: {error}", hint=f"delete {self.path}: it is only a cache") from error
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
+        try:
+            (found,) = connection.execute("PRAGMA user_version").fetchone()
+            if found > SCHEMA:
+                raise NewerFormatError(
+                    f"{self.path} has format {found}; this version reads {SCHEMA}",
+                    safe="nothing was touched",
+                    hint=f"it is only a cache: delete {self.path}, and it is made anew from the models",
+                )
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            if found < SCHEMA:
+                _migrate(connection)
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                broken = sqlite3.DatabaseError(verdict)
+                broken.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+                raise broken
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _set_aside(self) -> None:
+        for ending in ("-wal", "-shm"):
+            erase(self.path.with_name(self.path.name + ending))
+        rename(self.path, self.path.with_name(self.path.name + ".damaged"))
+
+
+def _source(connection: sqlite3.Connection, manifest: Digest) -> int:
+    connection.execute("INSERT OR IGNORE INTO source (manifest, whole) VALUES (?, 0)", (manifest,))
+    (source,) = connection.execute("SELECT id FROM source WHERE manifest = ?", (manifest,)).fetchone()
+    return int(source)
+
+
+def _add_chunks(connection: sqlite3.Connection, source: int, chunks: Iterable[Chunk]) -> None:
+    connection.executemany(
+        "INSERT OR IGNORE INTO chunk (digest, source, file, offset) VALUES (?, ?, ?, ?)",
+        ((chunk.digest, source, chunk.file, chunk.offset) for chunk in chunks),
+    )
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Brings the schema up to date. sqlite-utils is imported here alone: an agent that runs does not carry it."""
+    from sqlite_utils import Database, Migrations  # noqa: PLC0415
+
+    steps = Migrations("modelsyncd-cache")
+
+    @steps()
+    def chunks_and_staged(db: Database) -> None:
+        db.table("source").create({"id": int, "manifest": bytes, "whole": int}, pk="id", not_null={"manifest", "whole"})
+        db.table("source").create_index(["manifest"], unique=True)
+        # without a rowid the key is the table: a chunk costs some 45 bytes and one page, not two
+        db.execute(
+            "CREATE TABLE chunk (digest BLOB NOT NULL, source INTEGER NOT NULL, file INTEGER NOT NULL,"
+            " offset INTEGER NOT NULL, PRIMARY KEY (digest, source)) WITHOUT ROWID"
+        )
+        db.execute(
+            "CREATE TABLE staged (source INTEGER NOT NULL, ordinal INTEGER NOT NULL,"
+            " PRIMARY KEY (source, ordinal)) WITHOUT ROWID"
+        )
+
+    steps.apply(Database(connection))
+    connection.execute(f"PRAGMA user_version = {SCHEMA}")
