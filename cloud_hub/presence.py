@@ -1,7 +1,7 @@
 """The only place that knows which nodes are in a session with this hub process right now.
 
 Law: one session of each node, and the newest wins: an agent whose link died silently comes back long before the hub
-notices the death. Nothing here grows with traffic: a change is a flag, a report is the newest report. All methods
+notices the death. Nothing here grows with traffic: a change is a flag. All methods
 belong to one event loop.
 """
 
@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from modelsyncd.errors import ModelsyncError, RefusedError
-from modelsyncd.session.frames import Report
 
 T = TypeVar("T")
 
@@ -52,8 +51,6 @@ class Live:
         self.node = node
         self.stirred: Newest[bool] = Newest()
         """Filled when something may have changed for this node."""
-        self.reported: Newest[Report] = Newest()
-        """The newest report that is not stored yet."""
         self._end = end
 
     def cut(self, why: ModelsyncError) -> None:
@@ -101,9 +98,4 @@ class Presence:
         """Ends the node's session if there is one."""
         live = self._live.get(node)
         if live is not None:
-            live.cut(why)
-
-    def cut_all(self, why: ModelsyncError) -> None:
-        """Ends every session; the hub stops."""
-        for live in list(self._live.values()):
             live.cut(why)

@@ -1,0 +1,183 @@
+"""The only place where the hub takes what is pushed to it: consider, survey, keep, and commit in one transaction.
+
+Nothing is remembered between the steps, so a push that was cut goes on wherever it stood, after a restart too, and two
+pushes of overlapping content share what either has brought. Bytes are durable before rows, rows before the release.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cloud_hub.catalog import Catalog
+from cloud_hub.events import Event, Moved, Released
+from cloud_hub.stock import Stock
+from modelsyncd.codec.registry import decode
+from modelsyncd.digest import Digest, digest_of
+from modelsyncd.errors import DamageError, NotFoundError, NumberTakenError, RefusedError
+from modelsyncd.release import ManifestRef, Release
+from modelsyncd.session.effects import Keep
+from modelsyncd.session.events import Settled
+from modelsyncd.session.frames import Offer, Part
+from modelsyncd.session.ports import Keeping, Missing
+from modelsyncd.store.packs import Record
+from modelsyncd.trust.identity import Kind, Peer
+from modelsyncd.wire.nouns import decode_release
+
+_SAFE = "nothing was changed; chunks that were pushed before are kept"
+
+
+@dataclass(frozen=True, slots=True)
+class _Commit:
+    """What became of a release, and what to tell whoever watches."""
+
+    settled: Settled
+    events: tuple[Event, ...]
+
+
+class HubIntake:
+    """Implements `session.ports.TakerStore` for one peer that pushes. Every call is one hop to a thread."""
+
+    def __init__(
+        self,
+        peer: Peer,
+        catalog: Catalog,
+        stock: Stock,
+        *,
+        tell: Callable[[Event], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._peer = peer
+        self._catalog = catalog
+        self._stock = stock
+        self._tell = tell
+        self._clock = clock
+
+    async def consider(self, offer: Offer) -> Settled | None:
+        """See the port. Raises RefusedError, NumberTakenError, BadInputError and its kind."""
+        done = await asyncio.to_thread(self._consider, offer)
+        return None if done is None else self._told(done)
+
+    async def survey(self, offer: Offer, part: Part) -> Missing:
+        """See the port. Raises DiskFullError, DiskError, BadInputError and its kind, DamageError."""
+        return await asyncio.to_thread(self._survey, offer, part)
+
+    async def keep(self, batch: Sequence[Keep]) -> Keeping:
+        """See the port. Raises DiskFullError, DiskError."""
+        return await asyncio.to_thread(self._keep, batch)
+
+    async def complete(self, offer: Offer) -> Settled:
+        """See the port. Raises NumberTakenError, DamageError, DiskError."""
+        return self._told(await asyncio.to_thread(self._complete, offer))
+
+    def _told(self, done: _Commit) -> Settled:
+        for event in done.events:
+            self._tell(event)
+        return done.settled
+
+    # --- in a thread ---
+
+    def _consider(self, offer: Offer) -> _Commit | None:
+        release = self._release(offer)
+        if self._catalog.models.by_manifest(release.model, offer.manifest) is not None:
+            return self._commit(offer, release) if self._stock.is_whole(_ref(offer, release)) else None
+        expected = self._catalog.models.next_number(release.model)
+        if release.number != expected:
+            raise NumberTakenError(
+                f"{release.model}:{release.number} can't be published: the next free number is {expected}",
+                safe=_SAFE,
+                hint=f"publish it as {release.model}:{expected}; no chunk travels twice",
+            )
+        return None
+
+    def _release(self, offer: Offer) -> Release:
+        """The release in an offer, if this peer may push it."""
+        if self._peer.kind is not Kind.ADMIN:
+            raise RefusedError(f"{self._peer} may not push", hint="push with an admin's context")
+        release = decode_release(offer.release.release)
+        if release.producer != str(self._peer):
+            raise RefusedError(
+                f"the release says that {release.producer[:80]!r} made it, and {self._peer} pushes it", safe=_SAFE
+            )
+        if len(release.variants) != 1:
+            raise RefusedError(f"{release.model} comes in {len(release.variants)} variants; this hub takes one")
+        release.variant(offer.manifest)
+        return release
+
+    def _survey(self, offer: Offer, part: Part) -> Missing:
+        ref = _ref(offer, decode_release(offer.release.release))
+        table = self._stock.table(ref, part)
+        missing = self._stock.missing(table)
+        self._stock.check_room(sum(table.sizes[ordinal] for ordinal in missing))
+        return Missing(table.sizes, missing)
+
+    def _keep(self, batch: Sequence[Keep]) -> Keeping:
+        first = batch[0]
+        table = self._stock.table(_ref(first.offer, decode_release(first.offer.release.release)), first.part)
+        arrived: list[Record] = []
+        kept: list[int] = []
+        spoiled: list[int] = []
+        for keep in batch:
+            chunk = _checked(keep, table.digest(keep.ordinal), table.sizes[keep.ordinal])
+            if chunk is None:
+                spoiled.append(keep.ordinal)
+                continue
+            kept.append(keep.ordinal)
+            arrived.append(chunk)
+        self._stock.keep(arrived)
+        return Keeping(tuple(kept), tuple(spoiled))
+
+    def _complete(self, offer: Offer) -> _Commit:
+        release = self._release(offer)
+        if not self._stock.is_whole(_ref(offer, release)):
+            raise DamageError(
+                f"chunks of {release.model}:{release.number} were found damaged while it was pushed",
+                safe=_SAFE,
+                hint="push it again: only what is missing travels",
+            )
+        return self._commit(offer, release)
+
+    def _commit(self, offer: Offer, release: Release) -> _Commit:
+        before = self._channel(release, offer.channel)
+        now = self._clock()
+        settled = self._catalog.models.commit(
+            offer.release,
+            release,
+            digest_of(offer.release.release),
+            channel=offer.channel or None,
+            who=str(self._peer),
+            now=now,
+        )
+        events: list[Event] = []
+        if settled.created:
+            events.append(Released(now, release.model, settled.number))
+        if offer.channel and before != settled.number:
+            who = str(self._peer)
+            events.append(Moved(now, release.model, offer.channel, before, settled.number, who, "push"))
+        return _Commit(settled, tuple(events))
+
+    def _channel(self, release: Release, channel: str) -> int:
+        """The number that a channel names; 0 for none."""
+        try:
+            rows = self._catalog.models.channels(release.model)
+        except NotFoundError:
+            return 0
+        return next((row.number for row in rows if row.name == channel), 0)
+
+
+def _ref(offer: Offer, release: Release) -> ManifestRef:
+    return release.variant(offer.manifest).manifest
+
+
+def _checked(keep: Keep, digest: Digest, size: int) -> Record | None:
+    """The chunk as it will rest, or None when it is not as its digest says."""
+    try:
+        # A writing that is longer than the plain bytes is nobody's honest work, and would rest here for ever.
+        if keep.base is not None or len(keep.payload) > size:
+            return None
+        if digest_of(decode(keep.codec, keep.payload, size)) != digest:
+            return None
+    except DamageError:
+        return None
+    return Record(digest, keep.codec, keep.payload, size)

@@ -1,0 +1,159 @@
+"""The only place where the hub's chunks go in and come out: packs and the index of them, kept in step.
+
+Law: a row exists only for bytes that are durable, and what is read is checked before anyone sees it. A chunk that is
+found damaged is forgotten from the index, never repaired in place: the next push of the same content brings it back.
+Everything here blocks; callers hop to a thread. Safe to use from any thread.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+from cloud_hub.catalog import Catalog
+from cloud_hub.tables import PieceTable, Table, TableCache
+from modelsyncd.codec.registry import decode
+from modelsyncd.digest import Buffer, Digest, digest_of, short
+from modelsyncd.errors import BadInputError, DamageError, DiskFullError, NotFoundError
+from modelsyncd.manifest import ChunkTable
+from modelsyncd.release import ManifestRef
+from modelsyncd.session.frames import Part
+from modelsyncd.store.durable import disk_errors
+from modelsyncd.store.packs import PackReader, PackWriter, Place, Record
+from modelsyncd.wire.nouns import decode_manifest
+
+SLICE = 8_192  # chunks that are looked up at once: bounds memory whatever the model's size
+RESERVE = 64 << 20  # bytes that a push may not take from the disk: the catalogue lives there too
+REFS = 256  # manifests whose sizes and piece digests are remembered
+
+
+class Stock:
+    """All chunks of one hub. `folder` is on the file system that fills when something is pushed."""
+
+    def __init__(self, catalog: Catalog, writer: PackWriter, reader: PackReader, folder: Path) -> None:
+        self._catalog = catalog
+        self._writer = writer
+        self._reader = reader
+        self._folder = folder
+        self._tables = TableCache()
+        self._refs: OrderedDict[Digest, ManifestRef] = OrderedDict()
+        self._lock = threading.Lock()
+
+    # --- chunks ---
+
+    def keep(self, arrivals: Sequence[Record]) -> None:
+        """Makes verified chunks durable and knows them from then on. Raises DiskFullError, DiskError."""
+        absent = set(self._catalog.chunks.missing([arrival.digest for arrival in arrivals]))
+        fresh = [arrival for arrival in arrivals if arrival.digest in absent]
+        if fresh:
+            self._catalog.chunks.add(self._writer.append(fresh))
+
+    def read(self, digests: Sequence[Digest]) -> list[tuple[Place, Buffer]]:
+        """Where each chunk rests, and its encoded bytes, checked against rot.
+
+        Raises DamageError when one is gone or damaged; it is forgotten, so that pushing its content again heals it.
+        """
+        places = self._catalog.chunks.places(digests)
+        absent = [digest for digest in digests if digest not in places]
+        if absent:
+            raise _damaged(absent)
+        wanted = [places[digest] for digest in digests]
+        try:
+            return list(zip(wanted, self._reader.read_all(wanted), strict=True))
+        except DamageError as error:
+            raise _damaged(self._forget_damaged(wanted)) from error
+
+    def _forget_damaged(self, places: Sequence[Place]) -> Sequence[Digest]:
+        """Looks which of these it was, and forgets them."""
+        damaged = [place for place in places if not self._is_sound(place)]
+        self._catalog.chunks.forget(damaged)
+        return [place.digest for place in damaged or places]
+
+    def _is_sound(self, place: Place) -> bool:
+        try:
+            self._reader.read(place)
+        except DamageError:
+            return False
+        return True
+
+    def missing(self, table: Table) -> list[int]:
+        """Ordinals of the chunks that are not here, ascending; of equal chunks only the first."""
+        lacking: list[int] = []
+        seen: set[Digest] = set()
+        for start in range(0, len(table.sizes), SLICE):
+            first: dict[Digest, int] = {}
+            for ordinal in range(start, min(start + SLICE, len(table.sizes))):
+                first.setdefault(table.digest(ordinal), ordinal)
+            absent = [digest for digest in self._catalog.chunks.missing(list(first)) if digest not in seen]
+            seen.update(absent)
+            lacking += sorted(first[digest] for digest in absent)
+        return lacking
+
+    def is_whole(self, ref: ManifestRef) -> bool:
+        """Whether a manifest and all of its content are here. Raises BadInputError for a manifest that is not sound."""
+        if self.missing(PieceTable(ref)):
+            return False
+        return not self.missing(self.table(ref, Part.CONTENT))
+
+    def check_room(self, size: int) -> None:
+        """Raises DiskFullError when `size` more bytes would not fit."""
+        with disk_errors(self._folder):
+            free = shutil.disk_usage(self._folder).free
+        if size + RESERVE > free:
+            raise DiskFullError(
+                f"{size} bytes are to come, and the hub's disk has {free} free",
+                safe="nothing was sent; releases that are here are untouched",
+                hint=f"make room on the file system of {self._folder}",
+            )
+
+    # --- manifests ---
+
+    def ref(self, manifest: Digest) -> ManifestRef:
+        """Sizes and pieces of a manifest that was committed. Raises NotFoundError."""
+        with self._lock:
+            known = self._refs.get(manifest)
+        if known is not None:
+            return known
+        ref = self._catalog.manifests.get(manifest)
+        if ref is None:
+            raise NotFoundError(f"there is no manifest {short(manifest)} at this hub")
+        with self._lock:
+            self._refs[manifest] = ref
+            while len(self._refs) > REFS:
+                self._refs.popitem(last=False)
+        return ref
+
+    def table(self, ref: ManifestRef, part: Part) -> Table:
+        """The chunks of a manifest, or of its content once the manifest itself is here.
+
+        Raises DamageError, BadInputError and its kind for a manifest that is not what its release says.
+        """
+        if part is Part.MANIFEST:
+            return PieceTable(ref)
+        table = self._tables.get(ref.digest)
+        if table is None:
+            table = self._load(ref)
+            self._tables.put(ref.digest, table)
+        return table
+
+    def _load(self, ref: ManifestRef) -> ChunkTable:
+        pieces = PieceTable(ref)
+        resting = self.read([pieces.digest(ordinal) for ordinal in range(len(pieces.sizes))])
+        data = b"".join(decode(place.codec, payload, place.plain_size) for place, payload in resting)
+        if digest_of(data) != ref.digest:
+            raise BadInputError(f"the pieces of manifest {short(ref.digest)} do not make up a manifest of that name")
+        manifest = decode_manifest(data)
+        if (manifest.content_size, len(manifest.files)) != (ref.content_size, ref.files):
+            raise BadInputError(f"the release and its manifest {short(ref.digest)} do not agree on what is in it")
+        return ChunkTable(manifest)
+
+
+def _damaged(digests: Sequence[Digest]) -> DamageError:
+    return DamageError(
+        f"{len(digests)} of the hub's chunks are damaged or gone, {short(digests[0])} among them",
+        safe="no damaged byte was passed on, and every version in use is untouched",
+        hint="push it again: only what is damaged travels",
+    )

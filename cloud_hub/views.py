@@ -1,0 +1,92 @@
+"""The only place where rows of the catalogue become messages that people's programs read."""
+
+from __future__ import annotations
+
+from cloud_hub.catalog import AssignmentRow, ModelRow, MoveRow, NodeRow, ReleaseRow
+from cloud_hub.events import Moved
+from modelsyncd.names import parse_channel, parse_model, parse_node
+from modelsyncd.release import check_labels
+from modelsyncd.wire.nouns import decode_report, report_to_pb, signed_to_pb
+from modelsyncd.wire.v1 import catalog_pb2 as pb
+
+
+def release_view(row: ReleaseRow) -> pb.ReleaseView:
+    """A release."""
+    return pb.ReleaseView(
+        model=str(row.model),
+        number=row.number,
+        signed=signed_to_pb(row.signed),
+        channels=row.channels,
+        committed_at=row.committed_at,
+    )
+
+
+def model_view(row: ModelRow) -> pb.ModelView:
+    """A model with its newest release and its channels."""
+    return pb.ModelView(
+        model=str(row.model),
+        newest=release_view(row.newest),
+        releases=row.releases,
+        channels=[
+            pb.ChannelView(name=channel.name, number=channel.number, moved_at=channel.moved_at)
+            for channel in row.channels
+        ],
+    )
+
+
+def move_view(row: MoveRow) -> pb.Move:
+    """A channel's move."""
+    return pb.Move(
+        channel=row.channel, from_number=row.from_number, to_number=row.to_number, who=row.who, at=row.at, why=row.why
+    )
+
+
+def moved_view(event: Moved) -> pb.ChannelMoved:
+    """A channel's move, as an event."""
+    move = pb.Move(
+        channel=event.channel,
+        from_number=event.from_number,
+        to_number=event.to_number,
+        who=event.who,
+        at=event.at,
+        why=event.why,
+    )
+    return pb.ChannelMoved(model=str(event.model), move=move)
+
+
+def node_view(row: NodeRow, online: frozenset[str]) -> pb.NodeView:
+    """A node with its last report, and whether it is among those online."""
+    return pb.NodeView(
+        name=row.name,
+        labels=dict(row.labels),
+        online=row.name in online,
+        last_seen=row.last_seen,
+        enrolled_at=row.enrolled_at,
+        report=report_to_pb(decode_report(row.report)) if row.report else None,
+        software=row.software,
+    )
+
+
+def assignment_view(row: AssignmentRow, nodes: list[str]) -> pb.AssignmentView:
+    """An assignment and whom it reaches."""
+    return pb.AssignmentView(
+        model=str(row.model),
+        channel=row.channel,
+        node=row.node or "",
+        selector=dict(row.selector),
+        priority=row.priority,
+        nodes=nodes,
+    )
+
+
+def assignment_of(view: pb.AssignmentView) -> AssignmentRow:
+    """An assignment that somebody asks for, its names checked. Raises InvalidNameError, BadInputError, LimitError."""
+    selector = dict(view.selector)
+    check_labels(selector)
+    return AssignmentRow(
+        model=parse_model(view.model),
+        channel=parse_channel(view.channel),
+        node=parse_node(view.node) if view.node else None,
+        selector=selector,
+        priority=view.priority,
+    )

@@ -1,0 +1,74 @@
+"""A hub's stores in a folder, without its network: the real catalogue, packs and blobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cloud_hub.catalog import Catalog
+from cloud_hub.commit import HubIntake
+from cloud_hub.events import Event
+from cloud_hub.stock import Stock
+from modelsyncd.codec.registry import READABLE, Codec
+from modelsyncd.session.effects import Keep
+from modelsyncd.session.events import Settled
+from modelsyncd.session.frames import Part
+from modelsyncd.session.ports import Keeping
+from modelsyncd.store.blobs import Blobs, open_blobs
+from modelsyncd.store.packs import PackReader, PackWriter
+from modelsyncd.trust.identity import Kind, Peer
+from tests.fakes.publisher import Publication
+
+ADMIN = Peer(Kind.ADMIN, "tester")
+
+
+@dataclass
+class HubStore:
+    """Everything that a hub rests on."""
+
+    folder: Path
+    catalog: Catalog
+    blobs: Blobs
+    writer: PackWriter
+    stock: Stock
+    told: list[Event] = field(default_factory=list)
+
+    def intake(self, peer: Peer = ADMIN) -> HubIntake:
+        return HubIntake(peer, self.catalog, self.stock, tell=self.told.append, clock=lambda: 1_000.0)
+
+    def close(self) -> None:
+        self.writer.close()
+        self.blobs.close()
+        self.catalog.close()
+
+    def pack_files(self) -> list[Path]:
+        return sorted(self.folder.rglob("*.pack"))
+
+
+def hub_store(folder: Path) -> HubStore:
+    catalog = Catalog.open(f"sqlite:///{folder}/catalog.db")
+    blobs = open_blobs(f"file://{folder}/packs")
+    writer = PackWriter(folder / "spool", blobs)
+    stock = Stock(catalog, writer, PackReader(folder / "spool", blobs), folder)
+    return HubStore(folder, catalog, blobs, writer, stock)
+
+
+async def bring(intake: HubIntake, publication: Publication, part: Part, ordinals: Sequence[int]) -> Keeping:
+    """Gives these chunks to the hub as a session would."""
+    chunks = await publication.load(publication.manifest, part, ordinals, READABLE, ())
+    return await intake.keep(
+        [Keep(publication.offer, part, chunk.ordinal, Codec(chunk.codec), chunk.payload, None) for chunk in chunks]
+    )
+
+
+async def push(intake: HubIntake, publication: Publication) -> Settled:
+    """A whole push, as a session would drive it."""
+    settled = await intake.consider(publication.offer)
+    if settled is not None:
+        return settled
+    for part in Part:
+        missing = await intake.survey(publication.offer, part)
+        if missing.ordinals:
+            await bring(intake, publication, part, missing.ordinals)
+    return await intake.complete(publication.offer)
