@@ -36,7 +36,9 @@ _AUTHORITY_LIFE = 20 * 365 * _DAY
 # The authority's key lies on the same disk as the hub's, so a shorter life would protect nothing and stop the hub once.
 _HUB_LIFE = _AUTHORITY_LIFE
 _ADMIN_LIFE = 365 * _DAY  # the hub writes a new one at each start
-_INVITE_LIFE = 365 * _DAY  # at TLS only: the hub's catalogue holds the real expiry, so that refusals come in words
+# At TLS only: the hub's catalogue says how long and for whom an invite counts, so that refusals come in words. It is
+# long because a node shows it again, with the same key, when its certificate ended while the hub was out of reach.
+_INVITE_LIFE = _AUTHORITY_LIFE
 NODE_LIFE = 90 * _DAY
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -105,6 +105,15 @@ def public_key_in(certificate: bytes) -> bytes:
 def belong(key: bytes, certificate: bytes) -> bool:
     """Whether this certificate is for this private key. Raises DamageError."""
     return _public_bytes(load_key(key).public_key()) == public_key_in(certificate)
+
+
+def issued_by(certificate: bytes, authority: bytes) -> bool:
+    """Whether the authority (certificate, PEM) has signed this certificate (PEM). Raises DamageError."""
+    try:
+        load_certificate(certificate).verify_directly_issued_by(load_certificate(authority))
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def validity_of(certificate: bytes) -> Validity:
