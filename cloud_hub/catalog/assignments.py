@@ -1,0 +1,191 @@
+"""The only place where it is said which nodes follow which channels, and hence what a node may read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, insert, select, update
+
+from cloud_hub.catalog import labels, releases, schema
+from cloud_hub.catalog.database import Database, batches
+from cloud_hub.catalog.migrations import bump, revision
+from cloud_hub.catalog.rows import AssignmentRow, Followed, ReleaseRow
+from modelsyncd.digest import Digest
+from modelsyncd.errors import BadInputError, NotFoundError
+from modelsyncd.names import ModelName, nearest, parse_model
+
+_BY_SELECTOR = ""  # in the column `node`: no node has this name
+
+
+class Assignments:
+    """Assignments; a model, channel or release need not be there yet. Each method is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def assign(
+        self, model: ModelName, channel: str, node: str | None, selector: Mapping[str, str], priority: int = 0
+    ) -> tuple[AssignmentRow, bool]:
+        """Makes nodes follow a channel; the assignment, and whether it is new or has a new priority.
+
+        Raises NotFoundError for a node that is not there, BadInputError for neither or both of node and selector.
+        """
+        row = _wanted(model, channel, node, selector, priority)
+        table = schema.assignments
+        with self._database.write() as connection:
+            if node is not None:
+                _node_labels(connection, node)  # raises when it is not there
+            before = connection.scalars(select(table.c.priority).where(_this(row))).one_or_none()
+            if before == priority:
+                return row, False
+            if before is None:
+                connection.execute(insert(table).values(**_key(row), priority=priority))
+            else:
+                connection.execute(update(table).where(_this(row)).values(priority=priority))
+            bump(connection)
+        return row, True
+
+    def unassign(self, model: ModelName, channel: str, node: str | None, selector: Mapping[str, str]) -> AssignmentRow:
+        """Ends an assignment; as it was. Raises NotFoundError, BadInputError."""
+        row = _wanted(model, channel, node, selector, 0)
+        table = schema.assignments
+        with self._database.write() as connection:
+            there = connection.execute(select(table).where(_this(row))).mappings().one_or_none()
+            if there is None:
+                raise _no_assignment(connection, row)
+            connection.execute(delete(table).where(_this(row)))
+            bump(connection)
+        return _row(there)
+
+    def list(self, node: str | None = None) -> Sequence[AssignmentRow]:
+        """All assignments, or those that reach a node, by model, channel, then node. Raises NotFoundError."""
+        with self._database.read() as connection:
+            return _rows(connection) if node is None else _reaching(connection, node)
+
+    def nodes_of(self, assignment: AssignmentRow) -> Sequence[str]:
+        """Names of the nodes that it reaches now, invited ones too."""
+        table = schema.nodes
+        query = select(table.c.name, table.c.labels).order_by(table.c.name)
+        if assignment.node is not None:
+            query = query.where(table.c.name == assignment.node)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return [name for name, text in rows if labels.fits(assignment.selector, labels.read(text))]
+
+    def for_node(self, name: str) -> Sequence[Followed]:
+        """What the node follows now, each channel once, by model and channel. Raises NotFoundError."""
+        with self._database.read() as connection:
+            return _followed(connection, name)
+
+    def desired(self, name: str) -> tuple[int, Sequence[Followed]]:
+        """The revision, and what the node follows at exactly that revision. Raises NotFoundError."""
+        with self._database.read() as connection:
+            return revision(connection), _followed(connection, name)
+
+    def readable(self, name: str) -> frozenset[Digest]:
+        """Manifests of the releases that the node's channels name now; none for a node that is not there."""
+        with self._database.read() as connection:
+            known = connection.scalars(select(schema.nodes.c.name).where(schema.nodes.c.name == name)).one_or_none()
+            followed = _followed(connection, name) if known else ()
+        found = (each.release.variants for each in followed if each.release is not None)
+        return frozenset(variant.manifest.digest for variants in found for variant in variants)
+
+
+def _wanted(
+    model: ModelName, channel: str, node: str | None, selector: Mapping[str, str], priority: int
+) -> AssignmentRow:
+    if (node is None) == (not selector):
+        raise BadInputError(
+            "an assignment is for one node or for all nodes with some labels",
+            hint=f"modelsyncctl assign {model}@{channel} --node NAME, or --selector KEY=VALUE",
+        )
+    return AssignmentRow(model, channel, node, dict(selector), priority)
+
+
+def _key(row: AssignmentRow) -> dict[str, str]:
+    node = _BY_SELECTOR if row.node is None else row.node
+    return {
+        "model": str(row.model),
+        "channel": row.channel,
+        "node": node,
+        "selector": labels.write(row.selector),
+    }
+
+
+def _this(row: AssignmentRow) -> ColumnElement[bool]:
+    return and_(*(schema.assignments.c[name] == value for name, value in _key(row).items()))
+
+
+def _row(row: RowMapping) -> AssignmentRow:
+    return AssignmentRow(
+        parse_model(row["model"]),
+        row["channel"],
+        row["node"] or None,
+        labels.read(row["selector"]),
+        row["priority"],
+    )
+
+
+def _rows(connection: Connection, *conditions: ColumnElement[bool]) -> Sequence[AssignmentRow]:
+    table = schema.assignments
+    query = select(table).where(*conditions)
+    query = query.order_by(table.c.model, table.c.channel, table.c.node, table.c.selector)
+    return [_row(row) for row in connection.execute(query).mappings()]
+
+
+def _reaching(connection: Connection, node: str) -> Sequence[AssignmentRow]:
+    known = _node_labels(connection, node)
+    by_name_or_selector = schema.assignments.c.node.in_([node, _BY_SELECTOR])
+    return [row for row in _rows(connection, by_name_or_selector) if labels.fits(row.selector, known)]
+
+
+def _followed(connection: Connection, node: str) -> Sequence[Followed]:
+    priorities: dict[tuple[ModelName, str], int] = {}
+    for row in _reaching(connection, node):
+        key = row.model, row.channel
+        priorities[key] = max(row.priority, priorities.get(key, row.priority))
+    named = _named(connection, {model for model, _ in priorities})
+    return [
+        Followed(model, channel, priority, named.get((model, channel)))
+        for (model, channel), priority in sorted(priorities.items())
+    ]
+
+
+def _named(connection: Connection, wanted: Iterable[ModelName]) -> dict[tuple[ModelName, str], ReleaseRow]:
+    """By model and channel: the release that it names."""
+    models, channels = schema.models, schema.channels
+    ids: dict[tuple[str, str], int] = {}
+    for batch in batches([str(model) for model in wanted]):
+        query = (
+            select(models.c.name, channels.c.name, channels.c.release_id)
+            .join(channels, channels.c.model_id == models.c.id)
+            .where(models.c.name.in_(batch))
+        )
+        ids.update({(model, channel): release for model, channel, release in connection.execute(query)})
+    loaded = releases.load(connection, ids.values())
+    return {(loaded[release].model, channel): loaded[release] for (_, channel), release in ids.items()}
+
+
+def _node_labels(connection: Connection, node: str) -> dict[str, str]:
+    table = schema.nodes
+    found = connection.scalars(select(table.c.labels).where(table.c.name == node)).one_or_none()
+    if found is None:
+        close = nearest(node, connection.scalars(select(table.c.name)).all())
+        hint = "" if close else f"to let it in: modelsyncctl node invite {node}"
+        raise NotFoundError(f"there is no node {node}", hint=hint, nearest=close)
+    return labels.read(found)
+
+
+def _no_assignment(connection: Connection, row: AssignmentRow) -> NotFoundError:
+    same = _rows(connection, schema.assignments.c.model == str(row.model))
+    there = [f"{each.model}@{each.channel} to {each.node or _shown(each.selector)}" for each in same[:3]]
+    hint = f"there is {', '.join(there)}" if there else f"nothing follows {row.model}"
+    return NotFoundError(
+        f"{row.model}@{row.channel} is not assigned to {row.node or _shown(row.selector)}",
+        safe="nothing was changed",
+        hint=hint,
+    )
+
+
+def _shown(selector: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(selector.items()))

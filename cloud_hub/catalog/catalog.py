@@ -1,0 +1,57 @@
+"""The only way into the catalogue: opens the database, brings its tables up to date, and holds its parts."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from cloud_hub.catalog import migrations
+from cloud_hub.catalog.assignments import Assignments
+from cloud_hub.catalog.chunks import Chunks
+from cloud_hub.catalog.database import Database
+from cloud_hub.catalog.manifests import Manifests
+from cloud_hub.catalog.models import Models
+from cloud_hub.catalog.nodes import Nodes
+
+
+class Catalog:
+    """What the hub knows. Safe to use from any thread; every method blocks."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.models = Models(database)
+        self.manifests = Manifests(database)
+        self.nodes = Nodes(database)
+        self.assignments = Assignments(database)
+        self.chunks = Chunks(database)
+
+    @classmethod
+    def open(cls, url: str) -> Catalog:
+        """Opens `sqlite:////absolute/path/catalog.db`, making it if it is not there.
+
+        Raises NewerFormatError for a catalogue of a newer hub, BadInputError for a URL that can't be used, DiskError,
+        LockedError, and DamageError for a file that is no database.
+        """
+        database = Database(url)
+        try:
+            migrations.migrate(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
+
+    def revision(self) -> int:
+        """Grows with every change that can change what a node should hold."""
+        with self._database.read() as connection:
+            return migrations.revision(connection)
+
+    def close(self) -> None:
+        """Closes the database."""
+        self._database.close()
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

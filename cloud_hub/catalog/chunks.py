@@ -1,0 +1,110 @@
+"""The only place where it is asked where a chunk rests; one row for each chunk that is durable in a pack."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import ColumnElement, Connection, delete, func, select
+
+from cloud_hub.catalog import schema
+from cloud_hub.catalog.database import Database, batches, insert_new
+from modelsyncd.codec.registry import Codec
+from modelsyncd.digest import Digest
+from modelsyncd.store.packs import Place
+
+_RANGE = 1 << 64  # a checksum has 64 bits; the integers of SQL have a sign and 63
+
+
+class Chunks:
+    """Places of chunks by digest. Each method is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def places(self, digests: Collection[Digest]) -> dict[Digest, Place]:
+        """Where these chunks rest; one that is not here is left out."""
+        found: dict[Digest, Place] = {}
+        table = schema.chunks
+        with self._database.read() as connection:
+            for batch in batches(list(digests)):
+                found.update((place.digest, place) for place in _select(connection, table.c.digest.in_(batch)))
+        return found
+
+    def missing(self, digests: Collection[Digest]) -> list[Digest]:
+        """Those of these chunks that are not here, each once, in the order given."""
+        table = schema.chunks
+        absent = dict.fromkeys(digests)
+        with self._database.read() as connection:
+            for batch in batches(list(absent)):
+                for raw in connection.scalars(select(table.c.digest).where(table.c.digest.in_(batch))).all():
+                    del absent[Digest(raw)]
+        return list(absent)
+
+    def add(self, places: Sequence[Place]) -> None:
+        """Notes where chunks rest; they are durable there already. A chunk that is here keeps the place it has."""
+        with self._database.write() as connection:
+            packs = _pack_ids(connection, {place.pack for place in places})
+            insert_new(
+                connection,
+                schema.chunks,
+                [
+                    {
+                        "digest": place.digest,
+                        "pack_id": packs[place.pack],
+                        "offset": place.offset,
+                        "length": place.length,
+                        "codec": int(place.codec),
+                        "plain_size": place.plain_size,
+                        "checksum": _signed(place.checksum),
+                    }
+                    for place in places
+                ],
+            )
+
+    def forget(self, places: Collection[Place]) -> None:
+        """Forgets chunks that are damaged or gone where they rest, so that they are asked for again.
+
+        A chunk that rests elsewhere by now is not forgotten.
+        """
+        table = schema.chunks
+        with self._database.write() as connection:
+            packs = _pack_ids(connection, {place.pack for place in places})
+            for place in places:
+                here = (table.c.pack_id == packs[place.pack], table.c.offset == place.offset)
+                connection.execute(delete(table).where(table.c.digest == place.digest, *here))
+
+    def page(self, after: Digest | None, limit: int) -> Sequence[Place]:
+        """At most `limit` chunks in the order of their digests, the first one after the digest `after`."""
+        with self._database.read() as connection:
+            return _select(connection, schema.chunks.c.digest > (after or b""), limit)
+
+    def count(self) -> int:
+        """How many chunks are here."""
+        with self._database.read() as connection:
+            return connection.scalars(select(func.count()).select_from(schema.chunks)).one()
+
+
+def _select(connection: Connection, condition: ColumnElement[bool], limit: int | None = None) -> list[Place]:
+    chunks, packs = schema.chunks, schema.packs
+    query = select(chunks, packs.c.name).join(packs, packs.c.id == chunks.c.pack_id).where(condition)
+    if limit is not None:
+        query = query.order_by(chunks.c.digest).limit(limit)
+    return [
+        Place(Digest(digest), Codec(codec), plain_size, checksum % _RANGE, pack, offset, length)
+        for digest, _, offset, length, codec, plain_size, checksum, pack in connection.execute(query)
+    ]
+
+
+def _pack_ids(connection: Connection, names: Collection[str]) -> dict[str, int]:
+    """Row ids of packs by name; a pack that has none gets one."""
+    insert_new(connection, schema.packs, [{"name": name} for name in names])
+    table = schema.packs
+    found: dict[str, int] = {}
+    for batch in batches(list(names)):
+        query = select(table.c.name, table.c.id).where(table.c.name.in_(batch))
+        found.update((row.name, row.id) for row in connection.execute(query))
+    return found
+
+
+def _signed(checksum: int) -> int:
+    return checksum - _RANGE if checksum >= _RANGE // 2 else checksum

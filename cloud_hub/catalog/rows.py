@@ -1,0 +1,115 @@
+"""The only place that says what the catalogue answers with: frozen values, times in seconds since 1970 UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from modelsyncd.digest import Digest
+from modelsyncd.names import ModelName
+from modelsyncd.release import SignedRelease, Variant
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRow:
+    """A committed release: its bytes exactly as published, and the channels that name it now, by name."""
+
+    model: ModelName
+    number: int
+    digest: Digest
+    signed: SignedRelease
+    variants: tuple[Variant, ...]
+    channels: tuple[str, ...]
+    committed_at: float
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRow:
+    """A channel and the number that it names; `moved_at` is when it was last moved."""
+
+    name: str
+    number: int
+    moved_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class MoveRow:
+    """A move of a channel: `kind` is "push", "promote" or "rollback"; numbers are equal when it was there already.
+
+    `from_number` is 0 when the channel named nothing before.
+    """
+
+    model: ModelName
+    channel: str
+    from_number: int
+    to_number: int
+    who: str
+    at: float
+    kind: str
+    note: str = ""
+
+    @property
+    def why(self) -> str:
+        """The kind, and the note if there is one."""
+        return f"{self.kind}: {self.note}" if self.note else self.kind
+
+    @property
+    def moved(self) -> bool:
+        """Whether the channel names another release than before."""
+        return self.from_number != self.to_number
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A model with its newest release, how many it has, and its channels by name."""
+
+    model: ModelName
+    newest: ReleaseRow
+    releases: int
+    channels: tuple[ChannelRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRows:
+    """A model's past, newest first."""
+
+    releases: tuple[ReleaseRow, ...]
+    moves: tuple[MoveRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """A node: `enrolled_at` is 0 while it is invited only, `last_seen` and `reported_at` are 0 for never.
+
+    `report` is the last Report as the node's bytes, empty for none.
+    """
+
+    name: str
+    labels: Mapping[str, str]
+    enrolled_at: float
+    last_seen: float
+    software: str
+    report: bytes
+    reported_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentRow:
+    """Who follows a channel: the node called `node`, or (when that is None) every node with all of these labels."""
+
+    model: ModelName
+    channel: str
+    node: str | None
+    selector: Mapping[str, str]
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A channel that a node follows, with the highest priority asked for; `release` is None while it names none."""
+
+    model: ModelName
+    channel: str
+    priority: int
+    release: ReleaseRow | None

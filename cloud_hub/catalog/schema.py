@@ -1,0 +1,184 @@
+"""The only list of the catalogue's tables, as they are at `SCHEMA_VERSION`.
+
+A change of a table here needs a step in `migrations.py` with the next version number.
+
+* `facts` never changes its shape: an old hub must be able to read the version in a newer database.
+* `releases.bytes` and `signatures` are what was published, never re-serialised; `variants` and `manifests` repeat
+  parts of it as columns, for look-ups.
+* `models.last_number` is the largest number ever given, so that no number is given twice even when releases go.
+* A channel's past is a stack: `channels.top` is the move that put it where it is, `moves.below` the move that it goes
+  back to (see `moves.py`). Moves hold numbers and not rows of releases: the past stays when releases go.
+* `assignments` name models, channels and nodes by name, because one may be made before the first release exists.
+* A chunk's place is (pack, offset, length) of its encoded bytes; nothing but `chunks` refers to packs, so packs can be
+  rewritten and chunks marked and swept without touching any other table.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+
+# Rows are sorted and paged by names: the order must be that of code points everywhere, as in Python.
+_NAME = Text().with_variant(Text(collation="C"), "postgresql")
+# SQLite numbers rows by itself only in a column whose type is exactly INTEGER.
+_ID = BigInteger().with_variant(Integer, "sqlite")
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("name", _NAME, nullable=False, unique=True),
+    Column("last_number", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+manifests = Table(
+    "manifests",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("content_size", BigInteger, nullable=False),
+    Column("files", Integer, nullable=False),
+    Column("chunk_digests", LargeBinary, nullable=False),
+)
+
+releases = Table(
+    "releases",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("model_id", ForeignKey("models.id"), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("bytes", LargeBinary, nullable=False),
+    Column("committed_at", Double, nullable=False),
+    Column("who", String, nullable=False),
+    UniqueConstraint("model_id", "number"),
+)
+
+signatures = Table(
+    "signatures",
+    metadata,
+    Column("release_id", ForeignKey("releases.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("algorithm", String, nullable=False),
+    Column("key_id", LargeBinary, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+)
+
+variants = Table(
+    "variants",
+    metadata,
+    Column("release_id", ForeignKey("releases.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("selector", String, nullable=False),
+    Column("manifest", ForeignKey("manifests.digest"), nullable=False),
+    Index("variants_by_manifest", "manifest"),
+)
+
+moves = Table(
+    "moves",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("model_id", ForeignKey("models.id"), nullable=False),
+    Column("channel", _NAME, nullable=False),
+    Column("from_number", BigInteger, nullable=False),
+    Column("to_number", BigInteger, nullable=False),
+    Column("below", ForeignKey("moves.id")),
+    Column("kind", String, nullable=False),
+    Column("who", String, nullable=False),
+    Column("note", String, nullable=False),
+    Column("at", Double, nullable=False),
+    Index("moves_by_model", "model_id", "channel"),
+)
+
+channels = Table(
+    "channels",
+    metadata,
+    Column("model_id", ForeignKey("models.id"), primary_key=True),
+    Column("name", _NAME, primary_key=True),
+    Column("release_id", ForeignKey("releases.id"), nullable=False),
+    Column("top", ForeignKey("moves.id"), nullable=False),
+    Column("moved_at", Double, nullable=False),
+    Index("channels_by_release", "release_id"),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("name", _NAME, primary_key=True),
+    Column("labels", String, nullable=False),
+    Column("key", LargeBinary),
+    Column("enrolled_at", Double, nullable=False, default=0.0),
+    Column("last_seen", Double, nullable=False, default=0.0),
+    Column("software", String, nullable=False, default=""),
+    Column("report", LargeBinary, nullable=False, default=b""),
+    Column("reported_at", Double, nullable=False, default=0.0),
+)
+
+invites = Table(
+    "invites",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", _NAME, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("void", String, nullable=False, default=""),
+    Column("key", LargeBinary),
+    Column("used_at", Double),
+    Index("invites_by_name", "name"),
+)
+
+assignments = Table(
+    "assignments",
+    metadata,
+    Column("model", _NAME, primary_key=True),
+    Column("channel", _NAME, primary_key=True),
+    Column("node", _NAME, primary_key=True),
+    Column("selector", _NAME, primary_key=True),
+    Column("priority", Integer, nullable=False),
+    Index("assignments_by_node", "node"),
+)
+
+packs = Table(
+    "packs",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("pack_id", ForeignKey("packs.id"), nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("length", Integer, nullable=False),
+    Column("codec", Integer, nullable=False),
+    Column("plain_size", Integer, nullable=False),
+    Column("checksum", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
