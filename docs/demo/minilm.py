@@ -65,7 +65,8 @@ class MiniLM:
             one, back_one = self._after_last(*left)
             other, back_other = self._after_last(*right)
             losses.append(float(np.mean(1 - np.sum(one * other, axis=1))))
-            slopes = [back_one(-other / len(pairs)), back_other(-one / len(pairs))]
+            share = np.float32(1 / len(pairs))
+            slopes = [back_one(-other * share), back_other(-one * share)]
             for name in slopes[0]:
                 self._weights[name] = self._weights[name] - np.float32(rate) * (slopes[0][name] + slopes[1][name])
         return losses
@@ -91,7 +92,7 @@ class MiniLM:
                 x = self._norm(f"{name}.output.LayerNorm", self._dense(f"{name}.output.dense", inner) + x)
         return inner, x, mask
 
-    def _after_last(self, inner: Array, residual: Array, mask: Array) -> tuple[Array, "Backward"]:
+    def _after_last(self, inner: Array, residual: Array, mask: Array) -> tuple[Array, Backward]:
         weights = self._weights
         x = self._dense(f"{LAST}.dense", inner) + residual
         spread = np.sqrt(x.var(axis=-1, keepdims=True) + self._shape.epsilon)

@@ -1,0 +1,1 @@
+"""Speed and memory, as ratios to peers or limits of the machine in the same run."""
