@@ -13,15 +13,7 @@ from modelsyncd.errors import BadInputError, ModelsyncError
 from modelsyncd.names import ModelName, ModelRef
 from modelsyncd.release import Release
 from modelsyncd.session.frames import Assignment, Desired, Fault, Offer
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A version's identity on a node: the same content under another model or number is another version."""
-
-    model: ModelName
-    number: int
-    manifest: Digest
+from modelsyncd.store.version import Version
 
 
 @dataclass(frozen=True, slots=True)

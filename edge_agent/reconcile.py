@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from edge_agent.goals import Goal, Goals, Version
+from edge_agent.goals import Goal, Goals
 from modelsyncd.digest import Digest
 from modelsyncd.errors import DiskFullError
 from modelsyncd.names import ModelName, ModelRef
 from modelsyncd.session.frames import Fault, Offer
+from modelsyncd.store.version import Version
 
 RETRY_FLOOR = 2.0  # seconds after a first failure that may pass by itself
 RETRY_CAP = 300.0  # seconds: a disk that was cleared or a hub that was mended is noticed within five minutes
@@ -107,9 +108,11 @@ def reconcile(goals: Goals | None, observed: Observed, now: float) -> Plan:
     if goals is None:
         return Plan()
     actions: list[Action] = [Drop(manifest) for manifest in _unwanted(goals, observed)]
-    actions += [Activate(goal.ref, goal.version) for goal in goals.goals if _ready(goal, observed, now)]
-    actions += [Unlink(ref) for ref in sorted(observed.active.keys() - goals.refs, key=str)]
-    actions += [Prune(version) for version in _spare(goals, observed)]
+    switches: list[Action] = [Activate(goal.ref, goal.version) for goal in goals.goals if _ready(goal, observed, now)]
+    switches += [Unlink(ref) for ref in sorted(observed.active.keys() - goals.refs, key=str)]
+    actions += switches
+    if not switches:  # what is spare shows only once every channel leads where it should
+        actions += [Prune(version) for version in _spare(goals, observed)]
     actions += [Discard(manifest) for manifest in _leftovers(goals, observed)]
     actions += _fetches(goals, observed, now)
     return Plan(tuple(actions), _wake_at(goals, observed, now))
@@ -173,7 +176,7 @@ def _spare(goals: Goals, observed: Observed) -> list[Version]:
         )
         room = max(0, goals.keep - (len(versions) - len(free)))
         spare += reversed(free[room:])
-    return sorted(spare, key=lambda v: (v.model, v.number, v.manifest))
+    return sorted(spare)
 
 
 def _by_model(versions: frozenset[Version]) -> dict[ModelName, list[Version]]:

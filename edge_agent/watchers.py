@@ -14,6 +14,7 @@ from pathlib import Path
 
 from modelsyncd.digest import Digest
 from modelsyncd.names import ModelRef
+from modelsyncd.store.version import Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,11 @@ class Active:
     channel_path: Path
     since: float = 0.0
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def version(self) -> Version:
+        """Its identity on this node."""
+        return Version(self.ref.model, self.number, self.manifest)
 
 
 @dataclass(frozen=True, slots=True)

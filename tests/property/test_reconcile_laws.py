@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.goals import Goal, Goals, Version
+from edge_agent.goals import Goal, Goals
 from edge_agent.reconcile import (
     Action,
     Activate,
@@ -23,6 +23,7 @@ from modelsyncd.digest import Digest, digest_of
 from modelsyncd.names import ModelName, ModelRef
 from modelsyncd.release import SignedRelease
 from modelsyncd.session.frames import Fault, Offer
+from modelsyncd.store.version import Version
 
 MODELS = [ModelName("acme", name) for name in ("helmet", "vest", "gate")]
 CHANNELS = ["stable", "canary"]

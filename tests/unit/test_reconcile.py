@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge_agent.goals import Goal, Goals, Misfit, Version, newest, understand
+from edge_agent.goals import Goal, Goals, Misfit, newest, understand
 from edge_agent.reconcile import (
     RETRY_CAP,
     STUBBORN_FLOOR,
@@ -25,6 +25,7 @@ from modelsyncd.errors import BadInputError
 from modelsyncd.names import ModelName, ModelRef
 from modelsyncd.release import ManifestRef, Release, SignedRelease, Variant
 from modelsyncd.session.frames import Assignment, Desired, Fault, Offer
+from modelsyncd.store.version import Version
 
 HELMET = ModelName("acme", "helmet")
 STABLE = ModelRef(HELMET, channel="stable")

@@ -1,0 +1,341 @@
+"""The only place that carries out what `reconcile` decides: it looks, decides, acts, and rests until something happens.
+
+Nothing here polls: a Desired, the end of a transfer, a session that comes or goes, and the end of a setback each wake
+it. All methods belong to the loop's thread; the disk's work hops to another, one action at a time and in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from math import inf
+from typing import Protocol
+
+from edge_agent.goals import Goals, newest, understand
+from edge_agent.orders import Orders
+from edge_agent.reconcile import (
+    Action,
+    Activate,
+    Discard,
+    Drop,
+    Fetch,
+    Observed,
+    Prune,
+    Setback,
+    Unlink,
+    reconcile,
+    set_back,
+)
+from edge_agent.standings import standings
+from edge_agent.stock import Stock, Store
+from edge_agent.watchers import Active, Switch, Watchers
+from modelsyncd.daemon.log import Log
+from modelsyncd.digest import Digest, short
+from modelsyncd.errors import ModelsyncError
+from modelsyncd.names import ModelRef
+from modelsyncd.session.effects import Finished
+from modelsyncd.session.faults import fault_of
+from modelsyncd.session.frames import Desired, Fault, Offer, Report, Standing
+from modelsyncd.session.progress import Progress
+from modelsyncd.wire.nouns import decode_release
+
+CHORE_PAUSE = 60.0  # seconds before tidying that the disk refused is tried again
+
+
+class Taking(Protocol):
+    """What fetches: a session's pump."""
+
+    def take(self, offer: Offer, priority: int = 0) -> None:
+        """Begins to fetch, or changes the priority."""
+
+    def drop(self, manifest: Digest) -> None:
+        """Stops fetching."""
+
+    def progress(self, manifest: Digest) -> Progress:
+        """How far a transfer has come."""
+
+
+class Steward:
+    """Keeps the node as the hub wants it. `jitter` gives numbers from 0 to 1; `keep` beats the hub's, None does not."""
+
+    def __init__(
+        self,
+        store: Store,
+        orders: Orders,
+        watchers: Watchers,
+        *,
+        keep: int | None = None,
+        jitter: Callable[[], float] = lambda: 1.0,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._orders = orders
+        self._watchers = watchers
+        self._keep = keep
+        self._jitter = jitter
+        self._clock = clock
+        self._wall = wall
+        self._log = Log()
+        self._desired: Desired | None = None
+        self._proposed: Desired | None = None
+        self._goals: Goals | None = None
+        self._stock = Stock()
+        self._stale = False
+        self._pump: Taking | None = None
+        self._taking: dict[Digest, int] = {}
+        self._arrived: set[Digest] = set()
+        self._progress: dict[Digest, Progress] = {}
+        self._setbacks: dict[Digest, Setback] = {}
+        self._chores_at = 0.0
+        self._kicked = asyncio.Event()
+        self._changed = asyncio.Event()
+
+    # --- what others want to know ---
+
+    @property
+    def generation(self) -> int:
+        """Of the Desired that is followed; 0 before the first."""
+        return self._goals.generation if self._goals is not None else 0
+
+    @property
+    def refs(self) -> list[ModelRef]:
+        """Every channel that is assigned or active here, by name."""
+        assigned = self._goals.refs if self._goals is not None else frozenset()
+        return sorted(assigned | self._stock.active.keys(), key=str)
+
+    @property
+    def holds(self) -> tuple[Digest, ...]:
+        """Manifests that are here whole."""
+        return tuple(sorted({version.manifest for version in self._stock.held}))
+
+    @property
+    def fetching(self) -> bool:
+        """Whether bytes travel."""
+        return bool(self._taking)
+
+    def active(self, ref: ModelRef) -> Active | None:
+        """What the channel leads to; None while there is nothing whole."""
+        return self._stock.active.get(ref)
+
+    def standings(self) -> tuple[Standing, ...]:
+        """Where each assignment stands now."""
+        live = {manifest: self._live(manifest) for manifest in self._taking}
+        return standings(self._goals, self._observed(), {**self._progress, **live}, self._to_wall)
+
+    async def report(self) -> Report:
+        """Where everything stands, and the disk; a disk that does not answer counts as full and empty."""
+        try:
+            free, used = await asyncio.to_thread(self._store.disk)
+        except ModelsyncError as error:
+            self._log.failure("store.unreadable", error)
+            free = used = 0
+        return Report(self.generation, self.standings(), disk_free=free, disk_used=used)
+
+    @property
+    def changed(self) -> asyncio.Event:
+        """Set when something is different from now. Ask for it before looking, so that no change slips between."""
+        return self._changed
+
+    # --- what happens ---
+
+    async def load(self) -> None:
+        """Reads from the disk what was and what should be; before `run`. Raises DiskError."""
+        self._stock = await asyncio.to_thread(self._store.observe)
+        desired = await asyncio.to_thread(self._orders.load)
+        if desired is not None:
+            self._follow(desired)
+
+    def propose(self, desired: Desired) -> None:
+        """The hub said this. It is made durable before anything follows from it."""
+        known = self._proposed or self._desired
+        if newest(known, desired) is not desired:
+            known_generation = known.generation if known else 0
+            self._log.warning("desired.old", generation=desired.generation, known=known_generation)
+            return
+        self._proposed = desired
+        self._kicked.set()
+
+    def attach(self, pump: Taking) -> None:
+        """A session is up: what is lacking can be fetched."""
+        self._pump = pump
+        self._taking.clear()
+        self._kicked.set()
+
+    def detach(self) -> None:
+        """The session is over. What was in transfer is no setback: the next session goes on where it ended."""
+        self._pump = None
+        for manifest in self._taking.keys() - self._arrived:
+            del self._taking[manifest]
+        self._kicked.set()
+
+    def finished(self, end: Finished) -> None:
+        """A transfer ended."""
+        if end.manifest not in self._taking:
+            return
+        self._progress[end.manifest] = end.progress
+        if end.fault is not None:
+            del self._taking[end.manifest]
+            self._fail(end.manifest, end.fault)
+        else:
+            self._arrived.add(end.manifest)  # counts as taken until it is seen on the disk
+            self._stale = True
+            self._setbacks.pop(end.manifest, None)
+            self._log.info("transfer.settled", manifest=end.manifest, wire=self._progress[end.manifest].wire)
+        self._kicked.set()
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        before: list[Action] = []
+        while True:
+            self._kicked.clear()
+            await self._take_note()
+            await self._look()
+            now = self._clock()
+            plan = reconcile(self._goals, self._observed(), now)
+            actions = [action for action in plan.actions if not self._postponed(action, now)]
+            if actions and actions == before:
+                # Done without an error, and yet to be done: the disk does not show what was done to it.
+                self._log.error("steward.stuck", action=type(actions[0]).__name__.lower(), pause_s=CHORE_PAUSE)
+                await self._rest(now + CHORE_PAUSE)
+            for action in actions:
+                await self._carry_out(action)
+            before = actions
+            self._announce()
+            if not actions:
+                await self._rest(plan.wake_at if not plan.actions else min(plan.wake_at or inf, self._chores_at))
+
+    # --- inside ---
+
+    def _follow(self, desired: Desired) -> None:
+        self._desired = desired
+        self._goals = understand(desired, decode_release, keep=self._keep)
+        wanted = {goal.version.manifest for goal in self._goals.goals}
+        # The hub has something new to say: what only someone's act could heal may have been healed.
+        self._setbacks = {
+            manifest: setback
+            for manifest, setback in self._setbacks.items()
+            if manifest in wanted and setback.fault.retryable
+        }
+        self._progress = {manifest: one for manifest, one in self._progress.items() if manifest in wanted}
+        for misfit in self._goals.misfits:
+            if misfit.fault is not None:
+                self._log.error("assignment.refused", model=str(misfit.ref), why=misfit.fault.message)
+
+    async def _take_note(self) -> None:
+        while self._proposed is not None:
+            desired, self._proposed = self._proposed, None
+            if desired != self._desired:
+                try:
+                    await asyncio.to_thread(self._orders.save, desired)
+                except ModelsyncError as error:
+                    # Followed all the same: it may be what makes room, and the hub repeats it after a restart.
+                    self._log.failure("orders.unsaved", error, generation=desired.generation)
+                self._follow(desired)
+                self._log.info("desired.new", generation=desired.generation, assignments=len(desired.assignments))
+
+    async def _look(self) -> None:
+        if not self._stale:
+            return
+        self._stale = False
+        arrived, self._arrived = self._arrived, set()
+        try:
+            self._stock = await asyncio.to_thread(self._store.observe)
+        except ModelsyncError as error:
+            self._log.failure("store.unreadable", error)
+            for manifest in arrived:
+                self._fail(manifest, fault_of(error))
+        for manifest in arrived:
+            self._taking.pop(manifest, None)
+
+    def _observed(self) -> Observed:
+        return Observed(
+            held=self._stock.held,
+            active={ref: active.version for ref, active in self._stock.active.items()},
+            previous=self._stock.previous,
+            staged=self._stock.staged,
+            taking=self._taking,
+            setbacks=self._setbacks,
+            online=self._pump is not None,
+        )
+
+    def _postponed(self, action: Action, now: float) -> bool:
+        return isinstance(action, Prune | Discard | Unlink) and now < self._chores_at
+
+    async def _carry_out(self, action: Action) -> None:
+        try:
+            match action:
+                case Drop(manifest):
+                    self._drop(manifest)
+                case Fetch(offer, priority):
+                    self._fetch(offer, priority)
+                case Activate():
+                    await self._activate(action)
+                case Unlink(ref):
+                    await self._tidy(self._store.unlink, ref, "channel.unlinked", model=str(ref))
+                case Prune(version):
+                    facts = {"model": str(version.model), "version": str(version.number)}
+                    await self._tidy(self._store.prune, version, "version.pruned", **facts)
+                case Discard(manifest):
+                    await self._tidy(self._store.discard, manifest, "staging.discarded", manifest=short(manifest))
+        except ModelsyncError as error:
+            self._chores_at = self._clock() + CHORE_PAUSE
+            self._log.failure("chore.failed", error, action=type(action).__name__.lower())
+
+    def _drop(self, manifest: Digest) -> None:
+        self._taking.pop(manifest, None)
+        if self._pump is not None:
+            self._pump.drop(manifest)
+
+    def _fetch(self, offer: Offer, priority: int) -> None:
+        if self._pump is None:  # it went while the actions before this one were carried out
+            return
+        self._taking[offer.manifest] = priority
+        self._pump.take(offer, priority)
+
+    async def _activate(self, action: Activate) -> None:
+        before = self._stock.active.get(action.ref)
+        self._stale = True
+        try:
+            active = await asyncio.to_thread(self._store.activate, action.ref, action.version)
+        except ModelsyncError as error:
+            self._fail(action.version.manifest, fault_of(error))
+            return
+        self._setbacks.pop(action.version.manifest, None)
+        self._stock = replace(self._stock, active={**self._stock.active, action.ref: active})
+        self._watchers.tell(Switch(active, before.number if before is not None else 0))
+        self._log.info("version.active", model=str(action.ref), version=active.number, digest=active.manifest)
+
+    async def _tidy(self, work: Callable[..., None], what: object, event: str, **facts: str) -> None:
+        self._stale = True
+        await asyncio.to_thread(work, what)
+        self._log.info(event, **facts)
+
+    def _fail(self, manifest: Digest, fault: Fault) -> None:
+        setback = set_back(self._setbacks.get(manifest), fault, self._clock(), self._jitter())
+        self._setbacks[manifest] = setback
+        wait = setback.next_try - self._clock()
+        self._log.warning("version.failed", manifest=manifest, error=fault.code, why=fault.message, retry_s=wait)
+
+    def _live(self, manifest: Digest) -> Progress:
+        known = self._progress.get(manifest, Progress())
+        if self._pump is None or manifest in self._arrived:
+            return known
+        progress = self._pump.progress(manifest)
+        return progress if progress.total or not known.total else known
+
+    def _to_wall(self, moment: float) -> float:
+        return self._wall() + moment - self._clock()
+
+    def _announce(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def _rest(self, until: float | None) -> None:
+        try:
+            async with asyncio.timeout(None if until is None else max(0.0, until - self._clock())):
+                await self._kicked.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,44 @@
+"""The only place that says what lies on a node, as one value: what is held, what is active, what is half-fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from edge_agent.watchers import Active
+from modelsyncd.digest import Digest
+from modelsyncd.names import ModelRef
+from modelsyncd.store.version import Version
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """The versions that are whole, what each channel leads to and led to before, and manifests staged in part."""
+
+    held: frozenset[Version] = frozenset()
+    active: Mapping[ModelRef, Active] = field(default_factory=dict)
+    previous: Mapping[ModelRef, Version] = field(default_factory=dict)
+    staged: frozenset[Digest] = frozenset()
+
+
+class Store(Protocol):
+    """What carrying out a plan asks of the disk. Synchronous: the caller hops to a thread, once for each call."""
+
+    def observe(self) -> Stock:
+        """What is there now. Raises DiskError."""
+
+    def activate(self, ref: ModelRef, version: Version) -> Active:
+        """Switches the channel's link; durable when it returns. Raises DiskError, NotFoundError, DamageError."""
+
+    def unlink(self, ref: ModelRef) -> None:
+        """Removes the channel's link. Raises DiskError."""
+
+    def prune(self, version: Version) -> None:
+        """Deletes a version. Raises DiskError."""
+
+    def discard(self, manifest: Digest) -> None:
+        """Deletes what is staged of a manifest. Raises DiskError."""
+
+    def disk(self) -> tuple[int, int]:
+        """Bytes free for us on the file system, and bytes that versions and staging take. Raises DiskError."""

@@ -1,0 +1,153 @@
+"""The only place that keeps a session with the hub: connects, converses, and connects again whatever ended it.
+
+Nothing depends on how a session ends: what is durable stays, what is lacking is asked for again, and the hub says what
+it wants at the start of each. Waits between tries double up to a minute and are spread by `jitter`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from edge_agent.standings import outline
+from edge_agent.steward import Steward
+from modelsyncd.codec.registry import READABLE, Codec
+from modelsyncd.daemon.log import Log
+from modelsyncd.errors import ModelsyncError
+from modelsyncd.link.backoff import Backoff
+from modelsyncd.link.pump import FrameStream, Pump
+from modelsyncd.session.effects import Finished
+from modelsyncd.session.frames import PROTOCOL, Desired, Frame, Hello
+from modelsyncd.session.ports import TakerStore
+from modelsyncd.session.session import Session
+
+REPORT_PAUSE = 1.0  # seconds between reports that tell of bytes only
+
+Connect = Callable[[], AbstractAsyncContextManager[FrameStream]]
+"""Opens a stream to the hub; raises ModelsyncError."""
+
+
+class Uplink:
+    """One node's sessions, one after the other. All methods belong to the loop's thread."""
+
+    def __init__(
+        self,
+        steward: Steward,
+        connect: Connect,
+        store: TakerStore,
+        *,
+        software: str,
+        jitter: Callable[[], float],
+        codecs: frozenset[Codec] = READABLE,
+        clock: Callable[[], float] = time.monotonic,
+        log: Log | None = None,
+    ) -> None:
+        self._steward = steward
+        self._connect = connect
+        self._store = store
+        self._software = software
+        self._jitter = jitter
+        self._codecs = codecs
+        self._clock = clock
+        self._log = log or Log()
+        self._backoff = Backoff()
+        self._welcome = False
+        self._now = asyncio.Event()
+        self._pump: Pump | None = None
+
+    def hurry(self) -> None:
+        """Tries at once instead of waiting; for someone who knows that the link is back."""
+        self._now.set()
+
+    def renew(self) -> None:
+        """Ends the session, if there is one, so that the next one is made with what has changed meanwhile."""
+        if self._pump is not None:
+            self._pump.close()
+        self.hurry()
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            try:
+                async with self._connect() as stream:
+                    await self._converse(stream)
+                self._log.info("uplink.closed")
+                self._backoff.reset()
+            except ModelsyncError as error:
+                self._log.failure("uplink.down", error)
+                if self._welcome and error.retryable:
+                    # A link that breaks often still brings something each time; a hub that turns us out does not.
+                    self._backoff.reset()
+            self._welcome = False
+            await self._wait(self._backoff.next(self._jitter()))
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._now.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._now.clear()
+
+    async def _converse(self, stream: FrameStream) -> None:
+        session = Session(Hello(PROTOCOL, self._software, self._codecs, self._steward.holds))
+        greeted = asyncio.Event()
+        pump = Pump(session, stream, taker=self._store, deliver=lambda word: self._hear(word, greeted))
+        self._pump = pump
+        try:
+            async with asyncio.TaskGroup() as group:
+                report = group.create_task(self._report(pump, greeted))
+                try:
+                    await pump.run()
+                finally:
+                    report.cancel()
+        except* ModelsyncError as errors:
+            raise _only(errors) from None
+        finally:
+            self._pump = None
+            self._steward.detach()
+
+    def _hear(self, word: Frame | Finished, greeted: asyncio.Event) -> None:
+        match word:
+            case Hello(software=software):
+                self._log.info("uplink.up", hub=software)
+                greeted.set()
+            case Desired():
+                self._welcome = True
+                self._steward.propose(word)
+            case Finished():
+                self._steward.finished(word)
+            case _:
+                return
+
+    async def _report(self, pump: Pump, greeted: asyncio.Event) -> None:
+        """Says where everything stands: at the start, at each change at once, and each second while bytes travel."""
+        await greeted.wait()
+        self._steward.attach(pump)
+        last: tuple[object, ...] | None = None
+        said_at = 0.0
+        while True:
+            changed = self._steward.changed
+            report = await self._steward.report()
+            now = self._clock()
+            shape = (report.generation, *outline(report.standings))
+            if shape != last or (self._steward.fetching and now - said_at >= REPORT_PAUSE):
+                pump.say(report)
+                last, said_at = shape, now
+            try:
+                async with asyncio.timeout(REPORT_PAUSE if self._steward.fetching else None):
+                    await changed.wait()
+            except TimeoutError:
+                continue
+
+
+def _only(group: BaseExceptionGroup[ModelsyncError]) -> ModelsyncError:
+    """The error that ended the session: it is the only one, since reporting was cancelled by it."""
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    assert isinstance(found, ModelsyncError)  # noqa: S101 for the type checker: the group holds nothing else
+    return found

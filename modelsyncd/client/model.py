@@ -1,0 +1,57 @@
+"""The only place that says what a job gets to know of a model: frozen values, no connection behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A version that is whole, verified and active.
+
+    `path` never changes: a job that loads from it sees one version to the end, whatever is switched meanwhile. It is a
+    folder, or the file when the model is a single file. `channel_path` stays the same and leads to the newest version.
+    """
+
+    name: str
+    """namespace/name."""
+    channel: str
+    number: int
+    """Release number: 1, 2, 3, …"""
+    manifest: str
+    """Digest of the version's manifest, "b3:" and hex: the same content has the same one everywhere."""
+    release: str
+    """Digest of the release, "b3:" and hex."""
+    path: Path
+    channel_path: Path
+    labels: Mapping[str, str] = field(default_factory=dict)
+    active_since: float = 0.0
+    """Seconds since 1970 UTC when the channel was switched to it."""
+    previous: int = 0
+    """Number that was active before, as far as a watch knows it; 0 for none."""
+
+    @property
+    def ref(self) -> str:
+        """namespace/name@channel."""
+        return f"{self.name}@{self.channel}"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalModel:
+    """A channel that this machine follows; `active` is None while there is no whole version of it."""
+
+    name: str
+    """namespace/name."""
+    channel: str
+    phase: str
+    """What the agent does about it: "wanted", "fetching", "verified", "active", "failed", …"""
+    desired: int
+    """Number that should be active; 0 for none."""
+    active: Model | None = None
+
+    @property
+    def ref(self) -> str:
+        """namespace/name@channel."""
+        return f"{self.name}@{self.channel}"

@@ -1,0 +1,121 @@
+"""A node's store and a session's pump that live in memory, for what the steward does with them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from edge_agent.stock import Stock
+from edge_agent.watchers import Active
+from modelsyncd.digest import Digest, digest_of
+from modelsyncd.errors import ModelsyncError
+from modelsyncd.names import ModelName, ModelRef
+from modelsyncd.release import ManifestRef, Release, SignedRelease, Variant
+from modelsyncd.session.effects import Finished
+from modelsyncd.session.events import Settled
+from modelsyncd.session.frames import Assignment, Desired, Fault, Offer
+from modelsyncd.session.progress import Progress
+from modelsyncd.store.version import Version
+from modelsyncd.wire.nouns import encode_release
+
+
+def version(model: ModelName, number: int) -> Version:
+    """Content differs between models and numbers."""
+    return Version(model, number, digest_of(f"{model}:{number}".encode()))
+
+
+def offer(which: Version, content_size: int = 1_000) -> Offer:
+    """A real release around content that does not exist."""
+    ref = ManifestRef(which.manifest, 10, content_size, 1, bytes(32))
+    release = Release(which.model, which.number, (Variant("default", ref),), labels={"task": "detect"})
+    return Offer(SignedRelease(encode_release(release)), which.manifest)
+
+
+def desired(generation: int, *wanted: tuple[ModelRef, int], keep: int = 2) -> Desired:
+    """Channels with the numbers that they should lead to."""
+    return Desired(
+        generation,
+        tuple(Assignment(ref.model, ref.channel or "", offer(version(ref.model, number))) for ref, number in wanted),
+        keep,
+    )
+
+
+@dataclass
+class FakeHoldings:
+    """edge_agent.stock.Store in memory; `broken` makes a method fail with its error."""
+
+    stock: Stock = field(default_factory=Stock)
+    broken: dict[str, ModelsyncError] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+
+    def observe(self) -> Stock:
+        self._called("observe")
+        return self.stock
+
+    def activate(self, ref: ModelRef, version: Version) -> Active:
+        self._called("activate")
+        assert version in self.stock.held
+        folder = Path("/models") / str(ref.model)
+        release = digest_of(f"release {version.number}".encode())
+        path = folder / "versions" / str(version.number)
+        active = Active(ref, version.number, version.manifest, release, path, folder / (ref.channel or ""), 5.0)
+        before = self.stock.active.get(ref)
+        previous = {**self.stock.previous, ref: before.version} if before is not None else self.stock.previous
+        self.stock = replace(self.stock, active={**self.stock.active, ref: active}, previous=previous)
+        return active
+
+    def unlink(self, ref: ModelRef) -> None:
+        self._called("unlink")
+        self.stock = replace(self.stock, active={key: one for key, one in self.stock.active.items() if key != ref})
+
+    def prune(self, version: Version) -> None:
+        self._called("prune")
+        self.stock = replace(self.stock, held=self.stock.held - {version})
+
+    def discard(self, manifest: Digest) -> None:
+        self._called("discard")
+        self.stock = replace(self.stock, staged=self.stock.staged - {manifest})
+
+    def disk(self) -> tuple[int, int]:
+        self._called("disk")
+        return 500, 100
+
+    def hold(self, *versions: Version) -> None:
+        """These are whole now."""
+        self.stock = replace(self.stock, held=self.stock.held | set(versions))
+
+    def _called(self, name: str) -> None:
+        self.calls.append(name)
+        if name in self.broken:
+            raise self.broken[name]
+
+
+@dataclass
+class FakePump:
+    """edge_agent.steward.Taking; the test decides when and how a transfer ends."""
+
+    taking: dict[Digest, int] = field(default_factory=dict)
+    log: list[tuple[str, Digest]] = field(default_factory=list)
+    far: Progress = field(default_factory=Progress)
+
+    def take(self, offer: Offer, priority: int = 0) -> None:
+        self.log.append(("take", offer.manifest))
+        self.taking[offer.manifest] = priority
+
+    def drop(self, manifest: Digest) -> None:
+        self.log.append(("drop", manifest))
+        self.taking.pop(manifest, None)
+
+    def progress(self, manifest: Digest) -> Progress:
+        return self.far if manifest in self.taking else Progress()
+
+    def settle(self, holdings: FakeHoldings, which: Version, tell: Callable[[Finished], None]) -> None:
+        """The transfer ends well."""
+        holdings.hold(which)
+        self.taking.pop(which.manifest)
+        settled = Settled(which.number, True, digest_of(b"release"))
+        tell(Finished(which.manifest, settled, None, Progress(1_000, 200, 1_000, 500)))
+
+    def fail(self, manifest: Digest, fault: Fault, tell: Callable[[Finished], None]) -> None:
+        """The transfer ends with a fault."""
+        self.taking.pop(manifest)
+        tell(Finished(manifest, None, fault, Progress(1_000, 0, 300, 150)))
