@@ -1,0 +1,26 @@
+"""The only place that says how long to wait before the next try: ever longer, and never the same on two machines."""
+
+from __future__ import annotations
+
+
+class Backoff:
+    """Waits between tries. The caller brings the randomness, so that tests need none.
+
+    A hub that restarts is met by all of its nodes at once; what spreads them is the jitter, which covers the whole of
+    each wait above the floor, and the cap, over which they spread when the hub stays away.
+    """
+
+    def __init__(self, floor: float = 0.5, cap: float = 60.0) -> None:
+        """`floor` and `cap` in seconds: the shortest and the longest wait."""
+        self._floor = floor
+        self._cap = cap
+        self._ceiling = floor
+
+    def next(self, jitter: float) -> float:
+        """Seconds to wait now; the time it may take doubles with each call. `jitter` is random in [0, 1)."""
+        self._ceiling = min(self._cap, 2 * self._ceiling)
+        return self._floor + jitter * (self._ceiling - self._floor)
+
+    def reset(self) -> None:
+        """Something went well: the next wait is short again."""
+        self._ceiling = self._floor

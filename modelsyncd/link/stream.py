@@ -1,0 +1,148 @@
+"""The only place where a gRPC call becomes a stream of frames, at either end.
+
+Frames cross gRPC as bytes and are read and written here, not in gRPC's (de)serialisers: an error in one of those is
+swallowed by gRPC, and protobuf's own writing of a large Give costs a hundred times what ours does.
+
+Laws, all of them grpc.aio's: one write at a time; who cancels a read of a call cancels the call; the end of the other
+side's stream looks the same after an orderly end, a cancel and a reset, so it means nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import grpc
+import grpc.aio
+
+from modelsyncd.errors import ModelsyncError, RoadError
+from modelsyncd.limits import LIMITS, Limits
+from modelsyncd.session.frames import Frame
+from modelsyncd.wire import frames
+from modelsyncd.wire.status import Context, answering, ending, translated
+
+SERVICE = "modelsyncd.wire.v1.SyncService"
+METHOD = "Session"
+FAREWELL = 2.0  # seconds for the other side to read our last words before the call is cancelled
+AHEAD = 2  # messages that are read before they are asked for
+_ENDED = "the other side ended the stream"
+
+
+class ClientStream:
+    """The caller's end of a session. Made by `open_session`."""
+
+    def __init__(self, call: grpc.aio.StreamStreamCall[bytes, bytes], address: str, limits: Limits = LIMITS) -> None:
+        self._call = call
+        self._address = address
+        self._limits = limits
+        self._writing = asyncio.Lock()
+        self._arrived: asyncio.Queue[bytes | None] = asyncio.Queue(AHEAD)
+        self._over = False
+        self._failure: ModelsyncError | None = None
+
+    async def read(self) -> Frame | None:
+        """The next frame, or None at the end, which means nothing. May be cancelled without losing a frame.
+
+        Raises what ended the call: the hub's own error, RoadError, RefusedError; ProtocolError for a malformed frame.
+        """
+        data = None if self._over else await self._arrived.get()
+        if data is not None:
+            return frames.decode(data, self._limits)
+        self._over = True
+        if self._failure is not None:
+            raise self._failure
+        return None
+
+    async def write(self, frame: Frame) -> None:
+        """Puts a frame on the wire. Raises what ended the call, as `read` does."""
+        data = frames.encode(frame)
+        async with self._writing:
+            with translated(self._address):
+                try:
+                    await self._call.write(data)
+                except asyncio.InvalidStateError:
+                    await self._call.wait_for_connection()  # raises why the call is over, unless it ended well
+                    raise RoadError(_ENDED) from None
+
+    async def listen(self) -> None:
+        """Reads the call until it ends; `open_session` runs it, so that who stops waiting for a frame ends nothing."""
+        try:
+            with translated(self._address):
+                while isinstance(data := await self._call.read(), bytes):
+                    await self._arrived.put(data)
+        except ModelsyncError as error:
+            self._failure = error
+        await self._arrived.put(None)
+
+    async def bid_farewell(self) -> None:
+        """Says that no more will come, and lets the other side read what came, for a moment."""
+        with suppress(TimeoutError, ModelsyncError):
+            async with asyncio.timeout(FAREWELL):
+                with translated(self._address):
+                    await self._call.done_writing()
+                while not self._over and await self._arrived.get() is not None:
+                    pass
+
+
+@asynccontextmanager
+async def open_session(channel: grpc.aio.Channel, address: str = "") -> AsyncIterator[ClientStream]:
+    """A session with the hub of this channel, for as long as the block runs; `address` is for error messages.
+
+    What was written is sent before the call ends, unless the block is cancelled. Opening fails with the first read or
+    write, not here.
+    """
+    dial: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(f"/{SERVICE}/{METHOD}")
+    call = dial()
+    stream = ClientStream(call, address)
+    failure: Exception | None = None
+    try:
+        async with asyncio.TaskGroup() as group:
+            listening = group.create_task(stream.listen())
+            try:
+                yield stream
+            except Exception as error:  # noqa: BLE001 - raised again below, where the group can't wrap it
+                failure = error
+            await stream.bid_farewell()
+            listening.cancel()
+    finally:
+        call.cancel()
+    if failure is not None:
+        raise failure
+
+
+class ServicerStream:
+    """The called end of a session. Made by `serve_sessions`."""
+
+    def __init__(self, context: Context, limits: Limits = LIMITS) -> None:
+        self._context = context
+        self._limits = limits
+        self._writing = asyncio.Lock()
+
+    async def read(self) -> Frame | None:
+        """The next frame, or None at the end, which means nothing. Raises ProtocolError, RoadError."""
+        with ending():
+            data = await self._context.read()
+        return None if data is grpc.aio.EOF else frames.decode(data, self._limits)
+
+    async def write(self, frame: Frame) -> None:
+        """Puts a frame on the wire. Raises RoadError when nobody is there any more."""
+        data = frames.encode(frame)
+        async with self._writing:
+            with ending():
+                await self._context.write(data)
+
+
+Conversation = Callable[[ServicerStream, Context], Awaitable[None]]
+"""Holds one session until it ends. Returning ends the stream well; an error of ours reaches the caller as itself."""
+
+
+def serve_sessions(server: grpc.aio.Server, conversation: Conversation, limits: Limits = LIMITS) -> None:
+    """Lets the server hold sessions."""
+
+    @answering
+    async def session(_: object, context: Context) -> None:
+        await conversation(ServicerStream(context, limits), context)
+
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(session)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
