@@ -1,0 +1,122 @@
+"""The files that a folder lacks, on their way: a staging for those alone, filled from what is here, then by arrivals.
+
+A file that is in place already is not staged again, so the staging's manifest is smaller than the release's, and it
+counts ordinals of its own; outside this file only the release's are spoken of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from modelsyncd.codec.registry import decode
+from modelsyncd.ctl.destination import Look, State, place, soften
+from modelsyncd.ctl.thread import Check
+from modelsyncd.digest import Buffer, Digest
+from modelsyncd.errors import DamageError, ModelsyncError
+from modelsyncd.manifest import ChunkTable, Manifest
+from modelsyncd.session.effects import Keep
+from modelsyncd.session.ports import Keeping, Missing
+from modelsyncd.store.source import Source
+from modelsyncd.store.staging import Staging
+
+_BATCH_BYTES = 8 << 20  # plain bytes of seeds that become durable together
+
+
+class Assembly:
+    """Call `fill`, then `keep` for what it says is missing, then `finish`. Methods block; one thread at a time."""
+
+    def __init__(self, path: Path, manifest: Manifest, looks: Sequence[Look]) -> None:
+        """`looks` are one for each of the manifest's files, in its order."""
+        self._looks = looks
+        self._sizes = ChunkTable(manifest).sizes
+        self._needed = tuple(one.file for one in looks if one.state is not State.SAME)
+        self._staging = Staging(path, Manifest(self._needed, manifest.chunking))
+        self._outer = list(_ordinals(looks))
+        self._inner = {outer: inner for inner, outer in enumerate(self._outer)}
+
+    def fill(self, check: Check) -> Missing:
+        """Takes what an earlier try left and what the folder's own files hold; says what is still missing.
+
+        Raises DiskFullError before anything is fetched, DiskError.
+        """
+        if not self._needed:
+            return Missing(self._sizes, ())
+        self._staging.prepare()
+        self._plant(check)
+        return Missing(self._sizes, [self._outer[ordinal] for ordinal in self._staging.missing()])
+
+    def keep(self, batch: Sequence[Keep]) -> Keeping:
+        """Verifies arrivals and makes them durable. Raises DiskError; then none of them counts."""
+        good: list[tuple[int, Buffer]] = []
+        spoiled: list[int] = []
+        for arrival in batch:
+            inner = self._inner.get(arrival.ordinal, -1)
+            plain = _plain(arrival, self._sizes[arrival.ordinal])
+            if plain is not None and self._staging.fits(inner, plain):
+                good.append((inner, plain))
+            else:
+                spoiled.append(arrival.ordinal)
+        self._staging.write(good)
+        return Keeping(tuple(self._outer[inner] for inner, _ in good), tuple(spoiled))
+
+    def finish(self, folder: Path) -> int:
+        """Puts the files into the folder; returns how many. Raises DamageError, DiskError."""
+        if not self._needed:
+            return 0
+        self._staging.seal()
+        soften(self._staging.path, self._needed)
+        place(self._staging.path, folder, self._needed)
+        return len(self._needed)
+
+    def close(self) -> None:
+        """Lets go of the files; nothing is lost."""
+        self._staging.close()
+
+    def _plant(self, check: Check) -> None:
+        """Copies chunks that the folder's own files hold; each is verified when it is read."""
+        lacking = {self._staging.table.digest(ordinal): ordinal for ordinal in self._staging.missing()}
+        batch: list[tuple[int, Buffer]] = []
+        size = 0
+        for digest, plain in _seeds(self._looks, lacking):
+            check()
+            batch.append((lacking.pop(digest), plain))
+            size += len(plain)
+            if size >= _BATCH_BYTES:
+                self._staging.write(batch)
+                batch, size = [], 0
+        self._staging.write(batch)
+
+
+def _ordinals(looks: Sequence[Look]) -> Iterator[int]:
+    """The release's ordinals of the chunks that are staged, ascending."""
+    start = 0
+    for one in looks:
+        end = start + len(one.file.chunk_sizes)
+        if one.state is not State.SAME:
+            yield from range(start, end)
+        start = end
+
+
+def _seeds(looks: Sequence[Look], lacking: dict[Digest, int]) -> Iterator[tuple[Digest, bytes]]:
+    """The chunks of the folder's own files that are lacking, whichever file they belong to there or here."""
+    for source in (one.found for one in looks if one.found is not None):
+        for chunk in ChunkTable(source.manifest):
+            if chunk.digest in lacking:
+                plain = _read(source, chunk.ordinal)
+                if plain is not None:
+                    yield chunk.digest, plain
+
+
+def _read(source: Source, ordinal: int) -> bytes | None:
+    try:
+        return source.read(ordinal)
+    except ModelsyncError:
+        return None  # it changed since it was scanned: then the chunk travels
+
+
+def _plain(arrival: Keep, size: int) -> Buffer | None:
+    try:
+        return decode(arrival.codec, arrival.payload, size)
+    except DamageError:
+        return None

@@ -1,0 +1,123 @@
+"""The taker behind a pull: chunks come together in a hidden folder, and the files appear in DEST once all are right.
+
+    DEST is not there:  beside it  .modelsyncd-NAME-DIGEST12/   then one rename, all files at once
+    DEST is a folder:   inside it  .modelsyncd-DIGEST12/        then one rename for each file
+
+Below the hidden folder: `lock`, `manifest` (its pieces as far as they are here) and `files/` (the staging). The name is
+made from the manifest's digest, so that any later pull of the same content finds it and goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from modelsyncd.ctl.assembly import Assembly
+from modelsyncd.ctl.destination import look, refuse_losses
+from modelsyncd.ctl.pieces import Pieces
+from modelsyncd.ctl.thread import Check, in_thread
+from modelsyncd.digest import digest_of, short
+from modelsyncd.errors import ProtocolError, RefusedError
+from modelsyncd.release import Variant
+from modelsyncd.session.effects import Keep
+from modelsyncd.session.events import Settled
+from modelsyncd.session.frames import Offer, Part
+from modelsyncd.session.ports import Keeping, Missing
+from modelsyncd.store.durable import Lock, disk_errors, lock_folder, remove_tree, write_file
+
+WORK = ".modelsyncd-"
+
+
+class FolderTaker:
+    """A TakerStore that fills a folder with one variant of one release. `close` it in the end."""
+
+    def __init__(self, folder: Path, variant: Variant, number: int, *, force: bool) -> None:
+        self.folder = folder.absolute()
+        self.work = work_folder(self.folder, variant)
+        self.placed = 0
+        """Files that were put into the folder."""
+        self._variant = variant
+        self._number = number
+        self._force = force
+        self._lock: Lock | None = None
+        self._pieces: Pieces | None = None
+        self._assembly: Assembly | None = None
+
+    async def consider(self, offer: Offer) -> Settled | None:
+        """Nothing may be sent here unasked. Raises RefusedError."""
+        raise RefusedError("nothing can be sent to modelsyncctl unasked")
+
+    async def survey(self, offer: Offer, part: Part) -> Missing:
+        """What is not here yet, neither in the hidden folder nor in DEST.
+
+        Raises ConflictError before any content is fetched when files in DEST would be lost; LockedError, DiskError.
+        """
+        return await in_thread(self._survey_manifest if part is Part.MANIFEST else self._survey_content)
+
+    async def keep(self, batch: Sequence[Keep]) -> Keeping:
+        """Verifies arrivals and makes them durable. Raises DiskError."""
+        return await asyncio.to_thread(self._keep, batch)
+
+    async def complete(self, offer: Offer) -> Settled:
+        """Puts the files into their places. Raises DamageError, DiskError."""
+        await asyncio.to_thread(self._complete)
+        return Settled(self._number, created=self.placed > 0, release_digest=digest_of(offer.release.release))
+
+    def close(self) -> None:
+        """Lets go of the hidden folder; what is in it stays for the next try."""
+        if self._assembly is not None:
+            self._assembly.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _survey_manifest(self, _check: Check) -> Missing:
+        if self._lock is None:
+            self._lock = lock_folder(self.work, "lock")
+        saved = self.work / "manifest"
+        with disk_errors(saved):
+            held = saved.read_bytes() if saved.is_file() else b""
+        self._pieces = Pieces(self._variant.manifest, held)
+        return Missing(self._pieces.sizes, self._pieces.missing)
+
+    def _survey_content(self, check: Check) -> Missing:
+        manifest = self._known().manifest()
+        looks = list(look(self.folder, manifest, check))
+        try:
+            refuse_losses(self.folder, looks, force=self._force)
+            if self._assembly is not None:
+                self._assembly.close()
+            self._assembly = Assembly(self.work / "files", manifest, looks)
+            return self._assembly.fill(check)
+        finally:
+            for one in looks:
+                if one.found is not None:
+                    one.found.close()
+
+    def _keep(self, batch: Sequence[Keep]) -> Keeping:
+        if batch[0].part is Part.CONTENT and self._assembly is not None:
+            return self._assembly.keep(batch)
+        keeping = self._known().keep(batch)
+        write_file(self.work / "manifest", self._known().data())
+        return keeping
+
+    def _complete(self) -> None:
+        if self._assembly is None:
+            raise ProtocolError("the version was completed before it was surveyed")
+        self.placed = self._assembly.finish(self.folder)
+        self._assembly.close()
+        remove_tree(self.work)
+
+    def _known(self) -> Pieces:
+        if self._pieces is None:
+            raise ProtocolError("the content came before the manifest")
+        return self._pieces
+
+
+def work_folder(folder: Path, variant: Variant) -> Path:
+    """Where a pull's chunks come together: on the same file system as the folder."""
+    digest12 = short(variant.manifest.digest)
+    if folder.is_dir():
+        return folder / f"{WORK}{digest12}"
+    return folder.parent / f"{WORK}{folder.name}-{digest12}"

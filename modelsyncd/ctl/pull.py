@@ -1,0 +1,113 @@
+"""`modelsyncctl pull`: a release's files into a folder, straight from the hub; no agent is needed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from modelsyncd.ctl import shape
+from modelsyncd.ctl.asked import Asked, asked
+from modelsyncd.ctl.conversation import carry
+from modelsyncd.ctl.figures import count, duration, share, size
+from modelsyncd.ctl.folder_taker import FolderTaker
+from modelsyncd.ctl.hub import connect
+from modelsyncd.ctl.manifests import offer_of, variant_of
+from modelsyncd.ctl.progress import meter
+from modelsyncd.ctl.retry import insist
+from modelsyncd.ctl.tally import Tally
+from modelsyncd.digest import to_text
+from modelsyncd.names import ModelRef, parse_ref
+from modelsyncd.release import Variant
+from modelsyncd.session.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What came of it; `had` and `wire` as in Tally."""
+
+    release: str
+    variant: Variant
+    folder: Path
+    placed: int
+    had: int
+    wire: int
+    seconds: float
+
+
+@click.command("pull")
+@click.argument("release", metavar="MODEL[@CHANNEL|:NUMBER]")
+@click.argument("dest", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--variant", metavar="NAME", help="Which of the release's variants; by default the only one.")
+@click.option("--force", is_flag=True, help="Replace files in DEST that differ.")
+@click.option("--no-retry", is_flag=True, help="End when the link is lost, instead of going on when it is back.")
+@asked
+def command(asked: Asked, *, release: str, dest: Path, variant: str | None, force: bool, no_retry: bool) -> None:
+    """Fetch a release into a folder.
+
+    Without a channel or number it is the newest. What lies in DEST already does not travel again; files appear there
+    only once all of them are here and verified. A pull that was cut off goes on when the same command is given again.
+    """
+    asked.run(
+        _pull(asked, parse_ref(release), dest, variant, force=force, retry=not no_retry),
+        interrupted="What has arrived is kept beside its place: the same command goes on from it.",
+    )
+
+
+async def _pull(asked: Asked, ref: ModelRef, dest: Path, name: str | None, *, force: bool, retry: bool) -> None:
+    async with connect(asked) as hub:
+        view = await hub.release(str(ref))
+        variant = variant_of(shape.opened(view), name)
+        offer = offer_of(view, variant)
+        tally = Tally(variant.manifest.content_size)
+        taker = FolderTaker(dest, variant, view.number, force=force)
+        began = time.monotonic()
+        try:
+            with meter(f"pulling {view.model}:{view.number}", silent=asked.json) as shown:
+
+                def show(progress: Progress) -> None:
+                    tally.taken(progress)
+                    shown.show(tally.step)
+
+                async def attempt() -> None:
+                    tally.begin()
+                    await carry(hub, lambda pump: pump.take(offer), offer.manifest, taker=taker, show=show)
+
+                await insist(attempt, retry=retry, note=shown.note, moved=lambda: tally.moved)
+        finally:
+            taker.close()
+    seconds = time.monotonic() - began
+    name = f"{view.model}:{view.number}"
+    pulled = Pulled(name, variant, dest, taker.placed, tally.had, tally.wire, seconds)
+    asked.answer(describe(pulled), text(pulled))
+
+
+def describe(done: Pulled) -> dict[str, object]:
+    """For programs."""
+    model, _, number = done.release.rpartition(":")
+    return {
+        "model": model,
+        "number": int(number),
+        "variant": done.variant.name,
+        "manifest_digest": to_text(done.variant.manifest.digest),
+        "path": str(done.folder),
+        "files": done.variant.manifest.files,
+        "files_placed": done.placed,
+        "bytes": done.variant.manifest.content_size,
+        "bytes_had": done.had,
+        "bytes_wire": done.wire,
+        "seconds": round(done.seconds, 3),
+    }
+
+
+def text(done: Pulled) -> str:
+    """For people."""
+    content = f"{count(done.variant.manifest.files, 'file')}, {size(done.variant.manifest.content_size)}"
+    if not done.placed:
+        return f"{done.release} was in {done.folder} already ({content}), and every byte of it is right."
+    had = f"{share(done.had, done.variant.manifest.content_size)} was here already" if done.had else "all of it is new"
+    return (
+        f"{done.release} is in {done.folder}: {content}; {had}, {size(done.wire)} fetched in {duration(done.seconds)}."
+    )

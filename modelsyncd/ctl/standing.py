@@ -1,0 +1,58 @@
+"""The only place that shows where one assignment stands on a node: a row of `status` and of `node show`."""
+
+from __future__ import annotations
+
+from modelsyncd.ctl.figures import ago, share, size
+from modelsyncd.ctl.shape import phase
+from modelsyncd.ctl.table import Cell, Column, Row
+from modelsyncd.wire.v1 import sync_pb2
+
+COLUMNS = (
+    Column("MODEL"),
+    Column("DESIRED", right=True),
+    Column("STAGED", right=True),
+    Column("ACTIVE", right=True),
+    Column("PHASE"),
+    Column("PROGRESS", right=True),
+    Column("LAST ERROR"),
+)
+PHASE = 4
+"""Which column tells the phase."""
+COLOURS = {
+    "active": "green",
+    "rolled-back": "yellow",
+    "failed": "red",
+    "refused": "red",
+    "fetching": "cyan",
+    "activating": "cyan",
+    "confirming": "cyan",
+}
+
+
+def cells(standing: sync_pb2.Standing, desired: int, now: float) -> Row:
+    """A row; `desired` is the hub's word, which may be newer than the node's."""
+    word = phase(standing.phase)
+    return [
+        f"{standing.model}@{standing.channel}",
+        str(desired or "-"),
+        str(standing.staged or "-"),
+        str(standing.active or "-"),
+        Cell(word, COLOURS.get(word, "white")),
+        progress(standing),
+        trouble(standing, now),
+    ]
+
+
+def progress(standing: sync_pb2.Standing) -> str:
+    """How much is durable there, of how much."""
+    if not standing.bytes_total:
+        return "-"
+    return f"{share(standing.bytes_done, standing.bytes_total)} of {size(standing.bytes_total)}"
+
+
+def trouble(standing: sync_pb2.Standing, now: float) -> str:
+    """The last error, and when it is tried again."""
+    if not standing.HasField("fault"):
+        return "-"
+    again = f"; next try {ago(standing.next_try, now)}" if standing.next_try > now else ""
+    return f"{standing.fault.message}{again}"

@@ -1,0 +1,99 @@
+"""`modelsyncctl verify`: re-hash what rests, at the hub, in an agent's store or in a folder that was pulled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from modelsyncd.ctl import manifests
+from modelsyncd.ctl.asked import Asked, asked
+from modelsyncd.ctl.destination import Look, State, look
+from modelsyncd.ctl.figures import count, plain, size
+from modelsyncd.ctl.hub import connect
+from modelsyncd.ctl.progress import Step, meter
+from modelsyncd.ctl.thread import Check, in_thread
+from modelsyncd.errors import BadInputError, DamageError, NotFoundError
+from modelsyncd.manifest import Manifest
+from modelsyncd.names import ModelRef, parse_ref
+from modelsyncd.wire.v1 import catalog_pb2 as pb
+
+_SHOWN = 20  # damaged things named to a person; --json has them all
+
+
+@click.command("verify")
+@click.argument("release", metavar="[MODEL[@CHANNEL|:NUMBER]]", default="")
+@click.option("--agent", type=click.Path(path_type=Path), metavar="DIR", help="An agent's data folder, here.")
+@click.option("--folder", type=click.Path(path_type=Path), metavar="DIR", help="A folder that was pulled, here.")
+@asked
+def command(asked: Asked, release: str, agent: Path | None, folder: Path | None) -> None:
+    """Re-hash what rests at the hub, in an agent's store or in a folder.
+
+    At the hub: everything, or one release. With --folder, its files against the release that is named. Nothing is
+    changed; the exit code is 8 when something is damaged or missing.
+    """
+    ref = parse_ref(release) if release else None
+    if agent and (folder or ref):
+        raise BadInputError("--agent verifies a whole store: name no release and no --folder with it")
+    if folder and ref is None:
+        raise BadInputError(
+            "which release should the folder hold?", hint=f"modelsyncctl verify MODEL:N --folder {folder}"
+        )
+    if folder and ref:
+        asked.run(_folder(asked, ref, folder))
+    else:
+        asked.run(_hub(asked, ref))
+
+
+async def _hub(asked: Asked, ref: ModelRef | None) -> None:
+    async with connect(asked) as hub:
+        with meter("verifying", silent=asked.json) as shown:
+            last = pb.VerifyResponse()
+            async for last in hub.listen(hub.catalog.Verify, pb.VerifyRequest(ref=str(ref) if ref else "")):
+                shown.show(Step(last.chunks_total, last.chunks))
+    if not last.done:
+        raise hub.ended("the hub stopped before it had verified everything")
+    found = list(last.damaged)
+    what = str(ref) if ref else "everything"
+    report = {"what": what, "chunks": last.chunks, "bytes": last.bytes, "damaged": found, "ok": not found}
+    told = f"{what} at {hub.address}: {count(last.chunks, 'chunk')}, {size(last.bytes)} read back"
+    asked.answer(report, f"{told}, all as their digests say." if not found else f"{told}.{_list(found)}")
+    if found:
+        raise DamageError(
+            f"{count(len(found), 'chunk')} at the hub are missing or damaged",
+            safe="no node takes a damaged chunk; versions that are active stay as they are",
+            hint="push the same content again: only what is damaged travels",
+        )
+
+
+async def _folder(asked: Asked, ref: ModelRef, folder: Path) -> None:
+    manifest, name = await _manifest(asked, ref)
+
+    def work(check: Check) -> list[Look]:
+        if not folder.is_dir():
+            raise NotFoundError(f"there is no folder {folder}")
+        return list(look(folder, manifest, check))
+
+    looks = await in_thread(work)
+    found = {one.file.path: one.state.value for one in looks if one.state is not State.SAME}
+    report = {"what": name, "path": str(folder), "files": len(looks), "damaged": found, "ok": not found}
+    told = f"{folder} against {name}: {count(len(looks), 'file')}, {size(manifest.content_size)}"
+    wrong = [f"{path} is {state}" for path, state in found.items()]
+    asked.answer(report, f"{told}, every byte is right." if not found else f"{told}.{_list(wrong)}")
+    if found:
+        raise DamageError(
+            f"{count(len(found), 'file')} in {folder} are not those of {name}",
+            safe="nothing was changed",
+            hint=f"modelsyncctl pull {name} {folder} --force brings back only what is wrong",
+        )
+
+
+async def _manifest(asked: Asked, ref: ModelRef) -> tuple[Manifest, str]:
+    async with connect(asked) as hub:
+        view = await hub.release(str(ref))
+        return await manifests.fetch(hub, view, manifests.first_variant(view)), f"{view.model}:{view.number}"
+
+
+def _list(lines: list[str]) -> str:
+    shown = "".join(f"\n  {plain(line)}" for line in lines[:_SHOWN])
+    return shown + (f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else "")
