@@ -45,6 +45,8 @@ class Cache:
         Raises NewerFormatError, DiskError.
         """
         self.path = path
+        self.aligned = False
+        """Whether somebody compared it with the files since it was opened or begun anew."""
         self._lock = threading.RLock()
         make_folder(path.parent)
         self._connection = self._opened()
@@ -157,6 +159,7 @@ class Cache:
             self._connection.close()
             self._set_aside()
             self._connection = self._opened()
+            self.aligned = False
             return DiskError(
                 f"{self.path} was damaged: {error}",
                 safe="it is only a cache, and was begun anew; models are not touched",

@@ -1,0 +1,372 @@
+"""The only place that shows versions to jobs: a version is whole and verified under its name, or it is not there.
+
+Law: manifest, then release, then version, then link. Each is durable before the next is made, so a folder of a version
+always has its papers, and a link always leads to a whole version. The files are all there is to know: what this object
+holds in memory is read from them when it is made.
+
+A version whose bytes rot is marked (`quarantine`) and stays where it is, because a job may be using it and most of it
+is right; nobody is switched to it any more. To repair it, it is staged anew (its good chunks are copied, the bad ones
+fetched) and `install` puts the files that differ in place, one rename each: a channel's path leads somewhere always.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from modelsyncd.digest import Digest, digest_of
+from modelsyncd.errors import BadInputError, ConflictError, DamageError, ModelsyncError, NotFoundError
+from modelsyncd.manifest import Manifest
+from modelsyncd.names import ModelName, ModelRef, parse_channel, parse_model
+from modelsyncd.release import Release, SignedRelease
+from modelsyncd.store import durable
+from modelsyncd.store.layout import Layout, staged_digest, target_of
+from modelsyncd.store.staging import Staging
+from modelsyncd.store.version import Damage, Version, damaged_files, mend
+
+
+class Nouns(Protocol):
+    """How nouns are written as bytes: the module `modelsyncd.wire.nouns` is one. Raises BadInputError, LimitError."""
+
+    def decode_manifest(self, data: bytes, /) -> Manifest:
+        """A manifest from its exact bytes."""
+
+    def decode_release(self, data: bytes, /) -> Release:
+        """A release from its exact bytes."""
+
+    def encode_signed(self, signed: SignedRelease, /) -> bytes:
+        """Bytes to keep."""
+
+    def decode_signed(self, data: bytes, /) -> SignedRelease:
+        """What `encode_signed` wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is on the node at one moment. `held` versions are whole; `damaged` ones are not in it.
+
+    `active` and `previous` may lead to a damaged version: it is still there, and only some of its bytes are wrong.
+    """
+
+    held: frozenset[Version] = frozenset()
+    damaged: frozenset[Version] = frozenset()
+    active: Mapping[ModelRef, Version] = field(default_factory=dict)
+    previous: Mapping[ModelRef, Version] = field(default_factory=dict)
+    staged: frozenset[Digest] = frozenset()
+
+
+class EdgeTree:
+    """A node's folder. Making one only reads, so it serves people who look on; `prepare` is for whoever owns it."""
+
+    def __init__(self, root: Path, nouns: Nouns) -> None:
+        """Raises DiskError."""
+        self.layout = Layout(root)
+        self.nouns = nouns
+        self._lock = threading.RLock()
+        self._releases: Mapping[Version, Digest] = {}
+        self._damaged: frozenset[Version] = frozenset()
+        self._load()
+
+    def prepare(self) -> None:
+        """Makes the folders, and removes what a killed process left that belongs to nothing. Raises DiskError."""
+        layout = self.layout
+        with self._lock:
+            for folder in (layout.manifests, layout.releases, layout.staging, layout.models):
+                durable.make_folder(folder)
+                durable.clear_leftovers(folder)
+            for model in _models(layout):
+                durable.clear_leftovers(layout.model(model))
+                versions = layout.model(model) / "versions"
+                if versions.is_dir():
+                    durable.clear_leftovers(versions)
+            self._remove_orphans()
+
+    # --- looking ---
+
+    def observed(self) -> Shown:
+        """What is on the node now. Raises DiskError."""
+        versions = frozenset(self._releases)
+        damaged = self._damaged
+        active: dict[ModelRef, Version] = {}
+        previous: dict[ModelRef, Version] = {}
+        for ref in self.channels():
+            if (version := self.active(ref)) is not None:
+                active[ref] = version
+            if (version := self.previous(ref)) is not None:
+                previous[ref] = version
+        return Shown(versions - damaged, damaged, active, previous, self.staged())
+
+    def holds(self, version: Version) -> bool:
+        """Whether the version is here, whole, and not known to be damaged."""
+        return version in self._releases and version not in self._damaged
+
+    def versions(self, model: ModelName | None = None) -> list[Version]:
+        """Versions that are here whole, of one model or of all, ascending."""
+        return sorted(one for one in self._releases if self.holds(one) and model in (None, one.model))
+
+    def folders(self, manifest: Digest) -> list[Path]:
+        """Folders of versions with this content, also of damaged ones."""
+        return [self.layout.version(version) for version in self._releases if version.manifest == manifest]
+
+    def staged(self) -> frozenset[Digest]:
+        """Manifests of which something is on its way here, also from an earlier run. Raises DiskError."""
+        names = _names(self.layout.staging)
+        return frozenset(digest for name in names if (digest := staged_digest(name)) is not None)
+
+    def channels(self) -> list[ModelRef]:
+        """Every channel that has a link, also one that leads nowhere. Raises DiskError."""
+        found = []
+        for model in _models(self.layout):
+            folder = self.layout.model(model)
+            for name in _names(folder):
+                with suppress(BadInputError):
+                    if (folder / name).is_symlink():
+                        found.append(ModelRef(model, channel=parse_channel(name)))
+        return found
+
+    def active(self, ref: ModelRef) -> Version | None:
+        """The version that the channel's path leads to; None for none, or for an unknown one. Raises DiskError."""
+        return self._leads_to(ref.model, self.layout.channel(ref))
+
+    def previous(self, ref: ModelRef) -> Version | None:
+        """The version that the channel led to before its last switch, if it is still here. Raises DiskError."""
+        before = self._leads_to(ref.model, self.layout.previous(ref))
+        return None if before == self.active(ref) else before
+
+    def active_since(self, ref: ModelRef) -> float:
+        """Seconds since 1970 UTC when the channel's link was made; 0 without one. Raises DiskError."""
+        link = self.layout.channel(ref)
+        with durable.disk_errors(link):
+            return link.lstat().st_mtime if link.is_symlink() else 0.0
+
+    def signed(self, version: Version) -> SignedRelease:
+        """The release of a version, as published. Raises NotFoundError, DamageError, DiskError."""
+        digest = self.release_digest(version)
+        path = self.layout.release(digest)
+        signed = self.nouns.decode_signed(_read(path))
+        if digest_of(signed.release) != digest:
+            raise DamageError(
+                f"{path} is not the release that it should be", hint="it is fetched again with the next try"
+            )
+        return signed
+
+    def release(self, version: Version) -> Release:
+        """The release of a version. Raises NotFoundError, DamageError, DiskError."""
+        return self.nouns.decode_release(self.signed(version).release)
+
+    def release_digest(self, version: Version) -> Digest:
+        """Names the release of a version. Raises NotFoundError."""
+        digest = self._releases.get(version)
+        if digest is None:
+            raise NotFoundError(f"{version.model}:{version.number} is not on this node")
+        return digest
+
+    def content(self, version: Version) -> str:
+        """Path of the only file of a version inside its folder; "" when it has several. Raises as `manifest`."""
+        files = self.manifest(version.manifest).files
+        return files[0].path if len(files) == 1 else ""
+
+    def manifest_bytes(self, digest: Digest) -> bytes:
+        """A manifest's exact bytes. Raises NotFoundError, DamageError, DiskError."""
+        path = self.layout.manifest(digest)
+        if not path.is_file():
+            raise NotFoundError(f"manifest {digest.hex()[:12]} is not on this node")
+        data = _read(path)
+        if digest_of(data) != digest:
+            raise DamageError(
+                f"{path} is not the manifest that it should be", hint="it is fetched again with the next try"
+            )
+        return data
+
+    def manifest(self, digest: Digest) -> Manifest:
+        """A manifest. Raises NotFoundError, DamageError, DiskError."""
+        return self.nouns.decode_manifest(self.manifest_bytes(digest))
+
+    def has_manifest(self, digest: Digest) -> bool:
+        """Whether a manifest is here and right. Raises DiskError."""
+        with suppress(NotFoundError, DamageError):
+            return bool(self.manifest_bytes(digest))
+        return False
+
+    def verify(self, version: Version) -> Iterator[Damage]:
+        """Reads a version whole and yields what of it is missing or wrong. Raises DiskError."""
+        try:
+            manifest = self.manifest(version.manifest)
+        except (NotFoundError, DamageError):
+            yield Damage(version, "", None)
+            return
+        for index, ordinal in damaged_files(self.layout.version(version), manifest):
+            yield Damage(version, manifest.files[index].path, ordinal)
+
+    # --- changing ---
+
+    def put_manifest(self, digest: Digest, data: bytes) -> Manifest:
+        """Keeps a manifest under its digest. Raises DamageError when it is not that one, BadInputError, DiskError."""
+        if digest_of(data) != digest:
+            raise DamageError(
+                f"the pieces of manifest {digest.hex()[:12]} are right, but together they are another one"
+            )
+        manifest = self.nouns.decode_manifest(data)
+        # the folder first: a manifest that belongs to no version and no staging is removed by `prepare`
+        durable.make_folder(self.layout.staged(digest))
+        durable.write_file(self.layout.manifest(digest), data)
+        return manifest
+
+    def install(self, version: Version, signed: SignedRelease, staging: Staging) -> None:
+        """Turns what is staged into a version, or repairs the version with it; the staging folder is gone then.
+
+        Raises DamageError when staged chunks are missing or wrong: they are missing for the next survey. DiskError.
+        """
+        folder = self.layout.version(version)
+        staging.seal()  # may take long, and stands in nobody's way
+        with self._lock:
+            self._keep_release(signed)
+            durable.make_folder(folder.parent)
+            if folder.is_dir() and not folder.is_symlink():
+                mend(folder, staging)
+            else:
+                durable.erase(folder)
+                durable.rename(staging.path, folder)
+            self._enter(version, digest_of(signed.release))
+
+    def adopt(self, version: Version, signed: SignedRelease) -> bool:
+        """Takes in a version whose folder is here though its release is not; False when there is none, or not whole.
+
+        Raises NotFoundError and DamageError for the manifest, DiskError.
+        """
+        folder = self.layout.version(version)
+        if not folder.is_dir() or next(damaged_files(folder, self.manifest(version.manifest)), None) is not None:
+            return False
+        with self._lock:
+            self._keep_release(signed)
+            self._enter(version, digest_of(signed.release))
+        return True
+
+    def activate(self, ref: ModelRef, version: Version) -> None:
+        """Leads the channel to the version, by one rename, and remembers where it led before.
+
+        Raises NotFoundError or DamageError when the version is not here whole, DiskError.
+        """
+        if version in self._damaged:
+            raise DamageError(
+                f"{version.model}:{version.number} is damaged",
+                safe="the channel leads where it led",
+                hint="the agent fetches the damaged chunks again as soon as it reaches the hub",
+            )
+        self.release_digest(version)
+        link = self.layout.channel(ref)
+        with self._lock:
+            before = _target(link)
+            if before == target_of(version):
+                return
+            if before is not None:
+                durable.switch_link(self.layout.previous(ref), before)
+            durable.switch_link(link, target_of(version))
+
+    def unlink(self, ref: ModelRef) -> None:
+        """Takes the channel's link away; versions stay. Raises DiskError."""
+        with self._lock:
+            durable.remove_file(self.layout.channel(ref))
+            durable.remove_file(self.layout.previous(ref))
+
+    def remove(self, version: Version) -> None:
+        """Removes a version and the papers that only it needed.
+
+        Raises ConflictError when a channel leads to it, DiskError.
+        """
+        with self._lock:
+            leading = [ref for ref in self.channels() if ref.model == version.model and self.active(ref) == version]
+            if leading:
+                raise ConflictError(f"{version.model}:{version.number} is active on {leading[0]}")
+            self._releases = {one: digest for one, digest in self._releases.items() if one != version}
+            self._damaged -= {version}
+            durable.remove_tree(self.layout.version(version))
+            durable.remove_file(self.layout.damage_mark(version))
+            self._remove_orphans()
+
+    def discard(self, manifest: Digest) -> None:
+        """Removes what is staged of a manifest. Raises DiskError."""
+        with self._lock:
+            durable.remove_tree(self.layout.staged(manifest))
+            durable.remove_tree(self.layout.staged_manifest(manifest))
+            self._remove_orphans()
+
+    def quarantine(self, version: Version) -> None:
+        """Marks a version as damaged until `install` repairs it. Raises NotFoundError, DiskError."""
+        with self._lock:
+            self.release_digest(version)
+            durable.write_file(self.layout.damage_mark(version), b"")
+            self._damaged |= {version}
+
+    # --- inside ---
+
+    def _load(self) -> None:
+        with durable.disk_errors(self.layout.releases):  # of two releases of one version, the later counts
+            papers = sorted(self.layout.releases.glob("*"), key=lambda path: path.lstat().st_mtime_ns)
+        known = {version: digest for path in papers for version, digest in self._versions_of(path)}
+        found = {version: digest for version, digest in known.items() if self.layout.version(version).is_dir()}
+        self._releases = found
+        self._damaged = frozenset(version for version in found if self.layout.damage_mark(version).exists())
+
+    def _versions_of(self, path: Path) -> list[tuple[Version, Digest]]:
+        """What a file in `releases` is about; nothing when it is not readable, which `install` mends."""
+        try:
+            signed = self.nouns.decode_signed(_read(path))
+            digest = digest_of(signed.release)
+            release = self.nouns.decode_release(signed.release)
+        except ModelsyncError:
+            return []
+        if digest.hex() != path.name:
+            return []
+        return [(Version(release.model, release.number, one.manifest.digest), digest) for one in release.variants]
+
+    def _keep_release(self, signed: SignedRelease) -> None:
+        durable.write_file(self.layout.release(digest_of(signed.release)), self.nouns.encode_signed(signed))
+
+    def _enter(self, version: Version, release: Digest) -> None:
+        durable.remove_file(self.layout.damage_mark(version))
+        self._damaged -= {version}
+        self._releases = {**self._releases, version: release}
+
+    def _remove_orphans(self) -> None:
+        """Removes releases whose versions are all gone, and manifests that no version and no staging needs."""
+        releases = {digest.hex() for digest in self._releases.values()}
+        for path in self.layout.releases.glob("*"):
+            if path.name not in releases and self._versions_of(path):
+                durable.remove_file(path)
+        manifests = {version.manifest.hex() for version in self._releases} | {one.hex() for one in self.staged()}
+        for name in _names(self.layout.manifests):
+            if name not in manifests:
+                durable.remove_file(self.layout.manifests / name)
+
+    def _leads_to(self, model: ModelName, link: Path) -> Version | None:
+        target = _target(link)
+        if target is None:
+            return None
+        return next((one for one in self._releases if one.model == model and target_of(one) == target), None)
+
+
+def _models(layout: Layout) -> Iterator[ModelName]:
+    for namespace in _names(layout.models):
+        for name in _names(layout.models / namespace):
+            with suppress(BadInputError):
+                yield parse_model(f"{namespace}/{name}")
+
+
+def _names(folder: Path) -> list[str]:
+    with durable.disk_errors(folder):
+        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def _target(link: Path) -> str | None:
+    with durable.disk_errors(link):
+        return str(link.readlink()) if link.is_symlink() else None
+
+
+def _read(path: Path) -> bytes:
+    with durable.disk_errors(path):
+        return path.read_bytes()

@@ -1,0 +1,89 @@
+"""The only place that says what a version at rest is, and whether its bytes are still what its manifest says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelsyncd.digest import Digest, digest_of, short
+from modelsyncd.errors import DiskError
+from modelsyncd.manifest import ChunkTable, Manifest
+from modelsyncd.names import ModelName
+from modelsyncd.store import durable
+from modelsyncd.store.folder import Folder, folders_of
+from modelsyncd.store.staging import Staging
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Version:
+    """A version's identity on a node: the same content under another model or number is another version."""
+
+    model: ModelName
+    number: int
+    manifest: Digest
+
+    @property
+    def folder_name(self) -> str:
+        """Name of its folder, unique within the model."""
+        return f"{self.number}-{short(self.manifest)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What of a version is missing or wrong. `file` is "" for its manifest; `ordinal` None when it is no chunk."""
+
+    version: Version
+    file: str
+    ordinal: int | None
+
+
+def damaged_files(folder: Path, manifest: Manifest) -> Iterator[tuple[int, int | None]]:
+    """Reads a version whole; yields (file index, ordinal) of each chunk that is wrong, missing or unreadable.
+
+    A file that has a wrong length, or is missing though it is empty, comes once more with None.
+    """
+    table = ChunkTable(manifest)
+    files = Folder(folder)
+    try:
+        for index, file in enumerate(manifest.files):
+            if not _has_size(folder / file.path, file.size):
+                yield index, None
+        for chunk in table:
+            if not _is_right(files, manifest.files[chunk.file].path, chunk.offset, chunk.size, chunk.digest):
+                yield chunk.file, chunk.ordinal
+    finally:
+        files.close()
+
+
+def mend(folder: Path, staging: Staging) -> None:
+    """Puts the files of a version that are wrong in place again from a sealed staging, one rename each.
+
+    What else lies there stays: a job may have put it there. The staging folder is gone then. Raises DiskError.
+    """
+    paths = [file.path for file in staging.manifest.files]
+    for below in folders_of(paths):
+        if (folder / below).is_symlink() or not (folder / below).is_dir():
+            durable.erase(folder / below)
+            durable.make_folder(folder / below)
+    for index in sorted({index for index, _ in damaged_files(folder, staging.manifest)}):
+        target = folder / paths[index]
+        if target.is_dir() and not target.is_symlink():
+            durable.remove_tree(target)
+        durable.rename(staging.path / paths[index], target)
+    durable.remove_tree(staging.path)
+
+
+def _has_size(path: Path, size: int) -> bool:
+    with durable.disk_errors(path):
+        try:
+            return path.lstat().st_size == size
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+
+def _is_right(files: Folder, path: str, offset: int, size: int, digest: Digest) -> bool:
+    try:
+        return digest_of(files.read(path, offset, size)) == digest
+    except DiskError:
+        return False
