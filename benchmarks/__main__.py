@@ -1,0 +1,42 @@
+"""`make bench`, or `python -m benchmarks transfer|memory|unchanged|growth [--gib N]`: one table each."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from benchmarks import growth, memory, transfer, unchanged
+from benchmarks.table import machine
+
+
+def main() -> None:
+    """Runs what was asked for, in a folder that is removed afterwards."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("which", nargs="*", default=["transfer", "memory", "unchanged", "growth"])
+    parser.add_argument("--gib", type=float, default=1.0, help="size for transfer and unchanged (default 1)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of transfer (default 3)")
+    parser.add_argument("--large", type=float, default=4.0, help="size for memory, GiB (default 4)")
+    parser.add_argument("--sizes", type=float, nargs="*", default=[1, 4, 16], help="sizes for growth, GiB")
+    parser.add_argument("--files", type=int, nargs="*", default=[10, 100, 1_000, 10_000], help="files for growth")
+    parser.add_argument("--folder", type=Path, help="where to work (default: the system's temporary folder)")
+    asked = parser.parse_args()
+    print(f"{machine()}")
+    for which in asked.which:
+        with tempfile.TemporaryDirectory(prefix="bench-", dir=asked.folder) as made:
+            root = Path(made)
+            match which:
+                case "transfer":
+                    transfer.run(root, asked.gib, asked.rounds)
+                case "memory":
+                    memory.run(root, asked.large)
+                case "unchanged":
+                    unchanged.run(root, asked.gib)
+                case "growth":
+                    growth.run(root, asked.sizes, asked.files)
+                case _:
+                    parser.error(f"no benchmark {which!r}: transfer, memory, unchanged, growth")
+
+
+if __name__ == "__main__":
+    main()
