@@ -79,6 +79,25 @@ class Stock:
             return False
         return True
 
+    def verify(self, digests: Sequence[Digest]) -> tuple[int, list[Digest]]:
+        """Re-hashes these chunks: plain bytes that were read, and the chunks that are missing or damaged.
+
+        Those are forgotten. One chunk at a time is in memory. Raises DiskError, RoadError.
+        """
+        places = self._catalog.chunks.places(digests)
+        damaged = [place for place in places.values() if not self._is_true(place)]
+        self._catalog.chunks.forget(damaged)
+        bad = {place.digest for place in damaged}
+        size = sum(place.plain_size for place in places.values() if place.digest not in bad)
+        return size, [digest for digest in dict.fromkeys(digests) if digest in bad or digest not in places]
+
+    def _is_true(self, place: Place) -> bool:
+        """Whether the bytes are what their digest says; `_is_sound` asks only whether they are what was written."""
+        try:
+            return digest_of(decode(place.codec, self._reader.read(place), place.plain_size)) == place.digest
+        except DamageError:
+            return False
+
     def missing(self, table: Table) -> list[int]:
         """Ordinals of the chunks that are not here, ascending; of equal chunks only the first."""
         lacking: list[int] = []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from cloud_hub.catalog import AssignmentRow, ModelRow, MoveRow, NodeRow, ReleaseRow
 from cloud_hub.events import Moved
+from cloud_hub.verify import Verification
+from modelsyncd.digest import to_text
 from modelsyncd.names import parse_channel, parse_model, parse_node
 from modelsyncd.release import check_labels
 from modelsyncd.wire.nouns import decode_report, report_to_pb, signed_to_pb
@@ -76,6 +78,16 @@ def assignment_view(row: AssignmentRow, nodes: list[str]) -> pb.AssignmentView:
         selector=dict(row.selector),
         priority=row.priority,
         nodes=nodes,
+    )
+
+
+def verify_view(found: Verification) -> pb.VerifyResponse:
+    """How far a reading back has come."""
+    return pb.VerifyResponse(
+        chunks=found.chunks,
+        chunks_total=found.total,
+        bytes=found.size,
+        damaged=[to_text(digest) for digest in found.damaged],
     )
 
 

@@ -1,0 +1,193 @@
+"""`modelsync-hub`: the only place where the hub's parts are put together, started and stopped."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloud_hub.catalog import Catalog
+from cloud_hub.catalog_api import CatalogApi
+from cloud_hub.enrol_api import EnrolService
+from cloud_hub.events import Bus
+from cloud_hub.presence import Presence
+from cloud_hub.stores import Stores, open_stores
+from cloud_hub.sync_api import SOFTWARE, SyncApi
+from modelsyncd.daemon import config, lifetime
+from modelsyncd.daemon.health import Health
+from modelsyncd.daemon.lifetime import Lifetime
+from modelsyncd.daemon.log import Log, Style, setup
+from modelsyncd.errors import BadInputError, ModelsyncError, RoadError
+from modelsyncd.link import address
+from modelsyncd.link.malloc import raise_thresholds
+from modelsyncd.link.reflection import add_reflection
+from modelsyncd.link.server import bind_tls, make_server, serving
+from modelsyncd.link.stream import serve_sessions
+from modelsyncd.store.durable import write_file
+from modelsyncd.trust import context
+from modelsyncd.wire.v1.catalog_pb2_grpc import add_CatalogServiceServicer_to_server
+from modelsyncd.wire.v1.sync_pb2_grpc import add_EnrolServiceServicer_to_server
+
+PROGRAM = "modelsync-hub"
+ADMIN = "admin"
+CONTEXT_FILE = "admin.toml"
+FOLLOW = 2.0  # seconds between two looks for changes that another process made in the catalogue
+SERVICES = tuple(f"modelsyncd.wire.v1.{name}" for name in ("SyncService", "EnrolService", "CatalogService"))
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to call where everybody is let in by certificate
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the settings file and the flags may say; docs/operations.md explains each."""
+
+    data: Path
+    listen: str = "0.0.0.0:7443"
+    name: str = ""
+    """Host by which others reach this hub, for admin.toml; empty for the one that it listens at."""
+    database: str = ""
+    """URL of the catalogue; empty for catalog.db in the data folder."""
+    blobs: str = ""
+    """URL of the place for packs; empty for packs/ in the data folder."""
+    log_format: str = Style.AUTO
+    log_level: str = "info"
+
+    def __post_init__(self) -> None:
+        address.split(self.listen)
+        _one_of("log_format", self.log_format, [str(style) for style in Style])
+        _one_of("log_level", self.log_level, ["debug", "info", "warning", "error"])
+
+
+def main() -> None:
+    """The program. Exit codes are those of the error that ended it (docs/exit-codes.md)."""
+    sys.exit(start(sys.argv[1:]))
+
+
+def start(arguments: Sequence[str]) -> int:
+    """Runs the hub until it is told to stop; its exit code."""
+    try:
+        settings = read_settings(arguments)
+    except ModelsyncError as error:
+        sys.stderr.write(lifetime.explain(PROGRAM, error))
+        return error.exit_code
+    setup(settings.log_level, Style(settings.log_format))
+    raise_thresholds()
+    return lifetime.run(PROGRAM, lambda life: run(settings, life))
+
+
+def read_settings(arguments: Sequence[str]) -> Settings:
+    """The settings file and the flags as one. Raises BadInputError, NotFoundError, DiskError."""
+    parser = argparse.ArgumentParser(PROGRAM, description="Keeps a fleet's models, and who should have which.")
+    parser.add_argument("--version", action="version", version=SOFTWARE)
+    parser.add_argument("verb", nargs="?", choices=["run"], default="run", help="run: serve until told to stop")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder for everything that this hub keeps")
+    parser.add_argument("--listen", metavar="HOST:PORT", help="default: 0.0.0.0:7443")
+    parser.add_argument("--name", metavar="HOST", help="host by which others reach this hub, for admin.toml")
+    parser.add_argument("--database", metavar="URL", help="default: catalog.db in the data folder")
+    parser.add_argument("--blobs", metavar="URL", help="default: packs/ in the data folder")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML, named like these flags")
+    parser.add_argument("--log-format", choices=list(Style), help="default: auto, for the journal or for people")
+    parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default: info")
+    flags = vars(parser.parse_args(arguments))
+    file = flags.pop("config")
+    del flags["verb"]
+    if file is None and flags["data"] is None:
+        raise BadInputError(
+            "it is not said where this hub keeps things",
+            hint=f"{PROGRAM} run --data DIR; a new folder becomes a new hub",
+        )
+    return config.load(Settings, file, flags)
+
+
+async def run(settings: Settings, life: Lifetime) -> None:
+    """Serves until `life.stopping`. Raises ModelsyncError for what keeps the hub from starting."""
+    log = Log()
+    data = settings.data.absolute()
+    stores = await asyncio.to_thread(open_stores, data, settings.database, settings.blobs, time.time())
+    try:
+        if stores.recovered:
+            log.info("packs.recovered", chunks=stores.recovered)
+        async with serve(stores, settings, log) as reached:
+            _write_context(stores, data, reached)
+            log.info("hub.serving", address=reached, data=data)
+            sys.stdout.write(_greeting(data, reached))
+            sys.stdout.flush()
+            life.ready(f"serving at {reached}")
+            await life.stopping.wait()
+            log.info("hub.stopping")
+    finally:
+        await asyncio.to_thread(stores.close)
+
+
+@asynccontextmanager
+async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[str]:
+    """Serves while the block runs; the address by which others on this machine, or by its name, reach the hub.
+
+    At the end every session is told, calls get a moment to finish, and what they had made durable stays.
+    """
+    bus, presence = Bus(), Presence()
+    sessions = SyncApi(stores.catalog, stores.stock, presence, bus, log=log)
+    health = Health(SERVICES)
+    server = make_server()
+    serve_sessions(server, sessions.converse)
+    add_EnrolServiceServicer_to_server(EnrolService(stores.authority, stores.catalog.nodes), server)
+    add_CatalogServiceServicer_to_server(
+        CatalogApi(stores.catalog, stores.stock, presence, bus, stores.authority), server
+    )
+    health.attach(server)
+    add_reflection(server, SERVICES)
+    bound = bind_tls(server, settings.listen, stores.authority.issue_hub(time.time()))
+    async with serving(server), asyncio.TaskGroup() as group:
+        following = group.create_task(_follow(stores.catalog, presence, log))
+        health.serving()
+        try:
+            yield _reached(bound, settings.name)
+        finally:
+            following.cancel()
+            health.failing()
+            bus.close()
+            sessions.stop(
+                RoadError("the hub stops", safe="every chunk that arrived is kept", hint="it may be back soon")
+            )
+
+
+async def _follow(catalog: Catalog, presence: Presence, log: Log) -> None:
+    """Notices what another process changed in the catalogue, and whatever this one forgot to say."""
+    known = -1
+    while True:
+        try:
+            revision = await asyncio.to_thread(catalog.revision)
+        except ModelsyncError as error:
+            log.failure("catalog.unread", error)
+        else:
+            if revision != known:
+                presence.stir()
+            known = revision
+        await asyncio.sleep(FOLLOW)
+
+
+def _write_context(stores: Stores, data: Path, reached: str) -> None:
+    identity = stores.authority.issue_admin(ADMIN, time.time())
+    context.write(data / CONTEXT_FILE, context.Context(reached, ADMIN, identity), write_file)
+
+
+def _reached(bound: str, name: str) -> str:
+    host, port = address.split(bound)
+    return address.join(name or _ANYWHERE.get(host, host), port)
+
+
+def _greeting(data: Path, reached: str) -> str:
+    return f"{SOFTWARE} serves at {reached}. Next: modelsyncctl login {data / CONTEXT_FILE}\n"
+
+
+def _one_of(setting: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise BadInputError(f"{setting} can't be {value[:80]!r}", hint=f"it may be {', '.join(known)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The only place that says what happens beside the transfers in a node's session: Desired goes out, reports come in.
+
+Both are level-triggered: whenever something may have changed, the node's whole Desired is worked out anew and sent if
+it says anything new; of the reports that came while one was stored, the newest is stored next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from cloud_hub.catalog import Catalog
+from cloud_hub.desired import desired
+from cloud_hub.events import Event, NodeChanged
+from cloud_hub.gate import removed
+from cloud_hub.presence import Live, Newest, Presence
+from modelsyncd.errors import ModelsyncError, NotFoundError
+from modelsyncd.link.pump import Pump
+from modelsyncd.session.effects import Finished
+from modelsyncd.session.faults import fault_of
+from modelsyncd.session.frames import Desired, Frame, Hello, Report
+from modelsyncd.wire.nouns import encode_report
+
+
+class _Over(Exception):  # noqa: N818 - ends the TaskGroup; nobody outside sees it
+    """The conversation has ended without a fault."""
+
+
+class NodeSession:
+    """One node's session. `hear` is the pump's `deliver`."""
+
+    def __init__(
+        self,
+        node: str,
+        catalog: Catalog,
+        presence: Presence,
+        *,
+        tell: Callable[[Event], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._node = node
+        self._catalog = catalog
+        self._presence = presence
+        self._tell = tell
+        self._clock = clock
+        self._greeted: Newest[str] = Newest()
+        self._reported: Newest[Report] = Newest()
+        self._live: Live | None = None
+
+    def hear(self, said: Frame | Finished) -> None:
+        """Takes what the node said; never waits."""
+        match said:
+            case Hello(software=software):
+                self._greeted.put(software)
+            case Report():
+                self._reported.put(said)
+            case _:
+                pass  # a transfer's end is the node's to report
+
+    async def run(self, pump: Pump, turn: Callable[[Pump], Awaitable[None]]) -> None:
+        """Has the pump turned, and does all that goes with it, until the conversation ends. Raises ModelsyncError."""
+        live = Live(self._node, lambda why: pump.close(fault_of(why)))
+        try:
+            with self._presence.enter(live):
+                await self._converse(pump, turn, live)
+        finally:
+            await self._store_last()
+            self._tell(NodeChanged(self._clock(), self._node))
+
+    async def _converse(self, pump: Pump, turn: Callable[[Pump], Awaitable[None]], live: Live) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._say_desired(pump, live))
+                group.create_task(self._store_reports())
+                await turn(pump)
+                raise _Over
+        except* _Over:
+            pass
+        except* ModelsyncError as errors:
+            raise errors.exceptions[0] from None
+
+    async def _say_desired(self, pump: Pump, live: Live) -> None:
+        software = await self._greeted.take()
+        await asyncio.to_thread(self._catalog.nodes.seen, self._node, software, self._clock())
+        self._tell(NodeChanged(self._clock(), self._node))
+        live.stirred.put(True)
+        said: Desired | None = None
+        while True:
+            await live.stirred.take()
+            try:
+                wanted = await asyncio.to_thread(self._desired)
+            except NotFoundError:
+                live.cut(removed(self._node))
+                return
+            if said is None or (wanted.assignments, wanted.keep) != (said.assignments, said.keep):
+                pump.say(wanted)
+                said = wanted
+
+    def _desired(self) -> Desired:
+        revision, followed = self._catalog.assignments.desired(self._node)
+        return desired(revision, followed, self._catalog.nodes.get(self._node).labels)
+
+    async def _store_reports(self) -> None:
+        while True:
+            await self._store(await self._reported.take())
+
+    async def _store(self, report: Report) -> None:
+        await asyncio.to_thread(self._catalog.nodes.report, self._node, encode_report(report), self._clock())
+        self._tell(NodeChanged(self._clock(), self._node))
+
+    async def _store_last(self) -> None:
+        report = self._reported.empty()
+        if report is not None:
+            await self._store(report)

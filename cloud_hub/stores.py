@@ -1,0 +1,55 @@
+"""The only place where all that a hub rests on is opened, in the order that makes a crash harmless, and closed again.
+
+The lock comes first, then the catalogue, which refuses what a newer hub wrote before anything else is touched; then
+packs that a killed hub left open are closed and their chunks are known again, so that no byte travels twice.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloud_hub.catalog import Catalog
+from cloud_hub.stock import Stock
+from modelsyncd.store.blobs import open_blobs
+from modelsyncd.store.durable import lock_folder, write_file
+from modelsyncd.store.packs import PackReader, PackWriter, recover
+from modelsyncd.trust.authority import Authority
+
+LOCK = "hub.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What a hub rests on. `recovered` is how many chunks were found in packs that a killed hub had left open."""
+
+    catalog: Catalog
+    stock: Stock
+    authority: Authority
+    recovered: int
+    _open: ExitStack
+
+    def close(self) -> None:
+        """Hands the open pack to the blob store, then closes everything, the lock last. Raises DiskError, RoadError."""
+        self._open.close()
+
+
+def open_stores(data: Path, database: str, blobs: str, now: float) -> Stores:
+    """Opens a data folder (absolute), making what is not there; empty URLs mean places inside the folder.
+
+    Raises LockedError, NewerFormatError, BadInputError, DamageError, DiskError, RoadError; then nothing stays open.
+    """
+    with ExitStack() as stack:
+        stack.callback(lock_folder(data, LOCK).release)
+        catalog = stack.enter_context(Catalog.open(database or f"sqlite:///{data / 'catalog.db'}"))
+        authority = Authority.open(data / "authority", now, write_file)
+        packs = open_blobs(blobs or (data / "packs").as_uri())
+        stack.callback(packs.close)
+        spool = data / "spool"
+        found = recover(spool, packs)
+        catalog.chunks.add(found)
+        writer = PackWriter(spool, packs)
+        stack.callback(writer.close)
+        stock = Stock(catalog, writer, PackReader(spool, packs), data)
+        return Stores(catalog, stock, authority, len(found), stack.pop_all())

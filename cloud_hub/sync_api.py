@@ -1,0 +1,119 @@
+"""The only place where a session with this hub begins: who may speak, and what they may give and take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from cloud_hub import gate
+from cloud_hub.catalog import Catalog
+from cloud_hub.commit import HubIntake
+from cloud_hub.events import Bus, Event, Moved
+from cloud_hub.node_session import NodeSession
+from cloud_hub.offers import AssignedOnly, Offers, anything
+from cloud_hub.presence import Presence
+from cloud_hub.stock import Stock
+from modelsyncd import __version__
+from modelsyncd.codec.registry import READABLE
+from modelsyncd.daemon.log import Log
+from modelsyncd.errors import ModelsyncError, RoadError
+from modelsyncd.link.pump import Pump
+from modelsyncd.link.stream import ServicerStream
+from modelsyncd.session.effects import Finished
+from modelsyncd.session.faults import fault_of
+from modelsyncd.session.frames import PROTOCOL, Frame, Hello
+from modelsyncd.session.session import Session
+from modelsyncd.trust.identity import Kind, Peer
+from modelsyncd.wire.status import Context
+
+SOFTWARE = f"modelsync-hub {__version__}"
+
+
+class SyncApi:
+    """Holds the sessions of one hub process; `converse` is the servicer of SyncService.Session."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        stock: Stock,
+        presence: Presence,
+        bus: Bus,
+        *,
+        log: Log,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._catalog = catalog
+        self._stock = stock
+        self._presence = presence
+        self._bus = bus
+        self._log = log
+        self._clock = clock
+        self._pumps: set[Pump] = set()
+        self._stopped: ModelsyncError | None = None
+
+    async def converse(self, stream: ServicerStream, context: Context) -> None:
+        """One session, from the first word to the last. Raises ModelsyncError, which reaches the peer."""
+        peer = await gate.talker(context, self._catalog)
+        log = self._log.bind(peer=str(peer))
+        log.info("session.began")
+        try:
+            if peer.kind is Kind.NODE:
+                await self._converse_with_node(peer, stream, log)
+            else:
+                await self._run(self._pump(peer, stream, log, lambda _: None))
+        except RoadError as error:
+            log.info("session.ended", why=error.message)
+            raise
+        except ModelsyncError as error:
+            log.failure("session.failed", error)
+            raise
+        log.info("session.ended")
+
+    def stop(self, why: ModelsyncError) -> None:
+        """Ends every session, and each one that begins from now on; the peers are told why."""
+        self._stopped = why
+        for pump in list(self._pumps):
+            pump.close(fault_of(why))
+
+    async def _converse_with_node(self, peer: Peer, stream: ServicerStream, log: Log) -> None:
+        session = NodeSession(peer.name, self._catalog, self._presence, tell=self._bus.publish, clock=self._clock)
+        pump = self._pump(peer, stream, log, session.hear)
+        await session.run(pump, self._run)
+
+    async def _run(self, pump: Pump) -> None:
+        if self._stopped is not None:
+            raise self._stopped
+        self._pumps.add(pump)
+        try:
+            await pump.run()
+        finally:
+            self._pumps.discard(pump)
+
+    def _pump(self, peer: Peer, stream: ServicerStream, log: Log, hear: Callable[[Frame | Finished], None]) -> Pump:
+        right = AssignedOnly(self._catalog, peer.name) if peer.kind is Kind.NODE else anything
+
+        def deliver(said: Frame | Finished) -> None:
+            if isinstance(said, Finished):
+                _log_transfer(log, said)
+            hear(said)
+
+        return Pump(
+            Session(Hello(PROTOCOL, SOFTWARE, READABLE)),
+            stream,
+            taker=HubIntake(peer, self._catalog, self._stock, tell=self._tell, clock=self._clock),
+            giver=Offers(self._stock, right),
+            deliver=deliver,
+        )
+
+    def _tell(self, event: Event) -> None:
+        self._bus.publish(event)
+        if isinstance(event, Moved):
+            self._presence.stir()
+
+
+def _log_transfer(log: Log, finished: Finished) -> None:
+    manifest = finished.manifest
+    if finished.settled is not None:
+        log.info("push.settled", manifest=manifest, number=finished.settled.number, created=finished.settled.created)
+    elif finished.fault is not None:
+        log.warning("push.failed", manifest=manifest, error=finished.fault.code, why=finished.fault.message)
