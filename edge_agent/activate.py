@@ -34,7 +34,7 @@ class Papers:
 
 
 class TreeStore:
-    """edge_agent.stock.Store over a folder of versions and its cache. One thread at a time."""
+    """edge_agent.stock.Store over a node's folder. One thread at a time."""
 
     def __init__(self, tree: EdgeTree, cache: Cache) -> None:
         self._tree = tree
@@ -67,7 +67,10 @@ class TreeStore:
         self._tree.unlink(ref)
 
     def prune(self, version: Version) -> None:
-        """Deletes a version, and all notes about its chunks unless another one has the same. Raises DiskError."""
+        """Deletes a version, and all notes about its chunks unless another one has the same.
+
+        Raises DiskError, ConflictError when a channel leads to it.
+        """
         self._tree.remove(version)
         if not self._tree.folders(version.manifest) and version.manifest not in self._tree.staged():
             self._cache.drop(version.manifest)

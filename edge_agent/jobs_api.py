@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import math
 from collections.abc import AsyncIterator
 
@@ -12,6 +13,7 @@ from edge_agent.steward import Steward
 from edge_agent.watchers import Active, Watchers
 from modelsyncd.digest import to_text
 from modelsyncd.errors import BadInputError, NotFoundError
+from modelsyncd.link.address import join, split, why_not_tcp
 from modelsyncd.names import DEFAULT_CHANNEL, ModelRef, nearest, parse_ref
 from modelsyncd.session.frames import Standing
 from modelsyncd.wire.status import answering
@@ -105,6 +107,30 @@ def channel_ref(text: str) -> ModelRef:
             f"{text[:80]!r} names a release; jobs follow channels", hint=f"ask for {ref.model}@{DEFAULT_CHANNEL}"
         )
     return ModelRef(ref.model, channel=ref.channel or DEFAULT_CHANNEL)
+
+
+def bind_loopback(server: grpc.aio.Server, listen: str) -> str:
+    """Lets jobs of this machine in at "127.0.0.1:PORT", without TLS; returns it with the port it got.
+
+    Raises BadInputError for an address that others could reach, ConflictError when the port is taken.
+    """
+    host, _ = split(listen)
+    if not _is_loopback(host):
+        raise BadInputError(
+            f"{listen[:80]!r} is reachable from other machines; jobs are served to this one only",
+            hint="use 127.0.0.1:PORT or [::1]:PORT",
+        )
+    try:
+        return join(host, server.add_insecure_port(listen))
+    except RuntimeError as error:
+        raise why_not_tcp(listen) from error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def to_pb(active: Active) -> jobs_pb2.ActiveRelease:

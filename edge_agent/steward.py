@@ -44,7 +44,7 @@ from modelsyncd.wire.nouns import decode_release
 CHORE_PAUSE = 60.0  # seconds before tidying that the disk refused is tried again
 
 
-class Taking(Protocol):
+class Fetcher(Protocol):
     """What fetches: a session's pump."""
 
     def take(self, offer: Offer, priority: int = 0) -> None:
@@ -84,7 +84,7 @@ class Steward:
         self._goals: Goals | None = None
         self._stock = Stock()
         self._stale = False
-        self._pump: Taking | None = None
+        self._pump: Fetcher | None = None
         self._taking: dict[Digest, int] = {}
         self._arrived: set[Digest] = set()
         self._progress: dict[Digest, Progress] = {}
@@ -158,7 +158,7 @@ class Steward:
         self._proposed = desired
         self._kicked.set()
 
-    def attach(self, pump: Taking) -> None:
+    def attach(self, pump: Fetcher) -> None:
         """A session is up: what is lacking can be fetched."""
         self._pump = pump
         self._taking.clear()

@@ -55,17 +55,10 @@ class Uplink:
         self._backoff = Backoff()
         self._welcome = False
         self._now = asyncio.Event()
-        self._pump: Pump | None = None
 
     def hurry(self) -> None:
         """Tries at once instead of waiting; for someone who knows that the link is back."""
         self._now.set()
-
-    def renew(self) -> None:
-        """Ends the session, if there is one, so that the next one is made with what has changed meanwhile."""
-        if self._pump is not None:
-            self._pump.close()
-        self.hurry()
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -96,7 +89,6 @@ class Uplink:
         session = Session(Hello(PROTOCOL, self._software, self._codecs, self._steward.holds))
         greeted = asyncio.Event()
         pump = Pump(session, stream, taker=self._store, deliver=lambda word: self._hear(word, greeted))
-        self._pump = pump
         try:
             async with asyncio.TaskGroup() as group:
                 report = group.create_task(self._report(pump, greeted))
@@ -107,7 +99,6 @@ class Uplink:
         except* ModelsyncError as errors:
             raise _only(errors) from None
         finally:
-            self._pump = None
             self._steward.detach()
 
     def _hear(self, word: Frame | Finished, greeted: asyncio.Event) -> None:

@@ -91,7 +91,7 @@ class FakeHoldings:
 
 @dataclass
 class FakePump:
-    """edge_agent.steward.Taking; the test decides when and how a transfer ends."""
+    """edge_agent.steward.Fetcher; the test decides when and how a transfer ends."""
 
     taking: dict[Digest, int] = field(default_factory=dict)
     log: list[tuple[str, Digest]] = field(default_factory=list)

@@ -1,0 +1,200 @@
+"""The agent's program: reads its flags, puts the parts together, and keeps them running until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import random
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from edge_agent.activate import TreeStore
+from edge_agent.enrolment import Enrolment, ensure, identity, known
+from edge_agent.jobs_api import JobsApi, bind_loopback
+from edge_agent.orders import Orders
+from edge_agent.settings import Settings
+from edge_agent.shelf import NodeShelf
+from edge_agent.steward import Steward
+from edge_agent.uplink import Uplink
+from edge_agent.verify import verify
+from edge_agent.watchers import Watchers
+from modelsyncd import __version__
+from modelsyncd.daemon.config import load
+from modelsyncd.daemon.health import Health
+from modelsyncd.daemon.lifetime import Lifetime, explain, run
+from modelsyncd.daemon.log import Log, Style, setup
+from modelsyncd.errors import ModelsyncError
+from modelsyncd.link.backoff import Backoff
+from modelsyncd.link.channel import open_channel
+from modelsyncd.link.malloc import raise_thresholds
+from modelsyncd.link.pump import FrameStream
+from modelsyncd.link.reflection import add_reflection
+from modelsyncd.link.server import bind_unix, make_server, serving
+from modelsyncd.link.stream import open_session
+from modelsyncd.store.cache import Cache
+from modelsyncd.store.durable import lock_folder
+from modelsyncd.store.tree import EdgeTree
+from modelsyncd.wire import nouns
+from modelsyncd.wire.v1 import jobs_pb2_grpc
+
+PROGRAM = "modelsync-agent"
+SOFTWARE = f"{PROGRAM}/{__version__}"
+SERVICE = "modelsyncd.wire.v1.JobsService"
+SOCKET_MODE = 0o660  # jobs join the agent's group (Group= in the unit); others see the files, not the API
+DAY = 86_400.0  # seconds: how often a certificate is looked at, at least
+JITTER: Callable[[], float] = random.random  # spreads the retries of a fleet; no secret
+FAREWELL = 1.0  # seconds for running calls of jobs when the agent stops: watches never end by themselves
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit code (docs/exit-codes.md)."""
+    options = _parser().parse_args(_with_verb(sys.argv[1:] if arguments is None else list(arguments)))
+    try:
+        if options.verb == "verify":
+            return verify(options.data, sys.stdout.write, as_json=options.json)
+        settings = load(Settings, options.config, _flags(options))
+    except ModelsyncError as error:
+        sys.stderr.write(explain(PROGRAM, error))
+        return error.exit_code
+    setup(settings.log_level, Style(settings.log_format))
+    return run(PROGRAM, partial(live, settings))
+
+
+async def live(settings: Settings, lifetime: Lifetime) -> None:
+    """The agent, until it is told to stop. Raises LockedError, DiskError, BadInputError, ConflictError, InviteError."""
+    raise_thresholds()
+    with lock_folder(settings.folder, "agent.lock"):
+        async with _opened(settings.folder) as (store, shelf):
+            await _serve(settings, lifetime, store, shelf)
+
+
+async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf: NodeShelf) -> None:
+    watchers = Watchers()
+    steward = Steward(store, Orders(settings.folder), watchers, keep=settings.keep, jitter=JITTER)
+    await steward.load()
+    uplink = Uplink(steward, partial(_connect, settings), shelf, software=SOFTWARE, jitter=JITTER)
+    server, health = make_server(), Health([SERVICE])
+    jobs_pb2_grpc.add_JobsServiceServicer_to_server(JobsApi(steward, watchers), server)
+    health.attach(server)
+    add_reflection(server, [SERVICE, "grpc.health.v1.Health"])
+    bind_unix(server, settings.socket_path, SOCKET_MODE)
+    listening = bind_loopback(server, settings.jobs_listen) if settings.jobs_listen else None
+    async with serving(server, FAREWELL), asyncio.TaskGroup() as group:
+        tasks = [group.create_task(steward.run()), group.create_task(_belong(settings, lifetime, uplink))]
+        health.serving()
+        Log().info("agent.serving", version=__version__, socket=settings.socket_path, tcp=listening, hub=settings.hub)
+        lifetime.ready(f"serving jobs at {settings.socket_path}")
+        gc.collect()
+        gc.freeze()  # what is here now stays: the collector need not look at it again
+        await lifetime.stopping.wait()
+        health.failing()
+        for task in tasks:
+            task.cancel()
+
+
+async def _belong(settings: Settings, lifetime: Lifetime, uplink: Uplink) -> None:
+    """Gets the node let in, keeps its certificate fresh, and keeps a session with the hub meanwhile."""
+    enrolment = await _enrol(settings, lifetime)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(uplink.run())
+        while True:
+            if await _called(lifetime, min(DAY, max(1.0, enrolment.due - time.time()))):
+                uplink.hurry()
+            enrolment = await _enrol(settings, lifetime)
+            if enrolment.problem is not None:
+                await _called(lifetime, DAY / 24)
+
+
+async def _enrol(settings: Settings, lifetime: Lifetime) -> Enrolment:
+    """Asks until the node is let in. Raises what a first enrolment is refused with: somebody has to act.
+
+    A node that was let in once goes on serving what it has, whatever the hub says now, and asks again.
+    """
+    backoff = Backoff(floor=1.0, cap=DAY / 24)
+    while True:
+        try:
+            return await ensure(settings.folder, settings.hub, settings.token(), time.time())
+        except ModelsyncError as error:
+            if not error.retryable and known(settings.folder) is None:
+                raise
+            Log().failure("enrolment.failed", error)
+        await _called(lifetime, backoff.next(JITTER()))
+
+
+async def _called(lifetime: Lifetime, seconds: float) -> bool:
+    """Waits, but not after SIGHUP, which means that somebody knows better; True when it came."""
+    try:
+        async with asyncio.timeout(seconds):
+            await lifetime.reloading.wait()
+    except TimeoutError:
+        return False
+    lifetime.reloading.clear()
+    return True
+
+
+@asynccontextmanager
+async def _connect(settings: Settings) -> AsyncIterator[FrameStream]:
+    me = await asyncio.to_thread(identity, settings.folder)  # read anew each time: it may have been renewed
+    async with open_channel(settings.hub, me) as channel, open_session(channel, settings.hub) as stream:
+        yield stream
+
+
+@asynccontextmanager
+async def _opened(folder: Path) -> AsyncIterator[tuple[TreeStore, NodeShelf]]:
+    tree, cache = await asyncio.to_thread(_open, folder)
+    shelf = NodeShelf(tree, cache)
+    try:
+        yield TreeStore(tree, cache), shelf
+    finally:
+        await asyncio.to_thread(shelf.close)  # waits for what a thread is writing
+        cache.close()
+
+
+def _open(folder: Path) -> tuple[EdgeTree, Cache]:
+    tree = EdgeTree(folder, nouns)
+    tree.prepare()
+    return tree, Cache(folder / "cache.db")
+
+
+def _flags(options: argparse.Namespace) -> dict[str, object]:
+    names = ("hub", "invite", "jobs_listen", "keep", "log_format", "log_level")
+    paths = ("data", "invite_file", "socket")
+    flags: dict[str, object] = {name: getattr(options, name) for name in names}
+    return flags | {name: str(path) for name in paths if (path := getattr(options, name)) is not None}
+
+
+def _with_verb(arguments: list[str]) -> list[str]:
+    """`run` is meant when only flags are given."""
+    if arguments and arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version"):
+        return ["run", *arguments]
+    return arguments
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(PROGRAM, description="Keeps this machine's models in step with a hub.")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run | verify")
+    live_verb = verbs.add_parser("run", help="serve jobs and follow the hub until stopped")
+    live_verb.add_argument("--data", type=Path, metavar="DIR", help="folder for all that the agent keeps")
+    live_verb.add_argument("--hub", metavar="HOST:PORT", help="address of the hub")
+    live_verb.add_argument("--invite", metavar="TOKEN", help="lets this node in; others can see it: better a file")
+    live_verb.add_argument("--invite-file", type=Path, metavar="FILE", help="file with the invite")
+    live_verb.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML, named as these flags with _")
+    live_verb.add_argument("--socket", type=Path, metavar="PATH", help="unix socket for jobs (DIR/agent.sock)")
+    live_verb.add_argument("--jobs-listen", metavar="127.0.0.1:PORT", help="serve jobs there, too; loopback only")
+    live_verb.add_argument("--keep", type=int, metavar="N", help="versions of each model to keep; beats the hub's word")
+    live_verb.add_argument("--log-format", choices=list(Style), help="how log lines are written")
+    live_verb.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
+    check_verb = verbs.add_parser("verify", help="read every version again and compare it with its manifest")
+    check_verb.add_argument("--data", type=Path, metavar="DIR", required=True, help="folder of the agent")
+    check_verb.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

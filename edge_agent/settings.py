@@ -1,0 +1,61 @@
+"""The only list of the agent's settings: in its TOML file and as flags, the flag before the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelsyncd.daemon.log import Style
+from modelsyncd.errors import BadInputError, DiskError, NotFoundError
+
+SOCKET = "agent.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """As given; nothing is read or made yet. Raises BadInputError for a value that can't be."""
+
+    data: Path
+    """Folder for everything that the agent keeps."""
+    hub: str
+    """HOST:PORT."""
+    invite: str = ""
+    invite_file: Path | None = None
+    """File with an invite; one that is empty or was used already does no harm."""
+    socket: Path | None = None
+    """Unix socket for jobs; DATA/agent.sock without it."""
+    jobs_listen: str = ""
+    """127.0.0.1:PORT for jobs that can't reach the socket; empty for none."""
+    keep: int | None = None
+    """Versions of each model to keep; the hub's word counts without it."""
+    log_format: str = Style.AUTO.value
+    log_level: str = "info"
+
+    def __post_init__(self) -> None:
+        if self.keep is not None and self.keep < 1:
+            raise BadInputError(f"keep must be 1 or more, not {self.keep}", hint="the active version always stays")
+        if self.log_format not in set(Style):
+            raise BadInputError(f"there is no log format {self.log_format!r}", hint=f"choose of {', '.join(Style)}")
+        if self.log_level.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+            raise BadInputError(f"there is no log level {self.log_level!r}", hint="debug, info, warning or error")
+
+    @property
+    def folder(self) -> Path:
+        """The data folder, absolute: jobs get paths below it."""
+        return self.data.absolute()
+
+    @property
+    def socket_path(self) -> Path:
+        """Where jobs connect, absolute."""
+        return (self.socket or self.data / SOCKET).absolute()
+
+    def token(self) -> str:
+        """The invite, or "". Raises NotFoundError, DiskError."""
+        if self.invite or self.invite_file is None:
+            return self.invite.strip()
+        try:
+            return self.invite_file.read_text(encoding="ascii", errors="replace").strip()
+        except FileNotFoundError as error:
+            raise NotFoundError(f"there is no invite in {self.invite_file}") from error
+        except OSError as error:
+            raise DiskError(f"can't read {self.invite_file}: {error.strerror}") from error
