@@ -8,9 +8,9 @@ from sqlalchemy import ColumnElement, Connection, delete, func, select
 
 from cloud_hub.catalog import schema
 from cloud_hub.catalog.database import Database, batches, insert_new
-from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest
 from modelsyncd.store.packs import Place
+from modelsyncd.store.records import codec_of
 
 _RANGE = 1 << 64  # a checksum has 64 bits; the integers of SQL have a sign and 63
 
@@ -90,7 +90,7 @@ def _select(connection: Connection, condition: ColumnElement[bool], limit: int |
     if limit is not None:
         query = query.order_by(chunks.c.digest).limit(limit)
     return [
-        Place(Digest(digest), Codec(codec), plain_size, checksum % _RANGE, pack, offset, length)
+        Place(Digest(digest), codec_of(codec), plain_size, checksum % _RANGE, pack, offset, length)
         for digest, _, offset, length, codec, plain_size, checksum, pack in connection.execute(query)
     ]
 

@@ -43,7 +43,10 @@ class Blobs(Protocol):
     """
 
     def adopt(self, key: str, path: Path) -> None:
-        """Makes a durable file the blob of this key; then the file is gone. Doing it again after a crash is safe."""
+        """Makes a durable file the blob of this key; then the file is gone.
+
+        Doing it again after a failure or a crash is safe. Raises NotFoundError when neither file nor blob is there.
+        """
 
     def read(self, key: str, offset: int, length: int) -> Buffer:
         """Exactly `length` bytes (1 or more) at `offset`. Raises NotFoundError, DamageError when it is shorter."""
@@ -88,6 +91,10 @@ class FolderBlobs:
         """See `Blobs`: a rename, or a copy when the file is on another file system."""
         target = self._root / key
         durable.make_folder(target.parent)
+        if not path.exists():
+            self.size(key)
+            durable.sync_folder(target.parent)
+            return
         try:
             durable.rename(path, target)
         except DiskError as error:
@@ -158,6 +165,9 @@ class ObjectBlobs:
         """See `Blobs`: an upload."""
         import obstore  # noqa: PLC0415
 
+        if not path.exists():
+            self.size(key)
+            return
         with durable.disk_errors(path), path.open("rb") as file, self._calling(key):
             obstore.put(self._store, key, file)
         durable.remove_file(path)

@@ -66,6 +66,18 @@ class Place:
         )
 
 
+def codec_of(number: int) -> Codec:
+    """The codec that was written down as this number. Raises NewerFormatError for one that is not known here."""
+    try:
+        return Codec(number)
+    except ValueError:
+        raise NewerFormatError(
+            f"a chunk is kept in encoding {number}, which this hub can't read",
+            safe="nothing was changed",
+            hint="start the newer modelsync-hub that wrote it",
+        ) from None
+
+
 def header(record: Record) -> tuple[bytes, int]:
     """The header of a record, and the checksum of its encoded bytes."""
     payload_sum = checksum(record.payload)
@@ -116,7 +128,7 @@ def _place(pack: str, at: int, raw: bytes) -> Place | None:
     mark, codec, plain_size, length, payload_sum, digest = _HEADER.unpack(fields)
     if mark != _RECORD_MARK or checksum(fields) != header_sum or not 0 < length <= 2 * LIMITS.chunk_bytes:
         return None
-    return Place(Digest(digest), Codec(codec), plain_size, payload_sum, pack, at + HEADER_SIZE, length)
+    return Place(Digest(digest), codec_of(codec), plain_size, payload_sum, pack, at + HEADER_SIZE, length)
 
 
 def scan_pack(path: Path) -> Found:
