@@ -32,8 +32,8 @@ class Asked:
     json: bool = False
 
     def answer(self, document: Document, text: str) -> None:
-        """The verb's whole answer: one JSON document, or text."""
-        click.echo(json_format.dumps(document, indent=2, ensure_ascii=False) if self.json else text)
+        """The verb's whole answer: one JSON document (on one line, as `jq` and a shell's `read` like it), or text."""
+        click.echo(json_format.dumps(document, ensure_ascii=False) if self.json else text)
 
     def event(self, document: Document, text: str) -> None:
         """One of many answers of a verb that streams: one JSON line, or a line of text."""

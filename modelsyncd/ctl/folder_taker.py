@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modelsyncd.ctl.assembly import Assembly
-from modelsyncd.ctl.destination import look, refuse_losses
+from modelsyncd.ctl.destination import Look, look, refuse_losses
 from modelsyncd.ctl.pieces import Pieces
 from modelsyncd.ctl.thread import Check, in_thread
 from modelsyncd.digest import digest_of, short
-from modelsyncd.errors import ProtocolError, RefusedError
+from modelsyncd.errors import ConflictError, ProtocolError, RefusedError
 from modelsyncd.release import Variant
 from modelsyncd.session.effects import Keep
 from modelsyncd.session.events import Settled
@@ -85,7 +85,7 @@ class FolderTaker:
         manifest = self._known().manifest()
         looks = list(look(self.folder, manifest, check))
         try:
-            refuse_losses(self.folder, looks, force=self._force)
+            self._refuse_losses(looks)
             if self._assembly is not None:
                 self._assembly.close()
             self._assembly = Assembly(self.work / "files", manifest, looks)
@@ -94,6 +94,15 @@ class FolderTaker:
             for one in looks:
                 if one.found is not None:
                     one.found.close()
+
+    def _refuse_losses(self, looks: Sequence[Look]) -> None:
+        try:
+            refuse_losses(self.folder, looks, force=self._force)
+        except ConflictError:
+            if not (self.work / "files").exists():
+                remove_tree(self.work)  # a folder that stays as it was has nothing hidden in it either
+                self.close()
+            raise
 
     def _keep(self, batch: Sequence[Keep]) -> Keeping:
         if batch[0].part is Part.CONTENT and self._assembly is not None:

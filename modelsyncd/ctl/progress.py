@@ -28,7 +28,7 @@ _SAMPLE_EVERY = 0.25  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far some work has come, in plain bytes: `done` includes `had`, which was there before the work began."""
+    """How far some work has come, in plain bytes or in what the meter counts: `done` includes `had`, there before."""
 
     total: int
     done: int
@@ -71,11 +71,15 @@ class Pace:
         return (after - before) / (last - first) if last > first else 0.0
 
 
-def words(step: Step, rate: float) -> str:
-    """Sizes, rate, time left, and how much was there already."""
-    parts = [f"{size(step.done)} of {size(step.total)}"]
+Amount = Callable[[float], str]
+"""How a number of what is counted is said; bytes as a rule."""
+
+
+def words(step: Step, rate: float, amount: Amount = size) -> str:
+    """Amounts, rate, time left, and how much was there already."""
+    parts = [f"{amount(step.done)} of {amount(step.total)}"]
     if rate > 0:
-        parts.append(f"{size(rate)}/s")
+        parts.append(f"{amount(rate)}/s")
         if step.done < step.total:
             parts.append(f"{duration((step.total - step.done) / rate)} left")
     if step.had:
@@ -84,15 +88,15 @@ def words(step: Step, rate: float) -> str:
 
 
 @contextmanager
-def meter(title: str, *, silent: bool) -> Iterator[Meter]:
+def meter(title: str, *, silent: bool, amount: Amount = size) -> Iterator[Meter]:
     """A meter that fits where stderr leads."""
     if silent:
         yield _Silent()
     elif sys.stderr.isatty():
         with _bars() as bars:
-            yield _Bar(title, bars)
+            yield _Bar(title, bars, amount)
     else:
-        yield Lines(title, lambda text: click.echo(text, err=True))
+        yield Lines(title, lambda text: click.echo(text, err=True), amount=amount)
 
 
 class _Silent:
@@ -106,8 +110,15 @@ class _Silent:
 class Lines:
     """A line now and then; short work passes without one."""
 
-    def __init__(self, title: str, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        title: str,
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        amount: Amount = size,
+    ) -> None:
         self._title = title
+        self._amount = amount
         self._say = say
         self._clock = clock
         self._pace = Pace()
@@ -119,7 +130,7 @@ class Lines:
         self._pace.saw(step.done, now)
         if now - self._said >= LINE_EVERY:
             self._said = now
-            self._say(f"{self._title}: {share(step.done, step.total)}, {words(step, self._pace.rate)}")
+            self._say(f"{self._title}: {share(step.done, step.total)}, {words(step, self._pace.rate, self._amount)}")
 
     def note(self, text: str) -> None:
         """Says it at once."""
@@ -135,15 +146,17 @@ def _bars() -> Bars:
 
 
 class _Bar:
-    def __init__(self, title: str, bars: Bars) -> None:
+    def __init__(self, title: str, bars: Bars, amount: Amount) -> None:
         self._bars = bars
+        self._amount = amount
         self._pace = Pace()
         self._task: TaskID = bars.add_task(title, total=None, words="")
 
     def show(self, step: Step) -> None:
         """Moves the bar."""
         self._pace.saw(step.done, time.monotonic())
-        self._bars.update(self._task, total=step.total, completed=step.done, words=words(step, self._pace.rate))
+        told = words(step, self._pace.rate, self._amount)
+        self._bars.update(self._task, total=step.total, completed=step.done, words=told)
 
     def note(self, text: str) -> None:
         """A line above the bar."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -11,11 +12,13 @@ from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.destination import Look, State, look
 from modelsyncd.ctl.figures import count, plain, size
 from modelsyncd.ctl.hub import connect
-from modelsyncd.ctl.progress import Step, meter
+from modelsyncd.ctl.progress import Meter, Step, meter
 from modelsyncd.ctl.thread import Check, in_thread
 from modelsyncd.errors import BadInputError, DamageError, NotFoundError
 from modelsyncd.manifest import Manifest
 from modelsyncd.names import ModelRef, parse_ref
+from modelsyncd.store.tree import EdgeTree
+from modelsyncd.wire import nouns
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 
 _SHOWN = 20  # damaged things named to a person; --json has them all
@@ -39,7 +42,9 @@ def command(asked: Asked, release: str, agent: Path | None, folder: Path | None)
         raise BadInputError(
             "which release should the folder hold?", hint=f"modelsyncctl verify MODEL:N --folder {folder}"
         )
-    if folder and ref:
+    if agent:
+        asked.run(_agent(asked, agent))
+    elif folder and ref:
         asked.run(_folder(asked, ref, folder))
     else:
         asked.run(_hub(asked, ref))
@@ -47,7 +52,7 @@ def command(asked: Asked, release: str, agent: Path | None, folder: Path | None)
 
 async def _hub(asked: Asked, ref: ModelRef | None) -> None:
     async with connect(asked) as hub:
-        with meter("verifying", silent=asked.json) as shown:
+        with meter("verifying", silent=asked.json, amount=_chunks) as shown:
             last = pb.VerifyResponse()
             async for last in hub.listen(hub.catalog.Verify, pb.VerifyRequest(ref=str(ref) if ref else "")):
                 shown.show(Step(last.chunks_total, last.chunks))
@@ -64,6 +69,47 @@ async def _hub(asked: Asked, ref: ModelRef | None) -> None:
             safe="no node takes a damaged chunk; versions that are active stay as they are",
             hint="push the same content again: only what is damaged travels",
         )
+
+
+async def _agent(asked: Asked, root: Path) -> None:
+    with meter("verifying", silent=asked.json, amount=_versions) as shown:
+        store = await in_thread(lambda check: read_store(root, shown, check))
+    report = {"what": "agent", "path": str(root), "versions": store.versions, "damaged": store.damaged}
+    told = f"{root}: {count(len(store.versions), 'version')}"
+    wrong = [f"{one['release']} {one['path']}: {one['wrong']}" for one in store.damaged]
+    asked.answer(report | {"ok": not wrong}, f"{told}, every byte is right." if not wrong else f"{told}.{_list(wrong)}")
+    if wrong:
+        raise DamageError(
+            f"{count(len(wrong), 'place')} in {root} are missing or damaged",
+            safe="nothing was changed, and the versions not named here are right",
+            hint="the agent brings damaged chunks back by itself when it finds them; restart it to have it look now",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """What was found in an agent's store."""
+
+    versions: list[str]
+    damaged: list[dict[str, object]]
+
+
+def read_store(root: Path, shown: Meter, check: Check) -> Store:
+    """Reads every version of an agent's store whole. Raises NotFoundError, DiskError."""
+    if not (root / "models").is_dir():
+        raise NotFoundError(f"{root} is no agent's data folder", hint="it has a folder `models` in it")
+    tree = EdgeTree(root, nouns)
+    there = tree.observed()
+    versions = sorted(there.held | there.damaged)
+    damaged: list[dict[str, object]] = []
+    for number, version in enumerate(versions):
+        shown.show(Step(len(versions), number))
+        name = f"{version.model}:{version.number}"
+        for damage in tree.verify(version):
+            check()
+            wrong = "its manifest" if not damage.file else "size" if damage.ordinal is None else "bytes"
+            damaged.append({"release": name, "path": damage.file, "chunk": damage.ordinal, "wrong": wrong})
+    return Store([f"{version.model}:{version.number}" for version in versions], damaged)
 
 
 async def _folder(asked: Asked, ref: ModelRef, folder: Path) -> None:
@@ -97,3 +143,11 @@ async def _manifest(asked: Asked, ref: ModelRef) -> tuple[Manifest, str]:
 def _list(lines: list[str]) -> str:
     shown = "".join(f"\n  {plain(line)}" for line in lines[:_SHOWN])
     return shown + (f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else "")
+
+
+def _chunks(number: float) -> str:
+    return count(round(number), "chunk")
+
+
+def _versions(number: float) -> str:
+    return count(round(number), "version")

@@ -23,7 +23,8 @@ from modelsyncd.wire.v1 import sync_pb2
 def command(asked: Asked, model: str | None, node: str | None, no_retry: bool) -> None:
     """Print events as they happen.
 
-    Releases, channel moves, and nodes coming, going and reporting. What happens while a link is lost is not told afterwards; `history` and `status` are the record.
+    Releases, channel moves, and nodes coming, going and reporting. What happens while a link is lost is not told
+    afterwards; `history` and `status` are the record.
     """
     request = pb.WatchEventsRequest(
         model=str(parse_model(model)) if model else "", node=parse_node(node) if node else ""
