@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelsyncd.daemon.log import Style
-from modelsyncd.errors import BadInputError, DiskError, NotFoundError
+from modelsyncd.errors import BadInputError, DiskError
 
 SOCKET = "agent.sock"
 
@@ -50,12 +50,12 @@ class Settings:
         return (self.socket or self.data / SOCKET).absolute()
 
     def token(self) -> str:
-        """The invite, or "". Raises NotFoundError, DiskError."""
+        """The invite, or "": its file may be gone once the node is let in. Raises DiskError."""
         if self.invite or self.invite_file is None:
             return self.invite.strip()
         try:
             return self.invite_file.read_text(encoding="ascii", errors="replace").strip()
-        except FileNotFoundError as error:
-            raise NotFoundError(f"there is no invite in {self.invite_file}") from error
+        except FileNotFoundError:
+            return ""
         except OSError as error:
             raise DiskError(f"can't read {self.invite_file}: {error.strerror}") from error

@@ -15,6 +15,7 @@ from cloud_hub.enrol_api import EnrolService
 from edge_agent import enrol as child
 from edge_agent import enrolment
 from edge_agent.enrol import enrol
+from edge_agent.settings import Settings
 from modelsyncd.digest import Buffer
 from modelsyncd.errors import (
     BadInputError,
@@ -375,6 +376,14 @@ class TestTheAgentsSide:
         assert "modelsyncctl node invite kiosk-7" in caught.value.hint
         with pytest.raises(InviteError, match="is not an invite"):
             await enrolment.ensure(data, hub.address, "rubbish", time.time())
+
+    async def test_an_invite_file_may_be_removed_once_the_node_is_let_in(self, hub: Hub, data: Path) -> None:
+        file = data.parent / "invite"
+        file.write_text(hub.invite() + "\n")
+        settings = Settings(data, hub.address, invite_file=file)
+        facts = await enrol(data, hub.address, settings.token(), time.time())
+        file.unlink()
+        assert await enrol(data, hub.address, settings.token(), time.time()) == facts
 
     async def test_a_problem_is_logged_and_told_again_next_time(
         self, hub: Hub, data: Path, caplog: pytest.LogCaptureFixture
