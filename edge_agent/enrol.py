@@ -178,7 +178,7 @@ def _keep(folder: Path, facts: Enrolment) -> Enrolment:
 
 
 def _not_let_in(folder: Path) -> InviteError:
-    hint = "at the hub: modelsyncctl node invite NAME; here: start the agent with what it prints, as --invite or in --invite-file"
+    hint = "at the hub: modelsyncctl node invite NAME; here: give the agent what it prints, with --invite-file"
     try:
         validity = keys.validity_of(Identity.load(folder).certificate)
     except (NotFoundError, DamageError):
