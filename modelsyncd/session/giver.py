@@ -55,9 +55,10 @@ class Giver:
         self._queued += count
         self._orders.append(_Order(want, deque(ordinal for run in want.ranges for ordinal in run)))
         if want.part is Part.CONTENT:
-            seen = self._progress.get(want.manifest) or Progress(total=want.missing_bytes)
-            done = max(0, seen.total - want.missing_bytes)
-            self._progress[want.manifest] = Progress(seen.total, 0, done, seen.wire, seen.resent)
+            seen = self._progress.get(want.manifest, Progress())
+            total = seen.total or want.missing_bytes  # the manifest's pieces went before and are in `wire` already
+            done = max(0, total - want.missing_bytes)
+            self._progress[want.manifest] = Progress(total, 0, done, seen.wire, seen.resent)
         return self._load()
 
     def loaded(self, answer: Loaded) -> list[Effect]:
