@@ -37,6 +37,11 @@ class FolderTaker:
         self.work = work_folder(self.folder, variant)
         self.placed = 0
         """Files that were put into the folder."""
+        self.had = 0
+        """Plain bytes of the content that were here before the first try fetched anything."""
+        self.wire = 0
+        """Encoded bytes that arrived, in all tries, the manifest's own included."""
+        self._surveyed = False
         self._variant = variant
         self._number = number
         self._force = force
@@ -89,11 +94,17 @@ class FolderTaker:
             if self._assembly is not None:
                 self._assembly.close()
             self._assembly = Assembly(self.work / "files", manifest, looks)
-            return self._assembly.fill(check)
+            return self._count(self._assembly.fill(check))
         finally:
             for one in looks:
                 if one.found is not None:
                     one.found.close()
+
+    def _count(self, missing: Missing) -> Missing:
+        if not self._surveyed:
+            self._surveyed = True
+            self.had = sum(missing.sizes) - sum(missing.sizes[ordinal] for ordinal in missing.ordinals)
+        return missing
 
     def _refuse_losses(self, looks: Sequence[Look]) -> None:
         try:
@@ -105,6 +116,7 @@ class FolderTaker:
             raise
 
     def _keep(self, batch: Sequence[Keep]) -> Keeping:
+        self.wire += sum(len(arrival.payload) for arrival in batch)
         if batch[0].part is Part.CONTENT and self._assembly is not None:
             return self._assembly.keep(batch)
         keeping = self._known().keep(batch)

@@ -26,7 +26,7 @@ from modelsyncd.session.progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """What came of it; `had` and `wire` as in Tally."""
+    """What came of it; `had` in plain bytes was here before, `wire` in encoded bytes travelled."""
 
     release: str
     variant: Variant
@@ -72,15 +72,14 @@ async def _pull(asked: Asked, ref: ModelRef, dest: Path, name: str | None, *, fo
                     shown.show(tally.step)
 
                 async def attempt() -> None:
-                    tally.begin()
                     await carry(hub, lambda pump: pump.take(offer), offer.manifest, taker=taker, show=show)
 
-                await insist(attempt, retry=retry, note=shown.note, moved=lambda: tally.moved)
+                await insist(attempt, retry=retry, note=shown.note, moved=lambda: taker.wire)
         finally:
             taker.close()
     seconds = time.monotonic() - began
     name = f"{view.model}:{view.number}"
-    pulled = Pulled(name, variant, dest, taker.placed, tally.had, tally.wire, seconds)
+    pulled = Pulled(name, variant, dest, taker.placed, taker.had, taker.wire, seconds)
     asked.answer(describe(pulled), text(pulled))
 
 

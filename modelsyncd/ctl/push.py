@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -21,6 +23,7 @@ from modelsyncd.ctl.thread import Check, in_thread
 from modelsyncd.digest import digest_of, to_text
 from modelsyncd.errors import BadInputError, NotFoundError, NumberTakenError
 from modelsyncd.limits import LIMITS
+from modelsyncd.link.pump import Pump
 from modelsyncd.manifest import Manifest, piece_digests
 from modelsyncd.names import DEFAULT_CHANNEL, ModelName, ModelRef, parse_channel, parse_ref
 from modelsyncd.release import DEFAULT_VARIANT, ManifestRef, Release, SignedRelease, Variant, check
@@ -46,7 +49,10 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What came of it; `had` and `wire` as in Tally, `seconds` from the first offer."""
+    """What came of it.
+
+    `had` in plain bytes was at the hub before, `wire` in encoded bytes travelled; `seconds` from the first offer.
+    """
 
     wish: Wish
     ref: ManifestRef
@@ -182,16 +188,15 @@ class _Push:
         # A try whose answer was lost may have published it: then the hub says "there already", and it is ours.
         ours = settled.created or settled.release_digest == digest_of(release)
         seconds = time.monotonic() - began
-        return Published(self._wish, self._ref, settled, ours, self._tally.had, self._tally.wire, seconds)
+        had = self._ref.content_size - self._giver.plain
+        return Published(self._wish, self._ref, settled, ours, had, self._giver.wire, seconds)
 
     async def _offer(self, offer: Offer) -> Settled:
-        async def attempt() -> Settled:
-            self._tally.begin()
-            return await carry(
-                self._hub, lambda pump: pump.say(offer), offer.manifest, giver=self._giver, show=self._show
-            )
+        def attempt() -> Awaitable[Settled]:
+            say = partial(Pump.say, frame=offer)
+            return carry(self._hub, say, offer.manifest, giver=self._giver, show=self._show)
 
-        return await insist(attempt, retry=self._retry, note=self._shown.note, moved=lambda: self._tally.moved)
+        return await insist(attempt, retry=self._retry, note=self._shown.note, moved=lambda: self._giver.wire)
 
     def _show(self, progress: Progress) -> None:
         self._tally.given(progress)

@@ -28,6 +28,14 @@ class SourceGiver:
         self._manifest = manifest
         self._pieces = pieces(manifest_bytes)
         self._source = source
+        self._given: dict[int, int] = {}
+        self.wire = 0
+        """Encoded bytes that were handed over, in all tries, the manifest's own included."""
+
+    @property
+    def plain(self) -> int:
+        """Plain bytes of the content that the other side did not have, each chunk once however often it was given."""
+        return sum(self._given.values())
 
     async def load(
         self, manifest: Digest, part: Part, ordinals: Sequence[int], codecs: frozenset[Codec], bases: Sequence[Digest]
@@ -38,16 +46,19 @@ class SourceGiver:
         return await asyncio.to_thread(self._load, part, tuple(ordinals), codecs)
 
     def _load(self, part: Part, ordinals: Sequence[int], codecs: frozenset[Codec]) -> list[Encoded]:
-        return [Encoded(ordinal, *_encoded(self._plain(part, ordinal), codecs)) for ordinal in ordinals]
+        return [self._one(part, ordinal, codecs) for ordinal in ordinals]
 
-    def _plain(self, part: Part, ordinal: int) -> bytes | memoryview:
+    def _one(self, part: Part, ordinal: int, codecs: frozenset[Codec]) -> Encoded:
+        plain = self._chunk(part, ordinal)
+        codec, payload = encode(plain, codecs)
+        if part is Part.CONTENT:
+            self._given[ordinal] = len(plain)
+        self.wire += len(payload)
+        return Encoded(ordinal, codec, payload if isinstance(payload, memoryview) else bytes(payload))
+
+    def _chunk(self, part: Part, ordinal: int) -> bytes | memoryview:
         if part is Part.CONTENT:
             return self._source.read(ordinal)
         if not 0 <= ordinal < len(self._pieces):
             raise NotFoundError(f"the manifest has {len(self._pieces)} chunks, none is number {ordinal}")
         return self._pieces[ordinal]
-
-
-def _encoded(plain: bytes | memoryview, codecs: frozenset[Codec]) -> tuple[Codec, bytes | memoryview]:
-    codec, payload = encode(plain, codecs)
-    return codec, payload if isinstance(payload, memoryview) else bytes(payload)
