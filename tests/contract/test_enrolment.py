@@ -5,93 +5,38 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cloud_hub.catalog import Catalog
-from cloud_hub.enrol_api import EnrolService
 from edge_agent import enrol as child
 from edge_agent import enrolment
 from edge_agent.enrol import enrol
 from edge_agent.settings import Settings
 from modelsyncd.digest import Buffer
 from modelsyncd.errors import (
-    BadInputError,
     DamageError,
     DiskError,
     DiskFullError,
     InviteError,
-    RefusedError,
     RoadError,
 )
-from modelsyncd.link.channel import open_channel
-from modelsyncd.link.server import bind_tls, make_server, serving
 from modelsyncd.store.durable import write_file
 from modelsyncd.trust import invite as invites
 from modelsyncd.trust import keys
 from modelsyncd.trust.authority import Authority
-from modelsyncd.trust.identity import Identity, Kind, Peer
+from modelsyncd.trust.identity import Kind, Peer
 from modelsyncd.trust.invite import Invite
-from modelsyncd.wire.status import translated
-from modelsyncd.wire.v1 import sync_pb2, sync_pb2_grpc
+from tests.fakes.enrolling import DAY, Hub, open_hub
 
-DAY = 86_400.0
 NODE = Peer(Kind.NODE, "kiosk-7")
-
-
-class Nodes:
-    """The catalogue's nodes, on a disk that may fail once the invite is redeemed."""
-
-    def __init__(self, catalog: Catalog) -> None:
-        self._nodes = catalog.nodes
-        self.dies_after_redeeming = False
-
-    def redeem(self, invite: str, name: str, key: bytes, now: float, /) -> None:
-        self._nodes.redeem(invite, name, key, now)
-        if self.dies_after_redeeming:
-            self.dies_after_redeeming = False
-            raise DiskError("planted")
-
-    def known_key(self, name: str, /) -> bytes | None:
-        return self._nodes.known_key(name)
-
-
-@dataclass
-class Hub:
-    """A hub that can only let nodes in. `ahead` is by how many seconds its clock is ahead of the machine's."""
-
-    catalog: Catalog
-    authority: Authority
-    nodes: Nodes
-    address: str = ""
-    ahead: float = 0.0
-
-    def clock(self) -> float:
-        return time.time() + self.ahead
-
-    def invite(self, name: str = "kiosk-7", ttl: float = DAY) -> str:
-        expires_at = self.clock() + ttl
-        identifier = self.catalog.nodes.invite(name, {}, expires_at, self.clock())
-        identity = self.authority.issue_invite(identifier, self.clock())
-        return invites.encode(Invite(identifier, name, expires_at, identity))
-
-    def service(self) -> EnrolService:
-        return EnrolService(self.authority, self.nodes, self.clock)
 
 
 @pytest.fixture
 async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
-    catalog = Catalog.open(f"sqlite:///{tmp_path}/catalog.db")
-    with catalog:
-        authority = Authority.open(tmp_path / "authority", time.time(), write_file)
-        it = Hub(catalog, authority, Nodes(catalog))
-        server = make_server()
-        sync_pb2_grpc.add_EnrolServiceServicer_to_server(it.service(), server)
-        it.address = bind_tls(server, "127.0.0.1:0", authority.issue_hub(time.time()))
-        async with serving(server, grace=0):
-            yield it
+    async with open_hub(tmp_path) as it:
+        yield it
 
 
 @pytest.fixture
@@ -289,71 +234,6 @@ class TestStayingIn:
         await enrol(data, hub.address, hub.invite(), time.time())
         hub.ahead = 200 * DAY
         assert (await enrol(data, hub.address, void, hub.clock())).problem is None
-
-
-class TestRights:
-    """Who may call what, and how others are refused."""
-
-    async def _renew(self, hub: Hub, identity: Identity, key: bytes) -> None:
-        async with open_channel(hub.address, identity) as channel:
-            request = sync_pb2.RenewRequest(csr=keys.new_request(key, NODE))
-            with translated():
-                await sync_pb2_grpc.EnrolServiceStub(channel).Renew(request, timeout=20)
-
-    async def _enrol(self, hub: Hub, identity: Identity, csr: bytes | None = None) -> None:
-        async with open_channel(hub.address, identity) as channel:
-            request = sync_pb2.EnrolRequest(name="kiosk-7", csr=csr or keys.new_request(keys.new_key(), NODE))
-            with translated():
-                await sync_pb2_grpc.EnrolServiceStub(channel).Enrol(request, timeout=20)
-
-    async def test_only_an_invite_may_enrol(self, hub: Hub, data: Path) -> None:
-        await enrol(data, hub.address, hub.invite(), time.time())
-        for identity in (enrolment.identity(data), hub.authority.issue_admin("root", time.time())):
-            with pytest.raises(RefusedError, match="no invite"):
-                await self._enrol(hub, identity)
-
-    async def test_an_invite_that_this_hub_never_made_is_refused(self, hub: Hub) -> None:
-        with pytest.raises(InviteError, match="does not know"):
-            await self._enrol(hub, hub.authority.issue_invite("0" * 32, time.time()))
-
-    async def test_a_bad_request_does_not_use_the_invite_up(self, hub: Hub, data: Path) -> None:
-        token = hub.invite()
-        with pytest.raises(BadInputError):
-            await self._enrol(hub, invites.decode(token).identity, b"rubbish")
-        assert (await enrol(data, hub.address, token, time.time())).name == "kiosk-7"
-
-    async def test_only_a_node_that_is_in_may_renew(self, hub: Hub, data: Path) -> None:
-        token = hub.invite()
-        await enrol(data, hub.address, token, time.time())
-        identity = enrolment.identity(data)
-        for other in (invites.decode(token).identity, hub.authority.issue_admin("kiosk-7", time.time())):
-            with pytest.raises(RefusedError, match="list of nodes"):
-                await self._renew(hub, other, identity.key)
-        hub.catalog.nodes.remove("kiosk-7")
-        with pytest.raises(RefusedError, match="list of nodes"):
-            await self._renew(hub, identity, identity.key)
-
-    async def test_the_old_certificate_of_a_name_that_was_let_in_anew_renews_nothing(
-        self, hub: Hub, data: Path, tmp_path: Path
-    ) -> None:
-        await enrol(data, hub.address, hub.invite(), time.time())
-        old = enrolment.identity(data)
-        hub.catalog.nodes.remove("kiosk-7")
-        await enrol(tmp_path / "other", hub.address, hub.invite(), time.time())
-        with pytest.raises(RefusedError, match="another key"):
-            await self._renew(hub, old, old.key)
-
-    async def test_a_certificate_is_renewed_for_its_own_key_only(self, hub: Hub, data: Path) -> None:
-        await enrol(data, hub.address, hub.invite(), time.time())
-        with pytest.raises(RefusedError, match="same key"):
-            await self._renew(hub, enrolment.identity(data), keys.new_key())
-
-    async def test_an_identity_of_another_hub_gets_no_word(self, hub: Hub, tmp_path: Path) -> None:
-        theirs = Authority.open(tmp_path / "theirs", time.time(), write_file).issue_admin("root", time.time())
-        with pytest.raises(RoadError):
-            await self._enrol(hub, replace(theirs, authority=hub.authority.certificate))
-        with pytest.raises(RoadError):
-            await self._enrol(hub, theirs)
 
 
 class TestTheAgentsSide:
