@@ -18,7 +18,8 @@ import grpc.aio
 
 from modelsyncd.errors import ModelsyncError, RoadError
 from modelsyncd.limits import LIMITS, Limits
-from modelsyncd.session.frames import Frame
+from modelsyncd.session.faults import error_of, fault_of
+from modelsyncd.session.frames import Fault, Frame, Refuse
 from modelsyncd.wire import frames
 from modelsyncd.wire.status import Context, answering, ending, translated
 
@@ -37,7 +38,8 @@ class ClientStream:
         self._address = address
         self._limits = limits
         self._writing = asyncio.Lock()
-        self._arrived: asyncio.Queue[bytes | None] = asyncio.Queue(AHEAD)
+        self._arrived: asyncio.Queue[Frame | None] = asyncio.Queue(AHEAD)
+        self._heard_all = asyncio.Event()
         self._over = False
         self._failure: ModelsyncError | None = None
 
@@ -46,9 +48,9 @@ class ClientStream:
 
         Raises what ended the call: the hub's own error, RoadError, RefusedError; ProtocolError for a malformed frame.
         """
-        data = None if self._over else await self._arrived.get()
-        if data is not None:
-            return frames.decode(data, self._limits)
+        frame = None if self._over else await self._arrived.get()
+        if frame is not None:
+            return frame
         self._over = True
         if self._failure is not None:
             raise self._failure
@@ -57,22 +59,25 @@ class ClientStream:
     async def write(self, frame: Frame) -> None:
         """Puts a frame on the wire. Raises what ended the call, as `read` does."""
         data = frames.encode(frame)
-        async with self._writing:
-            with translated(self._address):
-                try:
+        try:
+            async with self._writing:
+                with translated(self._address):
                     await self._call.write(data)
-                except asyncio.InvalidStateError:
-                    await self._call.wait_for_connection()  # raises why the call is over, unless it ended well
-                    raise RoadError(_ENDED) from None
+        except (ModelsyncError, asyncio.InvalidStateError) as error:
+            raise await self._reason() from error
 
     async def listen(self) -> None:
         """Reads the call until it ends; `open_session` runs it, so that who stops waiting for a frame ends nothing."""
         try:
             with translated(self._address):
                 while isinstance(data := await self._call.read(), bytes):
-                    await self._arrived.put(data)
+                    frame = frames.decode(data, self._limits)
+                    if isinstance(frame, Refuse) and frame.manifest is None:
+                        self._failure = error_of(frame.fault)
+                    await self._arrived.put(frame)
         except ModelsyncError as error:
-            self._failure = error
+            self._failure = self._failure or error
+        self._heard_all.set()
         await self._arrived.put(None)
 
     async def bid_farewell(self) -> None:
@@ -83,6 +88,13 @@ class ClientStream:
                     await self._call.done_writing()
                 while not self._over and await self._arrived.get() is not None:
                     pass
+
+    async def _reason(self) -> ModelsyncError:
+        """Why a write failed. What was read knows better: a failed write hides the call's status from gRPC itself."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                await self._heard_all.wait()
+        return self._failure or RoadError(_ENDED)
 
 
 @asynccontextmanager
@@ -132,6 +144,16 @@ class ServicerStream:
             with ending():
                 await self._context.write(data)
 
+    async def refuse(self, fault: Fault) -> None:
+        """Says as the last word why the session ends, if anybody still listens.
+
+        The status that follows says it again. A caller who writes just then never sees that, but INTERNAL instead
+        (https://github.com/grpc/grpc/issues/36066); a frame always arrives.
+        """
+        with suppress(ModelsyncError, TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                await self.write(Refuse(fault))
+
 
 Conversation = Callable[[ServicerStream, Context], Awaitable[None]]
 """Holds one session until it ends. Returning ends the stream well; an error of ours reaches the caller as itself."""
@@ -142,7 +164,12 @@ def serve_sessions(server: grpc.aio.Server, conversation: Conversation, limits: 
 
     @answering
     async def session(_: object, context: Context) -> None:
-        await conversation(ServicerStream(context, limits), context)
+        stream = ServicerStream(context, limits)
+        try:
+            await conversation(stream, context)
+        except Exception as error:
+            await stream.refuse(fault_of(error))
+            raise
 
     handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(session)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))

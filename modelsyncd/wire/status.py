@@ -192,7 +192,7 @@ def _error_for(code: grpc.StatusCode, details: str, address: str) -> ModelsyncEr
             )
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             return LimitError(f"a message was too large: {details}")
-        case grpc.StatusCode.INTERNAL if "RST_STREAM" in details:
+        case grpc.StatusCode.INTERNAL if "RST_STREAM" in details or "from Core" in details:
             return _road(details, address)
         case _:
             return ModelsyncError(f"{address} failed: {code.name.lower()}: {details}")
