@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from cloud_hub.commit import HubIntake
 from cloud_hub.events import Event
 from cloud_hub.stock import Stock
 from modelsyncd.codec.registry import READABLE, Codec
+from modelsyncd.digest import digest_of
 from modelsyncd.session.effects import Keep
 from modelsyncd.session.events import Settled
 from modelsyncd.session.frames import Part
@@ -52,6 +54,17 @@ def hub_store(folder: Path) -> HubStore:
     writer = PackWriter(folder / "spool", blobs)
     stock = Stock(catalog, writer, PackReader(folder / "spool", blobs), folder)
     return HubStore(folder, catalog, blobs, writer, stock)
+
+
+def spoil(catalog: Catalog, folder: Path, plain: bytes) -> None:
+    """Turns one bit of a chunk where it rests below the hub's folder."""
+    (place,) = catalog.chunks.places([digest_of(plain)]).values()
+    (pack,) = (path for path in folder.rglob("*.pack") if path.stem == place.pack)
+    with pack.open("r+b") as file:
+        file.seek(place.offset + place.length // 2)
+        (byte,) = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 0x40]))
 
 
 async def bring(intake: HubIntake, publication: Publication, part: Part, ordinals: Sequence[int]) -> Keeping:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,9 @@ class Publication:
     given: list[tuple[Part, int]] = field(default_factory=list)
     spoiled: set[int] = field(default_factory=set)
     """Ordinals of the content that are given wrong."""
+    stall_after: int | None = None
+    """Chunks after which nothing is given any more, without a word."""
+    stalled: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def manifest(self) -> Digest:
@@ -47,6 +51,9 @@ class Publication:
     ) -> Sequence[Encoded]:
         assert manifest == self.manifest
         found = self.manifest_pieces if part is Part.MANIFEST else self.chunks
+        if self.stall_after is not None and len(self.given) >= self.stall_after:
+            self.stalled.set()
+            await asyncio.Event().wait()
         self.given += [(part, ordinal) for ordinal in ordinals]
         return [self._encoded(part, ordinal, found[ordinal], codecs) for ordinal in ordinals]
 

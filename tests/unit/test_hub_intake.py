@@ -18,7 +18,7 @@ from modelsyncd.session.effects import Keep
 from modelsyncd.session.events import Settled
 from modelsyncd.session.frames import Part
 from modelsyncd.trust.identity import Kind, Peer
-from tests.fakes.hub_store import HubStore, bring, hub_store, push
+from tests.fakes.hub_store import HubStore, bring, hub_store, push, spoil
 from tests.fakes.publisher import STEP, Publication, publication, weights
 
 HELMET = parse_model("acme/helmet")
@@ -41,15 +41,6 @@ async def _given(hub: HubStore, which: Publication, right: Right = anything) -> 
     return [
         bytes(decode(chunk.codec, chunk.payload, len(plain))) for chunk, plain in zip(chunks, which.chunks, strict=True)
     ]
-
-
-def _spoil(hub: HubStore, plain: bytes) -> None:
-    """Turns one bit of a chunk where it rests."""
-    (place,) = hub.catalog.chunks.places([digest_of(plain)]).values()
-    (pack,) = (path for path in hub.pack_files() if path.stem == place.pack)
-    data = bytearray(pack.read_bytes())
-    data[place.offset + place.length // 2] ^= 1
-    pack.write_bytes(data)
 
 
 async def test_what_was_pushed_is_given_byte_for_byte(hub: HubStore) -> None:
@@ -182,7 +173,7 @@ async def test_of_two_pushes_of_the_same_content_at_once_one_creates_the_release
 async def test_damaged_bytes_are_never_given_and_a_second_push_heals_them(hub: HubStore) -> None:
     model = _model()
     await push(hub.intake(), model)
-    _spoil(hub, model.chunks[2])
+    spoil(hub.catalog, hub.folder, model.chunks[2])
     with pytest.raises(DamageError) as damage:
         await _given(hub, model)
     assert "push it again" in damage.value.hint
