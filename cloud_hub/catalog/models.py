@@ -155,8 +155,8 @@ def _release_of_channel(connection: Connection, model_id: int, model: ModelName,
     if channel in names:
         return names[channel]
     hint = "" if names else f"it has none yet: modelsyncctl promote {model}:NUMBER {channel}"
-    close = [f"{model}@{name}" for name in nearest(channel, names)]
-    raise NotFoundError(f"{model} has no channel {channel!r}", hint=hint, nearest=close or sorted(names)[:3])
+    close = [f"{model}@{name}" for name in nearest(channel, names) or sorted(names)[:3]]
+    raise NotFoundError(f"{model} has no channel {channel!r}", hint=hint, nearest=close)
 
 
 def _no_number(connection: Connection, model_id: int, model: ModelName, number: int) -> NotFoundError:
