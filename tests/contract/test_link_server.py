@@ -205,19 +205,9 @@ async def test_a_person_can_ask_a_server_what_it_offers(tmp_path: Path) -> None:
     server = make_server()
     add_reflection(server, ["modelsyncd.wire.v1.JobsService"])
     bind_unix(server, path)
-    command = [
-        BUF,
-        "curl",
-        "--protocol",
-        "grpc",
-        "--http2-prior-knowledge",
-        "--unix-socket",
-        path,
-        "--list-services",
-        "http://localhost",
-    ]
+    asking = ("--protocol", "grpc", "--http2-prior-knowledge", "--unix-socket", path)
     async with serving(server):
-        listed = await run(*command)
+        listed = await run(BUF, "curl", *asking, "--list-services", "http://localhost")
     assert "modelsyncd.wire.v1.JobsService" in listed.stdout.split(), listed.stderr
 
 
