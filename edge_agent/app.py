@@ -31,7 +31,7 @@ from modelsyncd.daemon.log import Log, Style, setup
 from modelsyncd.errors import ModelsyncError
 from modelsyncd.link.backoff import Backoff
 from modelsyncd.link.channel import open_channel
-from modelsyncd.link.malloc import raise_thresholds
+from modelsyncd.link.malloc import limit_arenas, raise_thresholds, trim
 from modelsyncd.link.pump import FrameStream
 from modelsyncd.link.reflection import add_reflection
 from modelsyncd.link.server import bind_unix, make_server, serving
@@ -42,6 +42,8 @@ from modelsyncd.store.tree import EdgeTree
 from modelsyncd.wire import nouns
 from modelsyncd.wire.v1 import jobs_pb2_grpc
 
+CACHE = "cache.db"
+_MAKE_CACHE = "import sys, pathlib; from modelsyncd.store.cache import Cache; Cache(pathlib.Path(sys.argv[1])).close()"
 PROGRAM = "modelsync-agent"
 SOFTWARE = f"{PROGRAM}/{__version__}"
 SERVICE = "modelsyncd.wire.v1.JobsService"
@@ -68,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def live(settings: Settings, lifetime: Lifetime) -> None:
     """The agent, until it is told to stop. Raises LockedError, DiskError, BadInputError, ConflictError, InviteError."""
     raise_thresholds()
+    limit_arenas()
     with lock_folder(settings.folder, "agent.lock"):
         async with _opened(settings.folder) as (store, shelf):
             await _serve(settings, lifetime, store, shelf)
@@ -75,7 +78,7 @@ async def live(settings: Settings, lifetime: Lifetime) -> None:
 
 async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf: NodeShelf) -> None:
     watchers = Watchers()
-    steward = Steward(store, Orders(settings.folder), watchers, keep=settings.keep, jitter=JITTER)
+    steward = Steward(store, Orders(settings.folder), watchers, keep=settings.keep, jitter=JITTER, relax=relax)
     await steward.load()
     uplink = Uplink(steward, partial(_connect, settings), shelf, software=SOFTWARE, jitter=JITTER)
     server, health = make_server(), Health([SERVICE])
@@ -89,7 +92,7 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
         health.serving()
         Log().info("agent.serving", version=__version__, socket=settings.socket_path, tcp=listening, hub=settings.hub)
         lifetime.ready(f"serving jobs at {settings.socket_path}")
-        gc.collect()
+        relax()
         gc.freeze()  # what is here now stays: the collector need not look at it again
         await lifetime.stopping.wait()
         health.failing()
@@ -144,8 +147,15 @@ async def _connect(settings: Settings) -> AsyncIterator[FrameStream]:
         yield stream
 
 
+def relax() -> None:
+    """Gives back the memory that a transfer took: most of it is a minute's need in a process that lives for months."""
+    gc.collect()
+    trim()
+
+
 @asynccontextmanager
 async def _opened(folder: Path) -> AsyncIterator[tuple[TreeStore, NodeShelf]]:
+    await _make_cache(folder / CACHE)
     tree, cache = await asyncio.to_thread(_open, folder)
     shelf = NodeShelf(tree, cache)
     try:
@@ -155,10 +165,31 @@ async def _opened(folder: Path) -> AsyncIterator[tuple[TreeStore, NodeShelf]]:
         cache.close()
 
 
+async def _make_cache(path: Path) -> None:
+    """Lays out a new cache in a child: the library for it takes 16 MB, for good, and is needed once in a node's life.
+
+    A child that fails says nothing: opening the cache does the same, and says why it can't.
+    """
+    if await asyncio.to_thread(path.exists):
+        return
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _MAKE_CACHE, path),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        await child.wait()
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+
+
 def _open(folder: Path) -> tuple[EdgeTree, Cache]:
     tree = EdgeTree(folder, nouns)
     tree.prepare()
-    return tree, Cache(folder / "cache.db")
+    return tree, Cache(folder / CACHE)
 
 
 def _flags(options: argparse.Namespace) -> dict[str, object]:

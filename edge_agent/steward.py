@@ -58,7 +58,10 @@ class Fetcher(Protocol):
 
 
 class Steward:
-    """Keeps the node as the hub wants it. `jitter` gives numbers from 0 to 1; `keep` beats the hub's, None does not."""
+    """Keeps the node as the hub wants it. `jitter` gives numbers from 0 to 1; `keep` beats the hub's, None does not.
+
+    `relax` is called in a thread when nothing is left to fetch.
+    """
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class Steward:
         jitter: Callable[[], float] = lambda: 1.0,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        relax: Callable[[], object] = lambda: None,
     ) -> None:
         self._store = store
         self._orders = orders
@@ -78,6 +82,7 @@ class Steward:
         self._jitter = jitter
         self._clock = clock
         self._wall = wall
+        self._relax = relax
         self._log = Log()
         self._desired: Desired | None = None
         self._proposed: Desired | None = None
@@ -249,6 +254,8 @@ class Steward:
                 self._fail(manifest, fault_of(error))
         for manifest in arrived:
             self._taking.pop(manifest, None)
+        if arrived and not self._taking:
+            await asyncio.to_thread(self._relax)
 
     def _observed(self) -> Observed:
         return Observed(
