@@ -6,7 +6,7 @@ What is missing or damaged is forgotten from the index and listed; pushing its c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from cloud_hub.catalog import Catalog
 from cloud_hub.stock import Stock
@@ -17,6 +17,7 @@ from modelsyncd.release import ManifestRef
 from modelsyncd.session.frames import Part
 
 BATCH = 64  # chunks of one hop to a thread: 16 MiB as a rule
+MODELS = 100  # models of one look into the catalogue
 LISTED = 1_000  # damaged chunks that are named; the rest are forgotten all the same
 
 
@@ -36,13 +37,19 @@ class Verification:
         """Chunks that are missing or damaged, the first `LISTED` of them."""
 
     async def everything(self) -> AsyncIterator[None]:
-        """Every chunk that the hub knows. Raises DiskError, RoadError."""
+        """Every chunk that the hub knows, then whether each release has all of its chunks.
+
+        Raises DiskError, RoadError.
+        """
         self.total = await asyncio.to_thread(self._catalog.chunks.count)
         after: Digest | None = None
         while places := await asyncio.to_thread(self._catalog.chunks.page, after, BATCH):
             await self._look([place.digest for place in places])
             yield
             after = places[-1].digest
+        async for manifest in self._manifests():
+            self._note(await asyncio.to_thread(self._absent, manifest))
+            yield
 
     async def release(self, ref: ModelRef) -> AsyncIterator[None]:
         """The chunks of one release. Raises NotFoundError, DiskError, RoadError."""
@@ -71,4 +78,31 @@ class Verification:
         size, damaged = await asyncio.to_thread(self._stock.verify, digests)
         self.chunks += len(digests)
         self.size += size
-        self.damaged.update(dict.fromkeys(damaged[: LISTED - len(self.damaged)]))
+        self._note(damaged)
+
+    def _note(self, damaged: Sequence[Digest]) -> None:
+        for digest in damaged:
+            if len(self.damaged) < LISTED:
+                self.damaged[digest] = None
+
+    async def _manifests(self) -> AsyncIterator[ManifestRef]:
+        """The manifests of all releases, each once."""
+        seen: set[Digest] = set()
+        after = ""
+        while models := await asyncio.to_thread(self._catalog.models.list, "", MODELS, after):
+            for model in models:
+                rows = await asyncio.to_thread(self._catalog.models.history, model.model)
+                for ref in (variant.manifest for row in rows.releases for variant in row.variants):
+                    if ref.digest not in seen:
+                        seen.add(ref.digest)
+                        yield ref
+            after = str(models[-1].model)
+
+    def _absent(self, ref: ManifestRef) -> Sequence[Digest]:
+        """Chunks that the index does not know; of the content only when the manifest is whole."""
+        pieces = PieceTable(ref)
+        absent = [pieces.digest(ordinal) for ordinal in self._stock.missing(pieces)]
+        if absent:
+            return absent
+        table = self._stock.table(ref, Part.CONTENT)
+        return [table.digest(ordinal) for ordinal in self._stock.missing(table)]
