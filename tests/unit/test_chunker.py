@@ -134,6 +134,11 @@ def test_content_cuts_are_where_they_were_when_this_was_written() -> None:
     ]
 
 
+def test_the_buffer_that_was_fed_from_may_be_used_again() -> None:
+    content = random.Random(5).randbytes(20_000)
+    assert cut(ContentCutter(SMALL), content, 100) == cut(ContentCutter(SMALL), content)
+
+
 def test_content_without_a_place_to_cut_is_cut_at_the_largest_size() -> None:
     assert [len(chunk) for chunk in cut(ContentCutter(SMALL), bytes(2500))] == [1024, 1024, 452]
 

@@ -12,6 +12,7 @@ from modelsyncd.errors import (
     DiskError,
     SourceChangedError,
 )
+from modelsyncd.store import source as source_module
 from modelsyncd.store.source import scan
 from tests.fakes.folders import SMALL, noise, put
 
@@ -84,6 +85,25 @@ def test_a_file_that_changed_after_the_scan_is_noticed_when_it_is_read(
     source = scan(put(tmp_path, a=noise(2_000)))
     change(tmp_path / "a")
     with pytest.raises(SourceChangedError, match="/a changed"):
+        source.read(0)
+
+
+def test_another_file_that_is_there_only_while_it_is_opened_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, a=noise(2_000), b=noise(2_000, 2))
+    opened = source_module._open
+    monkeypatch.setattr(source_module, "_open", lambda place: opened(place.replace("/a", "/b")))
+    with pytest.raises(SourceChangedError, match="/a changed"):
+        scan(tmp_path / "a")
+
+
+def test_a_link_that_took_a_files_place_is_not_followed_whatever_it_leads_to(tmp_path: Path) -> None:
+    put(tmp_path, elsewhere=noise(2_000))
+    source = scan(put(tmp_path / "model", a=noise(2_000)))
+    (tmp_path / "model" / "a").unlink()
+    (tmp_path / "model" / "a").symlink_to("../elsewhere")
+    with pytest.raises(SourceChangedError):
         source.read(0)
 
 
