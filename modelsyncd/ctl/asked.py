@@ -51,7 +51,7 @@ class Asked:
 
         try:
             asyncio.run(work)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, asyncio.CancelledError):  # nobody but Ctrl-C cancels a verb
             raise Interrupted(interrupted) from None
 
 

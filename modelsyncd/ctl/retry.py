@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from modelsyncd.ctl.figures import duration
-from modelsyncd.errors import RoadError
+from modelsyncd.errors import ModelsyncError, RoadError
 from modelsyncd.link.backoff import Backoff
 
 T = TypeVar("T")
@@ -33,13 +33,34 @@ async def insist(
     waits = backoff or Backoff()
     while True:
         before = moved()
+        outcome = await _apart(attempt)
+        if not isinstance(outcome, RoadError):
+            return outcome
+        if not retry:
+            raise outcome
+        if moved() > before:
+            waits.reset()
+        wait = waits.next(random.random())  # noqa: S311 -- spreads tries in time, hides nothing
+        note(f"{outcome.message}; trying again in {duration(wait)}, what was sent is kept")
+        await asyncio.sleep(wait)
+
+
+async def _apart(attempt: Callable[[], Awaitable[T]]) -> T | RoadError:
+    """An attempt in a task of its own.
+
+    A TaskGroup that fails leaves a mark on the task that it ran in (`Task.cancelling`, before Python 3.13); after a
+    lost link, later attempts would take that mark for a wish to end.
+    """
+
+    async def outcome() -> T | RoadError:
         try:
             return await attempt()
         except RoadError as error:
-            if not retry:
-                raise
-            if moved() > before:
-                waits.reset()
-            wait = waits.next(random.random())  # noqa: S311 -- spreads tries in time, hides nothing
-            note(f"{error.message}; trying again in {duration(wait)}, what was sent is kept")
-            await asyncio.sleep(wait)
+            return error
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(outcome())
+    except* ModelsyncError as failed:
+        raise failed.exceptions[0] from None
+    return task.result()
