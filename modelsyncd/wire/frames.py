@@ -36,6 +36,7 @@ from modelsyncd.wire.reports import report_from_pb, report_to_pb
 from modelsyncd.wire.v1 import nouns_pb2, sync_pb2
 
 SOFTWARE_CHARS = 256  # characters of a peer's software name that are kept, for people
+LARGE = 32 << 10  # bytes: below it protobuf copies faster than Python finds the payload
 _ORDINALS = 1 << 32  # ordinals are uint32 on the wire
 _PARTS = {part.value: part for part in Part}
 _CODECS = {codec.value: codec for codec in Codec}
@@ -84,9 +85,9 @@ def encode(frame: Frame) -> bytes:
 
 
 def decode(data: bytes, limits: Limits = LIMITS) -> Frame:
-    """The frame that these bytes hold; a Give's payload is a view of them. Raises ProtocolError."""
+    """The frame that these bytes hold; the payload of a large Give is a view of them. Raises ProtocolError."""
     try:
-        give = _decode_give(data)
+        give = _decode_give(data) if len(data) >= LARGE else None
         if give is not None:
             return _give_from_pb(give[0], give[1], limits)
         return _from_pb(parse(sync_pb2.Frame, data, "a frame", limits.message_bytes), limits)

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import digest_of
 from modelsyncd.errors import ProtocolError
 from modelsyncd.limits import LIMITS, Limits
-from modelsyncd.session.frames import Base, Give, Part, Unknown
+from modelsyncd.session.frames import Base, Frame, Give, Hello, Part, Unknown
 from modelsyncd.wire import frames
 from modelsyncd.wire.v1 import nouns_pb2, sync_pb2
 
 MANIFEST = digest_of(b"manifest")
+HELLO = Hello(1, "test", frozenset({Codec.ZSTD}))
 GIVE = Give(MANIFEST, Part.CONTENT, 3, Codec.ZSTD, 100, 10, b"payload", Base(MANIFEST, 1, 2, 3))
+
+
+def large_give(size: int = 100_000) -> Give:
+    return Give(MANIFEST, Part.CONTENT, 3, Codec.ZSTD, size, 0, bytes(size), Base(MANIFEST, 1, 2, 3))
+
+
+def read_plainly(data: bytes) -> Frame:
+    """The same without our own way of finding a payload."""
+    try:
+        message = sync_pb2.Frame.FromString(data)
+    except DecodeError as error:
+        raise ProtocolError("malformed") from error
+    return frames.from_pb(message)
+
+
+def outcome(read: Callable[[bytes], Frame], data: bytes) -> Frame | type[ProtocolError]:
+    try:
+        return read(data)
+    except ProtocolError:
+        return ProtocolError
 
 
 def give_pb(**changes: object) -> sync_pb2.Frame:
@@ -83,19 +109,45 @@ def test_a_frame_larger_than_a_message_may_be_is_a_protocol_error() -> None:
         frames.decode(b"\xa2\x06\x05later", Limits(message_bytes=3))
 
 
-def test_the_payload_of_a_give_is_a_view_of_the_message_and_not_a_copy() -> None:
-    data = frames.encode(GIVE)
+def test_the_payload_of_a_large_give_is_a_view_of_the_message_and_not_a_copy() -> None:
+    data = frames.encode(large_give())
     found = frames.decode(data)
     assert isinstance(found, Give)
     assert isinstance(found.payload, memoryview)
     assert found.payload.obj is data
 
 
-def test_a_give_whose_fields_come_in_another_order_is_read_all_the_same() -> None:
-    head = frames.to_pb(GIVE).give
+@pytest.mark.parametrize("size", [7, 100_000])
+def test_a_give_whose_fields_come_in_another_order_is_read_all_the_same(size: int) -> None:
+    whole = large_give(size)
+    payload, head = sync_pb2.Give(payload=bytes(whole.payload)), frames.to_pb(whole).give
     head.ClearField("payload")
-    body = b"\x42\x07payload" + head.SerializeToString()
-    assert frames.decode(b"\x2a" + bytes([len(body)]) + body) == GIVE
+    body = payload.SerializeToString() + head.SerializeToString()
+    length_and_body = sync_pb2.Refuse(manifest=body).SerializeToString()[1:]
+    assert frames.decode(b"\x2a" + length_and_body) == whole
+
+
+def test_of_a_large_frame_with_two_words_the_last_one_counts_as_protobuf_has_it() -> None:
+    first = frames.to_pb(large_give()).SerializeToString()
+    assert frames.decode(first + frames.encode(HELLO)) == HELLO
+
+
+@pytest.mark.parametrize(
+    "changes", [{"encoded_size": 16}, {"part": 0}, {"manifest": b"short"}, {"codec": 77}, {"payload": bytes(300_000)}]
+)
+def test_a_large_give_is_judged_like_a_small_one(changes: dict[str, object]) -> None:
+    message = frames.to_pb(large_give())
+    for name, value in changes.items():
+        setattr(message.give, name, value)
+    with pytest.raises(ProtocolError):
+        frames.decode(message.SerializeToString())
+
+
+@given(st.integers(0, 200), st.integers(1, 255))
+def test_a_large_give_with_a_changed_byte_is_read_as_protobuf_reads_it(place: int, change: int) -> None:
+    bent = bytearray(frames.encode(large_give()))
+    bent[place] ^= change
+    assert outcome(frames.decode, bytes(bent)) == outcome(read_plainly, bytes(bent))
 
 
 @pytest.mark.parametrize("run", [(0, 0), ((1 << 32) - 1, 2)])
