@@ -122,8 +122,9 @@ class Steward:
         return bool(self._taking)
 
     def active(self, ref: ModelRef) -> Active | None:
-        """What the channel leads to; None while there is nothing whole."""
-        return self._stock.active.get(ref)
+        """What the channel leads to; None while there is nothing, or while it is known to be damaged."""
+        active = self._stock.active.get(ref)
+        return active if active is not None and active.version in self._stock.held else None
 
     def standings(self) -> tuple[Standing, ...]:
         """Where each assignment stands now."""
