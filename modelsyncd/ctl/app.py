@@ -108,6 +108,7 @@ def cli(ctx: click.Context, context: Path | None, hub: str | None, json: bool) -
 
 def main() -> None:
     """The entry point."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's own log lines on stderr; our errors say what happened
     sys.exit(run(sys.argv[1:]))
 
 

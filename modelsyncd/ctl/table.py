@@ -36,7 +36,8 @@ Row = Sequence[str | Cell]
 
 
 def table(columns: Sequence[Column], rows: Sequence[Row]) -> str:
-    """Lines with a title row; empty rows give only the titles."""
+    """Lines with a title row; no rows give only the titles, and a row that ends early is empty from there."""
+    rows = [[*row, *[""] * (len(columns) - len(row))] for row in rows]
     texts = [[_text(cell) for cell in row] for row in rows]
     widths = [max([width(column.title), *(width(row[index]) for row in texts)]) for index, column in enumerate(columns)]
     lines = [_line(columns, widths, [Cell(column.title, "bright_black") for column in columns])]
