@@ -22,6 +22,8 @@ class Limits:
     note_chars: int = 4_096  # characters of a release's note
     variants: int = 64  # variants of one release
     signatures: int = 16  # signatures beside one release
+    want_chunks: int = 16_384  # chunks of one transfer that are asked for and not durable
+    queued_chunks: int = 262_144  # chunks that one peer may have asked for and not been given
     frame_bytes: int = 256 << 10  # payload bytes of one Give
     message_bytes: int = 8 << 20  # bytes of one gRPC message; Desired is the largest
     faults_per_chunk: int = 3  # arrivals of one chunk that do not match its digest before the transfer is refused

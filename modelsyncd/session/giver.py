@@ -48,10 +48,12 @@ class Giver:
         return self._progress.get(manifest, Progress())
 
     def want(self, want: Want) -> list[Effect]:
-        """Takes an order. Raises LimitError when more is asked for than any manifest has."""
+        """Takes an order. Raises LimitError when more is asked for than a taker may have outstanding."""
         count = sum(len(run) for run in want.ranges)
-        if not count or self._queued + count > self._limits.chunks:
-            raise LimitError(f"a Want may name 1 to {self._limits.chunks} chunks, not {count}")
+        if not 0 < count <= self._limits.want_chunks:
+            raise LimitError(f"a Want may name 1 to {self._limits.want_chunks} chunks, not {count}")
+        if self._queued + count > self._limits.queued_chunks:
+            raise LimitError(f"more than {self._limits.queued_chunks} chunks were asked for and not waited for")
         self._queued += count
         self._orders.append(_Order(want, deque(ordinal for run in want.ranges for ordinal in run)))
         if want.part is Part.CONTENT:

@@ -107,7 +107,8 @@ class Taker:
         """Asks for as many chunks as the credit (plain bytes) allows; for one, however large, when nothing is out."""
         chosen: list[int] = []
         spent = 0
-        while self._queue:
+        room = self._limits.want_chunks - len(self._wanted) - len(self._keeping)
+        while self._queue and len(chosen) < room:
             size = self._sizes[self._queue[0]]
             if spent + size > credit and (chosen or self.in_flight):
                 break

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelsyncd.digest import Digest
+from modelsyncd.limits import LIMITS
 from modelsyncd.session import events as on
 from modelsyncd.session.frames import Desired, Frame, Give, Part, Refuse, Report, Settle, Unknown, Want
 from modelsyncd.session.session import PATIENCE, Session
+from modelsyncd.session.window import Window
 from tests.fakes.conversation import Content, Conversation, hello, small_window, some_content
 
 seeds = st.integers(0, 2**32)
@@ -167,6 +169,27 @@ def test_frames_are_never_larger_than_asked_for(seed: int, frame_bytes: int) -> 
     talk.run()
     assert talk.completed == [content.name]
     assert max(len(give.payload) for give in talk.given) <= frame_bytes
+
+
+def test_a_peer_that_asks_for_more_than_any_taker_would_is_hung_up_on() -> None:
+    talk, content = begin(10)
+    talk.run()
+    greedy = Want(content.name, Part.CONTENT, (range(2**31),))
+    talk.step("giver", on.Received(greedy))
+    fault = talk.hung_up[0].fault
+    assert fault is not None
+    assert fault.code == "limit"
+
+
+def test_tiny_chunks_are_asked_for_in_bounded_numbers() -> None:
+    rng = random.Random(11)
+    content = Content([b"manifest"], [b"x"] * 20_000)
+    talk = Conversation(rng, {}, {content.name: content}, taker=Session(hello(), window=Window()))
+    talk.step("taker", on.Take(content.offer()))
+    talk.run()
+    wants = [frame for _, frame in talk.sent if isinstance(frame, Want)]
+    assert max(sum(map(len, want.ranges)) for want in wants) <= LIMITS.want_chunks
+    assert talk.completed == [content.name]
 
 
 def test_a_dropped_transfer_stops_and_its_late_chunks_do_no_harm() -> None:
