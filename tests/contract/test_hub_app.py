@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import sqlite3
@@ -17,9 +18,13 @@ import pytest
 from cloud_hub.app import Settings, read_settings
 from modelsyncd import __version__
 from modelsyncd.errors import BadInputError
+from modelsyncd.session.events import Settled
 from modelsyncd.trust import context
 from modelsyncd.trust.identity import HUB_TLS_NAME
+from tests.fakes.hub import talking
+from tests.fakes.publisher import Publication, Puller, publication, weights
 
+BUSY_RSS = 224 << 20  # bytes: a window of 32 MiB, batches of 8 MiB, and gRPC's own copies of what is under way
 IDLE_RSS = 120 << 20  # bytes: most of it is gRPC, SQLAlchemy and cryptography; S3 would load obstore too
 
 
@@ -67,11 +72,31 @@ def _healthy(known: context.Context) -> bool:
         return bytes(check(b"", timeout=30)) == b"\x08\x01"  # a HealthCheckResponse with the status SERVING
 
 
-def _resident(process: int) -> int:
-    """Bytes in memory."""
+def _resident(process: int, field: str = "VmRSS") -> int:
+    """Bytes in memory now; VmHWM: at most so far."""
     status = Path(f"/proc/{process}/status").read_text()
-    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
+    (line,) = (line for line in status.splitlines() if line.startswith(field))
     return int(line.split()[1]) << 10
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_what_is_pushed_and_pulled(tmp_path: Path) -> None:
+    model = publication({"model.bin": weights(1, 256 << 20)}, producer="admin/admin", step=256 << 10)
+    with _hub(tmp_path) as (process, _):
+        asyncio.run(_there_and_back(context.read(tmp_path / "admin.toml"), model))
+        most = _resident(process.pid, "VmHWM")
+    assert most < BUSY_RSS, f"{most >> 20} MiB"
+
+
+async def _there_and_back(known: context.Context, model: Publication) -> None:
+    async with talking(known.hub, known.identity, giver=model) as talk:
+        talk.say(model.offer)
+        assert isinstance(await talk.outcome(model.offer), Settled)
+    puller = Puller()
+    async with talking(known.hub, known.identity, taker=puller) as talk:
+        talk.take(model.offer)
+        assert isinstance(await talk.outcome(model.offer), Settled)
+    assert puller.content(model.offer) == b"".join(model.chunks)
 
 
 def test_a_second_hub_on_the_same_folder_is_refused_and_told_what_to_do(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cloud_hub import app
+from cloud_hub.catalog import Catalog
 from modelsyncd.errors import DamageError, ModelsyncError, NumberTakenError, RefusedError, RoadError, WrongProtocolError
 from modelsyncd.names import parse_model
 from modelsyncd.session.frames import Desired, Part, Phase, Report, Standing
@@ -102,8 +104,7 @@ async def test_a_cut_push_goes_on_with_what_is_missing(tmp_path: Path) -> None:
     model.stall_after = 50
     async with running_hub(tmp_path) as hub:
         async with hub.talk(hub.admin(), giver=model) as talk:
-            assert talk.pump is not None
-            talk.pump.say(model.offer)
+            talk.say(model.offer)
             await model.stalled.wait()
         assert isinstance(await talk.outcome(model.offer), ModelsyncError)
     async with running_hub(tmp_path) as hub:  # after a restart, too
@@ -139,8 +140,7 @@ async def test_a_node_is_told_at_hello_and_at_each_change_and_fetches_what_it_sh
         desired = await talk.desired(lambda said: _numbered(said, first))
         (assignment,) = desired.assignments
         assert assignment.offer is not None
-        assert talk.pump is not None
-        talk.pump.take(assignment.offer)
+        talk.take(assignment.offer)
         await talk.outcome(first.offer)
         assert puller.content(first.offer) == b"".join(first.chunks)
         await hub.push(second)
@@ -161,6 +161,19 @@ async def test_a_node_is_not_told_again_of_changes_that_are_not_for_it(hub: Hub)
         await hub.push(last)
         await talk.desired(lambda said: _numbered(said, last))
         assert len([said for said in talk.heard if isinstance(said, Desired)]) == 2
+
+
+async def test_a_change_that_another_process_made_in_the_catalogue_reaches_the_node(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "FOLLOW", 0.01)
+    node = await hub.node("n1")
+    async with hub.talk(node) as talk:
+        await talk.desired()
+        other = await asyncio.to_thread(Catalog.open, f"sqlite:///{tmp_path / 'catalog.db'}")
+        await asyncio.to_thread(other.assignments.assign, HELMET, "stable", "n1", {})
+        await asyncio.to_thread(other.close)
+        await talk.desired(lambda said: len(said.assignments) == 1)
 
 
 async def test_a_node_may_fetch_only_what_it_is_assigned(hub: Hub) -> None:
@@ -220,8 +233,7 @@ async def test_a_report_is_stored_and_shown(hub: Hub) -> None:
         await talk.desired()
         events = catalog.WatchEvents(pb.WatchEventsRequest(node="n1"))
         await events.initial_metadata()
-        assert talk.pump is not None
-        talk.pump.say(report)
+        talk.say(report)
         async for event in events:
             if event.node.report.generation == 7:
                 break

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -52,6 +52,14 @@ class Talk:
     error: ModelsyncError | None = None
     over: bool = False
     _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def say(self, frame: Frame) -> None:
+        assert self.pump is not None
+        self.pump.say(frame)
+
+    def take(self, offer: Offer) -> None:
+        assert self.pump is not None
+        self.pump.take(offer)
 
     def hear(self, said: Frame | Finished) -> None:
         self.heard.append(said)
@@ -123,33 +131,20 @@ class Hub:
             with translated(self.address):
                 yield CatalogServiceStub(channel)
 
-    @asynccontextmanager
-    async def talk(
+    def talk(
         self,
         identity: Identity,
         *,
         giver: GiverStore | None = None,
         taker: TakerStore | None = None,
         protocol: int = PROTOCOL,
-    ) -> AsyncIterator[Talk]:
-        """A conversation for as long as the block lasts."""
-        talk = Talk()
-        async with (
-            open_channel(self.address, identity) as channel,
-            asyncio.TaskGroup() as group,
-            open_session(channel, self.address) as stream,
-        ):
-            session = Session(Hello(protocol, "test peer", READABLE))
-            talk.pump = Pump(session, stream, taker=taker, giver=giver, deliver=talk.hear)
-            running = group.create_task(_run(talk.pump, talk))
-            yield talk
-            talk.pump.close()
-            await running
+    ) -> AbstractAsyncContextManager[Talk]:
+        """A conversation with this hub for as long as the block lasts."""
+        return talking(self.address, identity, giver=giver, taker=taker, protocol=protocol)
 
     async def push(self, publication: Publication, identity: Identity | None = None) -> Settled:
         async with self.talk(identity or self.admin(), giver=publication) as talk:
-            assert talk.pump is not None
-            talk.pump.say(publication.offer)
+            talk.say(publication.offer)
             outcome = await talk.outcome(publication.offer)
         return _settled(outcome)
 
@@ -157,8 +152,7 @@ class Hub:
         """The content of a release, as a node or an admin fetches it."""
         puller = puller or Puller()
         async with self.talk(identity, taker=puller) as talk:
-            assert talk.pump is not None
-            talk.pump.take(offer)
+            talk.take(offer)
             outcome = await talk.outcome(offer)
         _settled(outcome)
         return puller.content(offer)
@@ -168,6 +162,30 @@ def _settled(outcome: Settled | ModelsyncError) -> Settled:
     if isinstance(outcome, ModelsyncError):
         raise outcome
     return outcome
+
+
+@asynccontextmanager
+async def talking(
+    address: str,
+    identity: Identity,
+    *,
+    giver: GiverStore | None = None,
+    taker: TakerStore | None = None,
+    protocol: int = PROTOCOL,
+) -> AsyncIterator[Talk]:
+    """A conversation with the hub at an address for as long as the block lasts."""
+    talk = Talk()
+    async with (
+        open_channel(address, identity) as channel,
+        asyncio.TaskGroup() as group,
+        open_session(channel, address) as stream,
+    ):
+        session = Session(Hello(protocol, "test peer", READABLE))
+        talk.pump = Pump(session, stream, taker=taker, giver=giver, deliver=talk.hear)
+        running = group.create_task(_run(talk.pump, talk))
+        yield talk
+        talk.pump.close()
+        await running
 
 
 async def _run(pump: Pump, talk: Talk) -> None:
