@@ -1,0 +1,172 @@
+"""The link of the fault tests: what it is asked to do to bytes is what it does to them."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from tests.fakes.tcp_link import Cut, TcpLink, Way, tcp_link
+
+MEGABYTE = 1_000_000
+
+
+class Sink:
+    """A server that keeps what it is sent, and says how each connection ended."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.received: list[bytes] = []
+        self.endings: list[str] = []
+        self.echo = False
+        self._news = threading.Condition()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self.listener.accept()
+                self._take(connection)
+
+    def _take(self, connection: socket.socket) -> None:
+        got = bytearray()
+        ending = "end"
+        try:
+            while data := connection.recv(1 << 16):
+                got += data
+                if self.echo:
+                    connection.sendall(data)
+        except ConnectionResetError:
+            ending = "reset"
+        connection.close()
+        with self._news:
+            self.received.append(bytes(got))
+            self.endings.append(ending)
+            self._news.notify_all()
+
+    def wait(self, connections: int = 1) -> None:
+        with self._news:
+            assert self._news.wait_for(lambda: len(self.endings) >= connections, 20)
+
+
+@contextmanager
+def sink() -> Iterator[Sink]:
+    found = Sink()
+    thread = threading.Thread(target=found.serve)
+    thread.start()
+    try:
+        yield found
+    finally:
+        found.listener.shutdown(socket.SHUT_RDWR)
+        found.listener.close()
+        thread.join(10)
+
+
+def dial(link: TcpLink) -> socket.socket:
+    host, port = link.address.split(":")
+    connection = socket.create_connection((host, int(port)))
+    connection.settimeout(20)
+    return connection
+
+
+def test_it_carries_every_byte_in_order_and_counts_them() -> None:
+    data = bytes(range(256)) * 8_000
+    with sink() as end, tcp_link(end.address) as link:
+        with dial(link) as connection:
+            connection.sendall(data)
+        end.wait()
+        assert end.received == [data]
+        assert (link.carried(Way.UP), link.carried(Way.DOWN), link.connections) == (len(data), 0, 1)
+        assert end.endings == ["end"]
+
+
+def test_the_rate_is_kept_each_way() -> None:
+    with sink() as end, tcp_link(end.address, rate=4 * MEGABYTE) as link:
+        end.echo = True
+        began = time.monotonic()
+        with dial(link) as connection:
+            threading.Thread(target=lambda: connection.sendall(bytes(2 * MEGABYTE))).start()
+            came = 0
+            while came < 2 * MEGABYTE:
+                came += len(connection.recv(1 << 16))
+        seconds = time.monotonic() - began
+    assert 0.5 <= seconds < 3, "2 MB at 4 MB/s, both ways at once"
+
+
+@pytest.mark.parametrize(("how", "seen"), [(Cut.RESET, "reset"), (Cut.END, "end")])
+def test_it_cuts_at_exactly_the_byte_that_it_was_told(how: Cut, seen: str) -> None:
+    with sink() as end, tcp_link(end.address) as link:
+        link.cut_at(Way.UP, 123_457, how)
+        with dial(link) as connection, suppress(ConnectionError):
+            connection.sendall(bytes(MEGABYTE))
+            while connection.recv(100):
+                pass
+        end.wait()
+        assert link.carried(Way.UP) == 123_457
+        assert end.endings == [seen]
+        if how is Cut.END:  # a reset may overtake bytes that were carried
+            assert len(end.received[0]) == 123_457
+
+
+def test_after_a_cut_another_connection_can_be_made_and_cut() -> None:
+    with sink() as end, tcp_link(end.address) as link:
+        link.cut_at(Way.UP, 1_000, Cut.END)
+        link.cut_at(Way.UP, 3_000, Cut.END)
+        for _ in range(3):
+            with dial(link) as connection, suppress(ConnectionError):
+                connection.sendall(bytes(2_500))
+                connection.shutdown(socket.SHUT_WR)
+                connection.recv(100)
+        end.wait(3)
+        assert [len(got) for got in end.received] == [1_000, 2_000, 2_500]
+        assert (link.connections, link.cuts) == (3, 2)
+
+
+def test_silence_ends_nothing_and_carries_nothing() -> None:
+    with sink() as end, tcp_link(end.address) as link:
+        link.cut_at(Way.UP, 5_000, Cut.SILENCE)
+        with dial(link) as connection:
+            connection.sendall(bytes(20_000))
+            link.reach(Way.UP, 5_000)
+            connection.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                connection.recv(100)
+            assert end.endings == []
+            assert link.carried(Way.UP) == 5_000
+
+
+def test_a_cut_for_all_connections_comes_at_once() -> None:
+    with sink() as end, tcp_link(end.address) as link, dial(link) as connection:
+        connection.sendall(b"abc")
+        link.reach(Way.UP, 3)
+        link.cut()
+        with pytest.raises(ConnectionResetError):
+            connection.recv(100)
+        end.wait()
+        assert end.endings == ["reset"]
+
+
+def test_a_paused_link_carries_nothing_until_it_goes_on() -> None:
+    with sink() as end, tcp_link(end.address) as link, dial(link) as connection:
+        connection.sendall(b"abc")
+        link.reach(Way.UP, 3)
+        link.pause()
+        connection.sendall(b"def")
+        with pytest.raises(AssertionError, match="3 of 6 bytes"):
+            link.reach(Way.UP, 6, seconds=0.3)
+        link.resume()
+        link.reach(Way.UP, 6)
+
+
+def test_a_target_that_is_not_there_resets_the_caller() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with tcp_link(address) as link, dial(link) as connection, pytest.raises(ConnectionResetError):
+        connection.recv(100)
