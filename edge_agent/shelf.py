@@ -21,7 +21,6 @@ from modelsyncd.session.progress import Progress
 from modelsyncd.store.cache import Cache
 from modelsyncd.store.seeds import Seeds
 from modelsyncd.store.tree import EdgeTree
-from modelsyncd.store.version import Version
 
 TAKINGS = 32  # manifests whose chunk lists stay in memory; one more costs a look at the cache when it goes on
 
@@ -73,24 +72,6 @@ class NodeShelf:
     async def complete(self, offer: Offer) -> Settled:
         """Puts the version in its place; nothing leads to it yet. Raises DamageError, DiskError."""
         return await asyncio.to_thread(self._complete, offer)
-
-    # --- what reconcile asks for; these block ---
-
-    def discard(self, manifest: Digest) -> None:
-        """Throws away what is staged of a manifest. Raises DiskError."""
-        with self._lock:
-            taking = self._takings.pop(manifest, None) or self._new(manifest)
-        with taking.lock:
-            taking.close()
-            if not self._tree.folders(manifest):
-                self._cache.drop(manifest)
-            self._tree.discard(manifest)
-
-    def remove(self, version: Version) -> None:
-        """Removes a version that no channel leads to. Raises ConflictError, DiskError."""
-        self._tree.remove(version)
-        if not self._tree.folders(version.manifest) and version.manifest not in self._tree.staged():
-            self._cache.drop(version.manifest)
 
     # --- inside ---
 

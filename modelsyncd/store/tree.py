@@ -12,7 +12,7 @@ fetched) and `install` puts the files that differ in place, one rename each: a c
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,8 +89,9 @@ class EdgeTree:
 
     def observed(self) -> Shown:
         """What is on the node now. Raises DiskError."""
-        versions = frozenset(self._releases)
-        damaged = self._damaged
+        with self._lock:  # another process may have verified, and marked one
+            self._damaged = damaged = self._marked(self._releases)
+            versions = frozenset(self._releases)
         active: dict[ModelRef, Version] = {}
         previous: dict[ModelRef, Version] = {}
         for ref in self.channels():
@@ -310,7 +311,10 @@ class EdgeTree:
         known = {version: digest for path in papers for version, digest in self._versions_of(path)}
         found = {version: digest for version, digest in known.items() if self.layout.version(version).is_dir()}
         self._releases = found
-        self._damaged = frozenset(version for version in found if self.layout.damage_mark(version).exists())
+        self._damaged = self._marked(found)
+
+    def _marked(self, versions: Iterable[Version]) -> frozenset[Version]:
+        return frozenset(version for version in versions if self.layout.damage_mark(version).exists())
 
     def _versions_of(self, path: Path) -> list[tuple[Version, Digest]]:
         """What a file in `releases` is about; nothing when it is not readable, which `install` mends."""
