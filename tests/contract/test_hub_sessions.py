@@ -22,7 +22,8 @@ HELMET = parse_model("acme/helmet")
 
 
 @pytest.fixture
-async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
+async def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
+    monkeypatch.setattr(app, "FOLLOW", 3_600.0)  # what this process changes must reach its nodes without it
     async with running_hub(tmp_path) as running:
         yield running
 
@@ -164,11 +165,10 @@ async def test_a_node_is_not_told_again_of_changes_that_are_not_for_it(hub: Hub)
 
 
 async def test_a_change_that_another_process_made_in_the_catalogue_reaches_the_node(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app, "FOLLOW", 0.01)
-    node = await hub.node("n1")
-    async with hub.talk(node) as talk:
+    async with running_hub(tmp_path) as hub, hub.talk(await hub.node("n1")) as talk:
         await talk.desired()
         other = await asyncio.to_thread(Catalog.open, f"sqlite:///{tmp_path / 'catalog.db'}")
         await asyncio.to_thread(other.assignments.assign, HELMET, "stable", "n1", {})

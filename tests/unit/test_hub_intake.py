@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from cloud_hub.events import Moved, Released
 from cloud_hub.offers import AssignedOnly, Offers, Right, anything
+from cloud_hub.stores import open_stores
 from modelsyncd.codec.registry import READABLE, Codec, decode
 from modelsyncd.digest import digest_of
 from modelsyncd.errors import BadInputError, DamageError, NumberTakenError, RefusedError
@@ -150,6 +152,23 @@ async def test_an_interrupted_push_goes_on_after_a_restart(hub: HubStore, tmp_pa
         assert model.given == [(Part.CONTENT, 3), (Part.CONTENT, 4)]
     finally:
         restarted.close()
+
+
+async def test_chunks_that_were_durable_when_the_hub_was_killed_are_known_again_without_their_rows(
+    hub: HubStore, tmp_path: Path
+) -> None:
+    model = _model()
+    await push(hub.intake(), model)
+    rows = hub.catalog.chunks.page(None, 100)
+    hub.catalog.chunks.forget(rows)  # as if it was killed between the sync of the pack and the commit of the rows
+    killed = tmp_path / "killed"
+    shutil.copytree(tmp_path, killed, ignore=shutil.ignore_patterns("killed"))
+    stores = open_stores(killed, "", "", 1_000.0)
+    try:
+        assert stores.recovered == len(rows)
+        assert stores.stock.is_whole(model.ref())
+    finally:
+        stores.close()
 
 
 async def test_two_pushes_at_once_of_overlapping_content_both_arrive(hub: HubStore) -> None:
