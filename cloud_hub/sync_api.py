@@ -114,6 +114,8 @@ class SyncApi:
 def _log_transfer(log: Log, finished: Finished) -> None:
     manifest = finished.manifest
     if finished.settled is not None:
-        log.info("push.settled", manifest=manifest, number=finished.settled.number, created=finished.settled.created)
+        log.info(
+            "transfer.settled", manifest=manifest, number=finished.settled.number, created=finished.settled.created
+        )
     elif finished.fault is not None:
-        log.warning("push.failed", manifest=manifest, error=finished.fault.code, why=finished.fault.message)
+        log.warning("transfer.failed", manifest=manifest, error=finished.fault.code, why=finished.fault.message)
