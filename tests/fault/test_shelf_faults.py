@@ -17,20 +17,22 @@ import pytest
 
 from edge_agent.shelf import NodeShelf
 from modelsyncd.errors import DiskFullError
+from modelsyncd.manifest import ChunkTable
 from modelsyncd.names import ModelRef
 from modelsyncd.session.frames import Part
 from modelsyncd.store.cache import Cache
 from modelsyncd.store.tree import EdgeTree
 from modelsyncd.wire import nouns
 from tests.fakes.memory_disk import memory_disk
-from tests.fakes.versions import HELMET, STEP, changed, content_of, fetch, published
+from tests.fakes.versions import HELMET, STEP, Fetched, changed, content_of, fetch, published
 
 STEPS = ("pwrite", "fdatasync", "fsync", "rename", "ftruncate", "mkdir", "unlink", "rmdir", "symlink", "fchmod")
 STABLE = ModelRef(HELMET, channel="stable")
 BATCH = 2
 FILES = {"model.bin": random.Random(11).randbytes(8 * STEP), "labels/en.txt": b"helmet\n"}
-FIRST = published(FILES, 1)
-SECOND = published(changed(FILES, "model.bin", STEP, random.Random(12).randbytes(5 * STEP)), 2)
+OLD = published({**FILES, "labels/en.txt": b"hat\n"}, 1)
+FIRST = published(FILES, 2)
+SECOND = published(changed(FILES, "model.bin", STEP, random.Random(12).randbytes(5 * STEP)), 3)
 DIED = 9
 
 
@@ -49,11 +51,13 @@ class Node:
         self.cache = Cache(root / "cache.db")
         self.shelf = NodeShelf(self.tree, self.cache)
 
-    async def update(self, told: Callable[[], None] = lambda: None) -> list[int]:
-        """Fetches the second version and switches to it; returns the content that travelled."""
+    async def update(self, told: Callable[[], None] = lambda: None) -> Fetched:
+        """Fetches the second version, switches to it and prunes the old one; returns what travelled."""
         fetched = await fetch(self.shelf, SECOND, batch=BATCH, then=lambda _: told())
         self.tree.activate(STABLE, SECOND.version)
-        return fetched.content()
+        if self.tree.holds(OLD.version):
+            self.tree.remove(OLD.version)
+        return fetched
 
     def close(self) -> None:
         self.shelf.close()
@@ -61,8 +65,9 @@ class Node:
 
 
 async def make(root: Path) -> None:
-    """A node with the first version active."""
+    """A node with an old version, and the first one active."""
     node = Node(root)
+    await fetch(node.shelf, OLD)
     await fetch(node.shelf, FIRST)
     node.tree.activate(STABLE, FIRST.version)
     node.close()
@@ -90,11 +95,24 @@ def at_step(number: int, act: Callable[[], None]) -> Callable[[], int]:
 def assert_all_that_is_visible_is_whole(root: Path) -> None:
     """The oracle: looks at the disk as a job would, before anything repairs it."""
     model = root / "models/acme/helmet"
-    whole = {one.version.folder_name: one.files for one in (FIRST, SECOND)}
+    whole = {one.version.folder_name: one.files for one in (OLD, FIRST, SECOND)}
     for folder in (model / "versions").iterdir():
         if not folder.name.startswith("."):
             assert content_of(folder) == whole[folder.name]
-    assert content_of(model / "stable") in whole.values()
+    assert content_of(model / "stable") in (FIRST.files, SECOND.files)
+
+
+def assert_rows_speak_of_what_is_there(root: Path) -> None:
+    """A row that says that a chunk is durable comes after its bytes."""
+    cache = Cache(root / "cache.db")
+    recorded = cache.recorded(SECOND.offer.manifest)
+    cache.close()
+    staging = root / "staging" / SECOND.offer.manifest.hex()
+    folder = staging if staging.exists() else root / "models/acme/helmet/versions" / SECOND.version.folder_name
+    for chunk in ChunkTable(SECOND.manifest):
+        if chunk.ordinal in recorded:
+            plain = (folder / SECOND.manifest.files[chunk.file].path).read_bytes()
+            assert plain[chunk.offset : chunk.offset + chunk.size] == SECOND.chunks[chunk.ordinal]
 
 
 def die_at(number: int, root: Path) -> tuple[bool, int]:
@@ -129,12 +147,15 @@ def test_killed_at_any_step_nothing_is_half_visible_and_nothing_travels_twice(di
         if not died:
             break
         assert_all_that_is_visible_is_whole(root)
+        assert_rows_speak_of_what_is_there(root)
         node = Node(root)
-        again = asyncio.run(node.update())
+        fetched = asyncio.run(node.update())
         _assert_up_to_date(node)
         node.close()
         # what was durable in the child's own words does not travel again; some of what was in flight need not either
+        again = fetched.content()
         assert len(again) <= max(0, len(changed_chunks()) - batches_of_content(batches) * BATCH)
+        assert batches == 0 or (Part.MANIFEST, 0) not in fetched.chunks
         lengths.add(len(again))
     assert number > 50, "the steps were not seen"
     assert len(lengths) > 2, "no child died in the middle of the content"
@@ -153,6 +174,7 @@ def _assert_up_to_date(node: Node) -> None:
     assert node.tree.active(STABLE) == SECOND.version
     assert node.tree.previous(STABLE) == FIRST.version
     assert content_of(node.tree.layout.channel(STABLE)) == SECOND.files
+    assert node.tree.versions() == [FIRST.version, SECOND.version]
     assert node.tree.observed().staged == frozenset()
 
 
