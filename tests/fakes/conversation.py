@@ -55,6 +55,11 @@ def some_content(rng: random.Random, chunks: int, largest: int = 2_000) -> Conte
     return Content([rng.randbytes(100) for _ in range(rng.randint(1, 3))], content)
 
 
+def encoded(ordinal: int, plain: bytes, codecs: frozenset[Codec]) -> on.Encoded:
+    codec, payload = encode(plain, codecs)
+    return on.Encoded(ordinal, codec, bytes(payload))
+
+
 def hello(protocol: int = PROTOCOL) -> Hello:
     return Hello(protocol, "test", READABLE)
 
@@ -145,7 +150,7 @@ class Conversation:
             case do.Load(manifest, part, ordinals, codecs):
                 chunks = self.has[manifest].chunks(part)
                 count = self.rng.randint(1, len(ordinals))
-                loaded = [on.Encoded(ordinal, *encode(chunks[ordinal], codecs)) for ordinal in ordinals[:count]]
+                loaded = [encoded(ordinal, chunks[ordinal], codecs) for ordinal in ordinals[:count]]
                 self.step(side, on.Loaded(manifest, part, loaded))
 
     def _keep(self, side: str, keep: do.Keep) -> None:

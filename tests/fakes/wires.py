@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from modelsyncd.codec.registry import Codec, decode, encode
+from modelsyncd.codec.registry import Codec, decode
 from modelsyncd.digest import Digest
 from modelsyncd.errors import DamageError, ModelsyncError
 from modelsyncd.session.effects import Keep
 from modelsyncd.session.events import Encoded, Settled
 from modelsyncd.session.frames import Frame, Offer, Part
 from modelsyncd.session.ports import Keeping, Missing
-from tests.fakes.conversation import Content
+from tests.fakes.conversation import Content, encoded
 
 
 @dataclass
@@ -76,7 +76,8 @@ class MemoryShelf:
         if self.broken is not None:
             raise self.broken
         self.batches.append(len(batch))
-        kept, spoiled = [], []
+        kept: list[int] = []
+        spoiled: list[int] = []
         for keep in batch:
             plain = self._has[keep.offer.manifest].chunks(keep.part)[keep.ordinal]
             try:
@@ -110,4 +111,4 @@ class MemoryStock:
             raise self.broken
         self.loads += 1
         chunks = self._has[manifest].chunks(part)
-        return [Encoded(ordinal, *encode(chunks[ordinal], codecs)) for ordinal in ordinals]
+        return [encoded(ordinal, chunks[ordinal], codecs) for ordinal in ordinals]
