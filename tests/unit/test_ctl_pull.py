@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from modelsyncd.codec.registry import READABLE
+from modelsyncd.codec.registry import READABLE, Codec
 from modelsyncd.ctl.folder_taker import FolderTaker
+from modelsyncd.ctl.pieces import Pieces
 from modelsyncd.ctl.push import Wish, ref_of, release_of
 from modelsyncd.ctl.source_giver import SourceGiver
 from modelsyncd.ctl.thread import Check, in_thread
@@ -115,9 +116,10 @@ async def test_nothing_is_visible_before_all_of_it_is_here(tmp_path: Path) -> No
     await fetch(publisher, taker, Part.MANIFEST)
     await fetch(publisher, taker, Part.CONTENT)
     assert not (tmp_path / "dest").exists()
+    assembled = (taker.work / "files").stat().st_ino
     await taker.complete(publisher.offer)
     taker.close()
-    assert (tmp_path / "dest").exists()
+    assert (tmp_path / "dest").stat().st_ino == assembled  # one rename: all files at once
 
 
 async def test_a_pull_that_was_cut_off_fetches_only_the_rest(tmp_path: Path) -> None:
@@ -238,6 +240,17 @@ async def test_a_chunk_that_is_not_as_its_digest_says_is_spoiled_and_not_kept(tm
         await taker.complete(publisher.offer)
     taker.close()
     assert not (tmp_path / "dest").exists()
+
+
+async def test_a_piece_of_a_manifest_that_is_wrong_is_spoiled_and_never_read(tmp_path: Path) -> None:
+    publisher = published(fill(tmp_path / "origin"))
+    ref = publisher.release.variants[0].manifest
+    pieces = Pieces(ref)
+    wrong = Keep(publisher.offer, Part.MANIFEST, 0, Codec.STORED, bytes(ref.size), None)
+    assert pieces.keep([wrong]).spoiled == (0,)
+    assert pieces.missing == [0]
+    with pytest.raises(DamageError, match="manifest"):
+        pieces.manifest()
 
 
 async def test_work_in_a_thread_ends_when_nobody_waits_for_it_any_more() -> None:
