@@ -43,6 +43,7 @@ def open_stores(data: Path, database: str, blobs: str, now: float) -> Stores:
     with ExitStack() as stack:
         stack.callback(lock_folder(data, LOCK).release)
         catalog = stack.enter_context(Catalog.open(database or f"sqlite:///{data / 'catalog.db'}"))
+        catalog.lift(now)
         authority = Authority.open(data / "authority", now, write_file)
         packs = open_blobs(blobs or (data / "packs").as_uri())
         stack.callback(packs.close)

@@ -44,6 +44,15 @@ class Catalog:
         with self._database.read() as connection:
             return migrations.revision(connection)
 
+    def lift(self, now: float) -> None:
+        """Makes the revision no smaller than the seconds since 1970: called when a hub starts.
+
+        A catalogue restored from a backup would count again what nodes have heard already, and they ignore what is
+        older than what they know. As long as there is less than one change a second, the time is ahead of any count.
+        """
+        with self._database.write() as connection:
+            migrations.lift(connection, int(now))
+
     def close(self) -> None:
         """Closes the database."""
         self._database.close()

@@ -74,3 +74,9 @@ def bump(connection: Connection) -> None:
     """Something changed that can change what a node should hold."""
     fact = schema.facts
     connection.execute(update(fact).where(fact.c.name == _REVISION).values(value=fact.c.value + 1))
+
+
+def lift(connection: Connection, least: int) -> None:
+    """Makes the revision at least this: nodes ignore what is older than what they know."""
+    fact = schema.facts
+    connection.execute(update(fact).where(fact.c.name == _REVISION, fact.c.value < least).values(value=least))

@@ -36,6 +36,17 @@ def number_at(catalog: Catalog, ref: str) -> int:
     return catalog.models.release(parse_ref(ref)).number
 
 
+# --- revision ---
+
+
+def test_a_restored_catalogue_counts_on_ahead_of_what_nodes_have_heard(catalog: Catalog) -> None:
+    fill(catalog, 3, "stable")
+    catalog.lift(1_800_000_000.0)
+    assert catalog.revision() == 1_800_000_000
+    catalog.lift(5.0)  # a clock that went back takes nothing back
+    assert catalog.revision() == 1_800_000_000
+
+
 # --- commit ---
 
 
