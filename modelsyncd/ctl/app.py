@@ -60,7 +60,7 @@ class Verbs(click.Group):
         """Loads the verb's file."""
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"modelsyncd.ctl.{VERBS[cmd_name].module}")
+        module = importlib.import_module(f"modelsyncd.ctl.verbs.{VERBS[cmd_name].module}")
         command: click.Command = module.command
         return command
 

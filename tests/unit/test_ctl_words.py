@@ -99,7 +99,7 @@ def test_a_bad_name_says_what_names_are(capsys: pytest.CaptureFixture[str]) -> N
 def test_help_loads_no_verb_and_no_grpc() -> None:
     probe = (
         "import sys; from modelsyncd.ctl.app import run; run(['--help']);"
-        "print([name for name in ('grpc', 'rich', 'asyncio', 'modelsyncd.ctl.push') if name in sys.modules])"
+        "print([name for name in ('grpc', 'rich', 'asyncio', 'modelsyncd.ctl.verbs.push') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

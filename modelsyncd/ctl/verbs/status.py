@@ -15,9 +15,9 @@ from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.figures import ago, count, utc
 from modelsyncd.ctl.fleet import Place, places
 from modelsyncd.ctl.hub import Hub, connect
-from modelsyncd.ctl.node import link
 from modelsyncd.ctl.retry import insist
 from modelsyncd.ctl.table import Column, Row, table
+from modelsyncd.ctl.verbs.node import link
 from modelsyncd.errors import ModelsyncError
 from modelsyncd.names import parse_model, parse_node
 from modelsyncd.wire.v1 import catalog_pb2 as pb
