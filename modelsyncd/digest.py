@@ -6,7 +6,6 @@ it is easy to forge.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import NewType
 
@@ -63,6 +62,9 @@ class FileHasher:
     """SHA-256 of a file that is read piece by piece, for the registries that name files so."""
 
     def __init__(self) -> None:
+        # Here, because it loads OpenSSL: 4 MB that an agent, which never makes a manifest, does without.
+        import hashlib  # noqa: PLC0415
+
         self._sha256 = hashlib.sha256()
 
     def update(self, piece: Buffer) -> None:
