@@ -132,9 +132,7 @@ class CatalogApi(CatalogServiceServicer):
             wanted.selector,
             wanted.priority,
         )
-        self._presence.stir()
-        (view,) = await self._views([row])
-        return pb.AssignResponse(assignment=view, created=created)
+        return pb.AssignResponse(assignment=await self._reassigned(row), created=created)
 
     @answering
     async def Unassign(self, request: pb.UnassignRequest, context: Context) -> pb.UnassignResponse:  # noqa: N802
@@ -144,9 +142,7 @@ class CatalogApi(CatalogServiceServicer):
         row = await asyncio.to_thread(
             self._catalog.assignments.unassign, wanted.model, wanted.channel, wanted.node, wanted.selector
         )
-        self._presence.stir()
-        (view,) = await self._views([row])
-        return pb.UnassignResponse(assignment=view)
+        return pb.UnassignResponse(assignment=await self._reassigned(row))
 
     @answering
     async def ListAssignments(  # noqa: N802
@@ -157,6 +153,14 @@ class CatalogApi(CatalogServiceServicer):
         node = parse_node(request.node) if request.node else None
         rows = await asyncio.to_thread(self._catalog.assignments.list, node)
         return pb.ListAssignmentsResponse(assignments=await self._views(rows))
+
+    async def _reassigned(self, row: AssignmentRow) -> pb.AssignmentView:
+        """Tells the nodes that an assignment reaches, and whoever watches them; also those that are away."""
+        self._presence.stir()
+        (view,) = await self._views([row])
+        for node in view.nodes:
+            self._changed(node)
+        return view
 
     async def _views(self, rows: Iterable[AssignmentRow]) -> list[pb.AssignmentView]:
         def look() -> list[pb.AssignmentView]:

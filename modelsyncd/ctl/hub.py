@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -49,12 +50,18 @@ class Hub:
             return await method(request, timeout=PATIENCE)
 
     async def listen(
-        self, method: aio.UnaryStreamMultiCallable[Request, Answer], request: Request
+        self,
+        method: aio.UnaryStreamMultiCallable[Request, Answer],
+        request: Request,
+        live: asyncio.Event | None = None,
     ) -> AsyncIterator[Answer]:
-        """One question, many answers. Raises ModelsyncError."""
+        """One question, many answers; `live` is set once nothing that happens can be missed. Raises ModelsyncError."""
         call = method(request)
         try:
             with self.road("nothing is lost: the same command may be given again"):
+                await call.initial_metadata()
+                if live is not None:
+                    live.set()
                 async for answer in call:
                     yield answer
         finally:

@@ -184,6 +184,24 @@ async def test_a_watcher_sees_releases_moves_and_nodes_as_they_happen(
     assert seen == ["released", "moved", "node"]
 
 
+async def test_a_watcher_is_told_when_a_node_that_is_away_is_assigned_something_or_relieved_of_it(
+    hub: Hub, catalog: CatalogServiceAsyncStub
+) -> None:
+    await hub.node("n1")
+    assignment = pb.AssignmentView(model="acme/helmet", channel="stable", node="n1")
+    for change in (
+        lambda: catalog.Assign(pb.AssignRequest(assignment=assignment)),
+        lambda: catalog.Unassign(pb.UnassignRequest(assignment=assignment)),
+    ):
+        watch = catalog.WatchEvents(pb.WatchEventsRequest())
+        await watch.initial_metadata()
+        await change()
+        async with asyncio.timeout(20):
+            event = await anext(aiter(watch))
+        assert event.node.name == "n1"
+        watch.cancel()
+
+
 async def test_verify_finds_what_is_damaged_and_pushing_again_heals_it(
     hub: Hub, catalog: CatalogServiceAsyncStub, tmp_path: Path
 ) -> None:

@@ -75,10 +75,11 @@ async def look(hub: Hub, node: str, model: str) -> Fleet:
 
 async def _follow(asked: Asked, hub: Hub, node: str, model: str) -> None:
     """Looks again after each event; events that come while looking are answered by one look."""
-    stirred = asyncio.Event()
+    stirred, live = asyncio.Event(), asyncio.Event()
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(_stir(hub, stirred))
+            group.create_task(_stir(hub, stirred, live))
+            await live.wait()  # a look before it would miss what happens in between
             while True:
                 stirred.clear()
                 _repaint(asked, await look(hub, node, model))
@@ -88,8 +89,8 @@ async def _follow(asked: Asked, hub: Hub, node: str, model: str) -> None:
         raise lost.exceptions[0] from None
 
 
-async def _stir(hub: Hub, stirred: asyncio.Event) -> None:
-    async for _ in hub.listen(hub.catalog.WatchEvents, pb.WatchEventsRequest()):
+async def _stir(hub: Hub, stirred: asyncio.Event, live: asyncio.Event) -> None:
+    async for _ in hub.listen(hub.catalog.WatchEvents, pb.WatchEventsRequest(), live):
         stirred.set()
     raise hub.ended("the hub ended the watch")
 
