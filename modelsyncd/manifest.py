@@ -1,6 +1,6 @@
 """The only place that says what a manifest is: the files of one version, their chunks and tensors, as frozen values.
 
-How a manifest is written as bytes is `wire/convert.py`'s; the digest of those exact bytes is the manifest's name.
+How a manifest is written as bytes is `wire/manifests.py`'s; the digest of those exact bytes is the manifest's name.
 Law: a `Manifest` that exists is valid. `check` is called by whoever builds one from outside bytes, before use.
 """
 

@@ -1,6 +1,6 @@
 """The only place that says what a release is: a manifest given a name, with lineage, labels and room for signatures.
 
-A release's exact bytes are stored and passed on unchanged (`SignedRelease.release`); `wire/convert.py` reads and writes
+A release's exact bytes are stored and passed on unchanged (`SignedRelease.release`); `wire/releases.py` reads and writes
 them. Nothing here re-serialises: the digest and the signatures are over the bytes as they were published.
 """
 

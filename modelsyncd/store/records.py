@@ -2,7 +2,7 @@
 
 A pack begins with 16 bytes: "modelsyncd pack" and the format's number. A record is a header of 64 bytes, then the
 encoded chunk. The header, little-endian: mark (4 bytes), codec (1), three zeros, plain size (4), encoded size (4),
-xxh3-64 of the encoded bytes (8), xxh3-64 of the rest of the header (8), digest of the plain bytes (32).
+xxh3-64 of the encoded bytes (8), digest of the plain bytes (32), xxh3-64 of the header up to here (8).
 
 Law: the index can be made anew from packs alone. A record whose header is whole and whose bytes are not is stepped
 over; after a header that is not whole nothing is believed, because encoded bytes may look like anything, records too.
