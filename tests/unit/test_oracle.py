@@ -8,32 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from modelsyncd.names import parse_ref
-from modelsyncd.store.staging import Staging
-from modelsyncd.store.tree import EdgeTree
-from modelsyncd.store.version import Version
-from modelsyncd.wire import nouns
+from tests.fakes.installed import activate, install
 from tests.fakes.oracle import whole_versions
-from tests.fakes.publisher import Publication, publication, weights
-
-
-def shown(data: Path, what: Publication) -> Path:
-    """Installs a publication as the agent would; the version's folder."""
-    tree = EdgeTree(data, nouns)
-    tree.prepare()
-    manifest = tree.put_manifest(what.manifest, b"".join(what.manifest_pieces))
-    staging = Staging(tree.layout.staged(what.manifest), manifest)
-    staging.prepare()
-    staging.write(list(enumerate(what.chunks)))
-    version = Version(what.release.model, what.release.number, what.manifest)
-    tree.install(version, what.offer.release, staging)
-    tree.activate(parse_ref("acme/helmet@stable"), version)
-    return tree.layout.version(version)
+from tests.fakes.publisher import publication, weights
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return shown(tmp_path, publication({"model.bin": weights(1, 200_000), "deep/config.json": b"{}"}))
+    version = install(tmp_path, publication({"model.bin": weights(1, 200_000), "deep/config.json": b"{}"}))
+    activate(tmp_path, "acme/helmet@stable", version)
+    return tmp_path / "models" / "acme" / "helmet" / "versions" / version.folder_name
 
 
 def test_what_the_store_shows_is_whole(folder: Path, tmp_path: Path) -> None:
