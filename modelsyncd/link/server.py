@@ -27,7 +27,7 @@ def make_server(limits: Limits = LIMITS) -> grpc.aio.Server:
         options=[
             *keepalive_options(),
             *size_options(limits),
-            ("grpc.http2.min_recv_ping_interval_without_data_ms", PING_FLOOR_MS),
+            ("grpc.http2.min_ping_interval_without_data_ms", PING_FLOOR_MS),
             ("grpc.so_reuseport", 0),  # else a second process would quietly take every other connection
         ]
     )

@@ -225,6 +225,11 @@ _ROADS: tuple[tuple[str, str, str], ...] = (
         "is this the hub's address and port?",
     ),
     (
+        "ping timeout",
+        "{} has fallen silent",
+        "the link may be down, or the other side without power; what arrived is kept",
+    ),
+    (
         "refused",
         "nothing listens at {}",
         "is the hub running there, and is the port right?",
