@@ -28,7 +28,7 @@ from modelsyncd.daemon.config import load
 from modelsyncd.daemon.health import Health
 from modelsyncd.daemon.lifetime import Lifetime, explain, run
 from modelsyncd.daemon.log import Log, Style, setup
-from modelsyncd.errors import ModelsyncError
+from modelsyncd.errors import ModelsyncError, NotFoundError
 from modelsyncd.link.backoff import Backoff
 from modelsyncd.link.channel import open_channel
 from modelsyncd.link.malloc import limit_arenas, raise_thresholds, trim
@@ -48,6 +48,7 @@ PROGRAM = "modelsync-agent"
 SOFTWARE = f"{PROGRAM}/{__version__}"
 SERVICE = "modelsyncd.wire.v1.JobsService"
 SOCKET_MODE = 0o660  # jobs join the agent's group (Group= in the unit); others see the files, not the API
+HOUR = 3_600.0  # seconds between two questions to a hub that refuses
 DAY = 86_400.0  # seconds: how often a certificate is looked at, at least
 JITTER: Callable[[], float] = random.random  # spreads the retries of a fleet; no secret
 FAREWELL = 1.0  # seconds for running calls of jobs when the agent stops: watches never end by themselves
@@ -106,11 +107,10 @@ async def _belong(settings: Settings, lifetime: Lifetime, uplink: Uplink) -> Non
     async with asyncio.TaskGroup() as group:
         group.create_task(uplink.run())
         while True:
-            if await _called(lifetime, min(DAY, max(1.0, enrolment.due - time.time()))):
+            due = HOUR if enrolment.problem is not None else min(DAY, max(1.0, enrolment.due - time.time()))
+            if await _called(lifetime, due):
                 uplink.hurry()
             enrolment = await _enrol(settings, lifetime)
-            if enrolment.problem is not None:
-                await _called(lifetime, DAY / 24)
 
 
 async def _enrol(settings: Settings, lifetime: Lifetime) -> Enrolment:
@@ -118,15 +118,26 @@ async def _enrol(settings: Settings, lifetime: Lifetime) -> Enrolment:
 
     A node that was let in once goes on serving what it has, whatever the hub says now, and asks again.
     """
-    backoff = Backoff(floor=1.0, cap=DAY / 24)
+    backoff = Backoff(floor=1.0)
     while True:
         try:
-            return await ensure(settings.folder, settings.hub, settings.token(), time.time())
+            return await ensure(settings.folder, settings.hub, _token(settings), time.time())
         except ModelsyncError as error:
             if not error.retryable and known(settings.folder) is None:
                 raise
             Log().failure("enrolment.failed", error)
-        await _called(lifetime, backoff.next(JITTER()))
+            retryable = error.retryable
+        await _called(lifetime, backoff.next(JITTER()) if retryable else HOUR)
+
+
+def _token(settings: Settings) -> str:
+    """The invite; a node that was let in once does not miss the file when it is gone."""
+    try:
+        return settings.token()
+    except NotFoundError:
+        if known(settings.folder) is None:
+            raise
+        return ""
 
 
 async def _called(lifetime: Lifetime, seconds: float) -> bool:

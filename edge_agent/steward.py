@@ -248,7 +248,9 @@ class Steward:
         self._stale = False
         arrived, self._arrived = self._arrived, set()
         try:
-            self._stock = await asyncio.to_thread(self._store.observe)
+            stock = await asyncio.to_thread(self._store.observe)
+            before, self._stock = self._stock, stock
+            self._tell_mended(before)
         except ModelsyncError as error:
             self._log.failure("store.unreadable", error)
             for manifest in arrived:
@@ -257,6 +259,13 @@ class Steward:
             self._taking.pop(manifest, None)
         if arrived and not self._taking:
             await asyncio.to_thread(self._relax)
+
+    def _tell_mended(self, before: Stock) -> None:
+        """A version that could not be handed out, and can be now, is news to those who watch for it."""
+        for ref in self._stock.active:
+            active, was = self.active(ref), before.active.get(ref)
+            if active is not None and was is not None and was.version not in before.held:
+                self._watchers.tell(Switch(active, 0))
 
     def _observed(self) -> Observed:
         return Observed(

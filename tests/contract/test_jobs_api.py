@@ -137,9 +137,12 @@ async def test_a_damaged_version_is_not_handed_out_until_it_is_mended(folder: Pa
         node.assign((HELMET, 1))
         with pytest.raises(NotFoundError):
             await agent.get("acme/helmet")
-        await node.until(lambda: one.manifest in node.pump.taking)
-        node.pump.settle(holdings, one, node.steward.finished)
-        assert (await agent.get("acme/helmet", wait=10)).number == 1
+        with node.watchers.watch(HELMET) as watch:
+            await node.until(lambda: one.manifest in node.pump.taking)
+            node.pump.settle(holdings, one, node.steward.finished)
+            assert (await agent.get("acme/helmet", wait=10)).number == 1
+            async with asyncio.timeout(10):
+                assert (await anext(aiter(watch))).active.number == 1
 
 
 async def test_a_watch_begins_with_what_is_active_and_tells_each_switch(node: JobsNode) -> None:

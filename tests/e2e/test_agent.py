@@ -178,8 +178,25 @@ def test_settings_may_stand_in_a_file_and_the_verb_may_be_left_out(hub: HubProgr
     agent.start()
     try:
         assert json.loads(agent.log.read_text().splitlines()[0])["event"] == "agent.serving"
+        _await(lambda: '"uplink.up"' in agent.log.read_text())
     finally:
         assert agent.stop() == 0
+
+
+def test_an_invite_that_was_used_may_be_deleted(hub: HubProgram, tmp_path: Path) -> None:
+    agent = AgentProgram.invited(hub, "thrifty", tmp_path / "node")
+    place = agent.command.index("--invite")
+    (tmp_path / "invite").write_text(agent.command[place + 1])
+    agent.command[place:] = ["--invite-file", str(tmp_path / "invite")]
+    agent.start()
+    try:
+        _await(lambda: _heard(agent, "uplink.up") == 1)
+        assert agent.stop() == 0
+        (tmp_path / "invite").unlink()
+        agent.start()
+        _await(lambda: _heard(agent, "uplink.up") == 2)
+    finally:
+        agent.kill()
 
 
 def test_an_idle_agent_is_small_and_asleep(hub: HubProgram, start_agent: StartAgent, tmp_path: Path) -> None:
