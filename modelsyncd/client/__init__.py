@@ -25,14 +25,15 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_SOCKET", "VARIABLE", "AsyncClient", "Client", "LocalModel", "Model"]
 
+if not TYPE_CHECKING:  # a type checker sees the imports above, and finds a misspelt name
 
-def __getattr__(name: str) -> object:
-    if name == "Client":
-        from modelsyncd.client.blocking import Client  # noqa: PLC0415 gRPC is loaded only where it is used
+    def __getattr__(name: str) -> object:
+        if name == "Client":
+            from modelsyncd.client.blocking import Client  # noqa: PLC0415 gRPC is loaded only where it is used
 
-        return Client
-    if name == "AsyncClient":
-        from modelsyncd.client.aio import AsyncClient  # noqa: PLC0415
+            return Client
+        if name == "AsyncClient":
+            from modelsyncd.client.aio import AsyncClient  # noqa: PLC0415
 
-        return AsyncClient
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return AsyncClient
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
