@@ -6,10 +6,13 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.waiting import until
 from tests.fakes.installed import activate, install
 from tests.fakes.oracle import whole_versions
 from tests.fakes.publisher import publication, weights
@@ -29,16 +32,22 @@ def channel(tmp_path: Path) -> Path:
     return tmp_path / "models" / "acme" / "helmet" / "stable"
 
 
-def switcher(data: Path, count: int) -> subprocess.Popen[bytes]:
+@contextmanager
+def switcher(data: Path, count: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that switches; killed at the end of the block if it still does."""
     command = [sys.executable, "-m", "tests.fault.switcher", str(data), REF, str(count)]
-    return subprocess.Popen(command, cwd=Path(__file__).parents[2])
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[2])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.slow
 def test_readers_see_two_versions_whole_and_nothing_else_in_a_thousand_switches(channel: Path, tmp_path: Path) -> None:
     valid = {digest_of_folder(folder) for folder in (channel.parent / "versions").iterdir()}
-    with reading(channel) as readers:
-        process = switcher(tmp_path, SWITCHES)
+    with reading(channel) as readers, switcher(tmp_path, SWITCHES) as process:
         assert process.wait(60) == 0
     for reader in readers:
         assert set(reader.seen) == valid
@@ -53,13 +62,10 @@ def test_a_switch_that_is_killed_at_any_moment_has_happened_or_not(channel: Path
     rng = random.Random(5)
     with reading(channel) as readers:
         for _ in range(8):
-            process = switcher(tmp_path, 1_000_000)
-            before = len(readers[0].seen)
-            while len(readers[0].seen) < before + 3:  # it is at work
+            with switcher(tmp_path, 1_000_000) as process:
+                before = len(readers[0].seen)
+                until(lambda: len(readers[0].seen) >= before + 3, "it is at work")  # noqa: B023 - called at once
+                time.sleep(rng.uniform(0, 0.01))  # no waiting for anything: a random moment is the point
                 assert process.poll() is None
-                time.sleep(0.001)
-            time.sleep(rng.uniform(0, 0.01))  # no waiting for anything: a random moment is the point
-            process.kill()
-            process.wait()
             whole_versions(tmp_path)
     assert all(set(reader.seen) == valid for reader in readers)
