@@ -96,7 +96,7 @@ class ConflictError(ModelsyncError):
 
 
 class NumberTakenError(ConflictError):
-    """The release number is taken; the next free one is in `next_number`."""
+    """The release number is not the next one; the message and the hint say which is."""
 
     code = "number-taken"
     retryable = True

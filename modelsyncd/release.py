@@ -1,7 +1,7 @@
 """The only place that says what a release is: a manifest given a name, with lineage, labels and room for signatures.
 
-A release's exact bytes are stored and passed on unchanged (`SignedRelease.release`); `wire/releases.py` reads and writes
-them. Nothing here re-serialises: the digest and the signatures are over the bytes as they were published.
+A release's exact bytes are stored and passed on unchanged (`SignedRelease.release`); `wire/releases.py` reads and
+writes them. Nothing here re-serialises: the digest and the signatures are over the bytes as they were published.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The only place that tunes the C library's allocator for large buffers that come and go.
 
 glibc maps each buffer above a threshold anew and gives it back when it is freed, so that every message of a transfer is
-paid for in page faults: one run went from 400 to 1,191 MB/s when the thresholds were raised (docs/benchmarks.md). It
-raises them by itself, but only after the first large buffer was freed, and only the first. (mallopt(3))
+paid for in page faults: a hub that gave needed twice the CPU without this (docs/benchmarks.md). glibc raises the
+threshold by itself, but only after the first large buffer was freed, and only so far. (mallopt(3))
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from enum import Enum, auto
 from modelsyncd.digest import Digest
 from modelsyncd.errors import DamageError, ProtocolError
 from modelsyncd.limits import LIMITS, Limits
+from modelsyncd.plan import make
 from modelsyncd.session.effects import Complete, Consider, Effect, Keep, Survey
 from modelsyncd.session.events import Surveyed
 from modelsyncd.session.frames import Give, Offer, Part, Want
@@ -94,12 +95,12 @@ class Taker:
 
     def surveyed(self, answer: Surveyed) -> list[Effect]:
         """Takes the store's answer; with nothing missing the part is over."""
+        plan = make(answer.sizes, answer.missing)
         self._sizes = answer.sizes
         self._queue = deque(answer.missing)
-        self._queued = sum(self._sizes[ordinal] for ordinal in answer.missing)
+        self._queued = plan.fetch
         if self.part is Part.CONTENT:
-            total = sum(self._sizes)
-            self._progress = Progress(total, total - self._queued, total - self._queued)
+            self._progress = Progress(plan.total, plan.have, plan.have)
         self.stage = Stage.FETCHING
         return [] if self._queue else self._next()
 

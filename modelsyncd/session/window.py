@@ -7,9 +7,9 @@ The rate is measured on what becomes durable, so a slow disk closes the window a
 from __future__ import annotations
 
 SECONDS = 1.0  # of the measured rate in flight
-FLOOR = 512 << 10  # bytes: two chunks, so that one travels while the other is written
+FLOOR = 256 << 10  # bytes: a chunk; on a link that needs seconds for it, two would only delay what is said beside it
 CAP = 32 << 20  # bytes
-FIRST = 2 << 20  # bytes, before anything is measured
+FIRST = 256 << 10  # bytes, before anything is measured: it doubles with each window that fills in less than a second
 SAMPLE = 0.1  # seconds: a shorter interval says nothing about a rate
 
 
@@ -37,10 +37,15 @@ class Window:
     def kept(self, count: int, now: float) -> None:
         """`count` bytes became durable."""
         self._durable += count
-        if self._since is None or now - self._since < SAMPLE:
+        if self._since is None:
             return
-        rate = self._durable / (now - self._since)
-        aim = (self.size + rate * SECONDS) / 2  # half the way: one odd interval does not swing it
+        waited = now - self._since
+        if waited < SAMPLE and self._durable < self.size:
+            return
+        if waited < SECONDS and self._durable >= self.size:
+            aim = 2.0 * self.size  # a whole window in less than its time: the link can take more than it was given
+        else:
+            aim = (self.size + self._durable / waited * SECONDS) / 2  # half the way: one odd interval swings nothing
         self.size = int(min(max(aim, self._floor), self._cap))
         self._since = now
         self._durable = 0

@@ -555,7 +555,7 @@ class Fault(_message.Message):
     HINT_FIELD_NUMBER: _builtins.int
     RETRYABLE_FIELD_NUMBER: _builtins.int
     code: _builtins.str
-    """A stable word, as in "not-found" or "disk-full"; docs/protocol.md lists them."""
+    """A stable word, as in "not-found" or "disk-full"; docs/exit-codes.md lists them."""
     message: _builtins.str
     """What happened."""
     safe: _builtins.str
