@@ -60,7 +60,7 @@ def small_disk(folder: Path, size: int) -> Iterator[SmallDisk]:
             assert holder.stderr is not None
             if holder.stdout.readline() != "mounted\n":
                 pytest.skip(f"no disk can be mounted here: {holder.stderr.read().strip()}")
-            enter = ["nsenter", f"--target={holder.pid}", "--mount", f"--wd={folder}"]
+            enter = ["nsenter", f"--target={holder.pid}", "--mount"]
             enter += ["--user", "--preserve-credentials"] if rights else []
             yield SmallDisk(folder, Path(f"/proc/{holder.pid}/root{folder}"), tuple(enter))
         finally:
