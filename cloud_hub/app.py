@@ -62,13 +62,8 @@ class Settings:
         _one_of("log_level", self.log_level, ["debug", "info", "warning", "error"])
 
 
-def main() -> None:
-    """The program. Exit codes are those of the error that ended it (docs/exit-codes.md)."""
-    sys.exit(start(sys.argv[1:]))
-
-
 def start(arguments: Sequence[str]) -> int:
-    """Runs the hub until it is told to stop; its exit code."""
+    """Runs the hub until it is told to stop; its exit code is that of the error that ended it (docs/exit-codes.md)."""
     try:
         settings = read_settings(arguments)
     except ModelsyncError as error:
@@ -187,7 +182,3 @@ def _greeting(data: Path, reached: str) -> str:
 def _one_of(setting: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
         raise BadInputError(f"{setting} can't be {value[:80]!r}", hint=f"it may be {', '.join(known)}")
-
-
-if __name__ == "__main__":
-    main()
