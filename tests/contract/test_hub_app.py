@@ -29,7 +29,7 @@ IDLE_RSS = 120 << 20  # bytes: most of it is gRPC, SQLAlchemy and cryptography; 
 
 
 def _command(data: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "cloud_hub.app", "run", "--data", str(data), "--listen", "127.0.0.1:0", *more]
+    return [sys.executable, "-m", "cloud_hub.program", "run", "--data", str(data), "--listen", "127.0.0.1:0", *more]
 
 
 @contextmanager
@@ -149,7 +149,7 @@ def test_the_log_may_be_json(tmp_path: Path) -> None:
 
 
 def test_the_version_is_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "cloud_hub.app", "--version"]
+    command = [sys.executable, "-m", "cloud_hub.program", "--version"]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=tmp_path)
     assert shown.stdout == f"modelsync-hub {__version__}\n"
 

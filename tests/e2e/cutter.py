@@ -34,9 +34,10 @@ class Cutter:
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, budget: list[int]) -> None:
         while data := await reader.read(65536):
+            cut_before = budget[0] < 0  # by the other direction, which has counted it
             budget[0] -= len(data)
             if budget[0] < 0:
-                self.cut += 1
+                self.cut += not cut_before
                 raise ConnectionResetError
             writer.write(data)
             await writer.drain()
