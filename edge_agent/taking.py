@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from modelsyncd.codec.registry import decode
 from modelsyncd.digest import Buffer, Digest, digest_of
-from modelsyncd.errors import BadInputError, DamageError, NotFoundError
+from modelsyncd.errors import BadInputError, DamageError, DiskError, NotFoundError
 from modelsyncd.manifest import File, Manifest, piece_sizes
 from modelsyncd.release import ManifestRef, Release
 from modelsyncd.session.effects import Keep
@@ -180,7 +180,8 @@ class Taking:
         wrong = staging.recheck()
         if wrong:
             self._cache.forget(self._name, map(staging.table.chunk, wrong))
-            raise DamageError(
+            # the disk's fault, not the hub's: what changed here comes anew within seconds, and nobody need act on it
+            raise DiskError(
                 f"{len(wrong)} chunks of {version.model}:{version.number} changed on this node's disk after they came",
                 safe="nothing else was lost, and the version in use is untouched",
                 hint="they are fetched again with the next try; look at the disk if it happens again",

@@ -14,7 +14,7 @@ import edge_agent.shelf
 from edge_agent.shelf import NodeShelf
 from modelsyncd.codec.registry import READABLE, Codec, encode
 from modelsyncd.digest import digest_of
-from modelsyncd.errors import BadInputError, ConflictError, DamageError, RefusedError
+from modelsyncd.errors import BadInputError, ConflictError, DamageError, DiskError, RefusedError
 from modelsyncd.manifest import piece_digests
 from modelsyncd.names import ModelName, ModelRef
 from modelsyncd.release import ManifestRef, Release, SignedRelease, Variant
@@ -228,9 +228,10 @@ async def test_recorded_chunks_that_rot_are_found_before_anybody_sees_them_and_o
     spoil(node.tree.layout.staged(FIRST.offer.manifest) / "model.bin", 5 * STEP)
     again = Node(tmp_path)
     assert (await again.shelf.survey(FIRST.offer, Part.CONTENT)).ordinals == []
-    with pytest.raises(DamageError) as caught:
+    with pytest.raises(DiskError) as caught:
         await again.shelf.complete(FIRST.offer)
     assert "fetched again" in caught.value.hint
+    assert caught.value.retryable
     assert again.tree.versions() == []
     fetched = await fetch(again.shelf, FIRST)
     assert [FIRST.chunks[one] for one in fetched.content()] == [FILES["model.bin"][5 * STEP : 6 * STEP]]
