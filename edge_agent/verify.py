@@ -1,4 +1,7 @@
-"""The only place that re-hashes for a person what rests on a node; it only reads, so it works beside an agent."""
+"""The only place that re-hashes for a person what rests on a node.
+
+It reads, and marks versions that are damaged, which an agent that starts sees and repairs; so it works beside an agent.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,10 @@ Say = Callable[[str], object]
 
 
 def verify(data: Path, say: Say, *, as_json: bool = False) -> int:
-    """Reads every version whole and says what it found, a line each; returns 0, or DamageError's exit code.
+    """Reads every version whole, says what it found, a line each, and marks what is damaged.
 
-    Raises NotFoundError when there is no agent's folder, DiskError.
+    Returns 0, or DamageError's exit code. Raises NotFoundError when there is no agent's folder, DiskError when it can't
+    be read, or marked, which comes after all was said.
     """
     if not data.is_dir():
         raise NotFoundError(f"there is no folder {data}", hint="--data names the folder of the agent")
@@ -28,6 +32,8 @@ def verify(data: Path, say: Say, *, as_json: bool = False) -> int:
     found = [damage for version in versions for damage in _damage(tree, version)]
     for line in _as_json(versions, found) if as_json else _as_text(versions, found):
         say(line + "\n")
+    for version in sorted({damage.version for damage in found}):
+        tree.quarantine(version)
     return DamageError.exit_code if found else 0
 
 
@@ -44,7 +50,7 @@ def _as_text(versions: list[Version], found: list[Damage]) -> Iterator[str]:
         for damage in wrong:
             yield f"  {damage.file or 'manifest'}  {'length' if damage.ordinal is None else f'chunk {damage.ordinal}'}"
     if found:
-        yield "next: start the agent with its hub in reach: damaged chunks are fetched again"
+        yield "next: restart the agent with its hub in reach: damaged chunks are fetched again"
 
 
 def _as_json(versions: list[Version], found: list[Damage]) -> Iterator[str]:

@@ -82,7 +82,7 @@ async def _agent(asked: Asked, root: Path) -> None:
         raise DamageError(
             f"{count(len(wrong), 'place')} in {root} are missing or damaged",
             safe="nothing was changed, and the versions not named here are right",
-            hint="the agent brings damaged chunks back by itself when it finds them; restart it to have it look now",
+            hint=f"`modelsync-agent verify --data {root}` marks them; an agent that then starts fetches them again",
         )
 
 
