@@ -24,7 +24,9 @@ from modelsyncd.session.progress import Progress
 from modelsyncd.session.session import Session
 
 OUTBOX_BYTES = 2 << 20  # payload bytes that wait to be written before loading pauses
-BATCH_BYTES = 8 << 20  # encoded bytes that become durable together
+BATCH_BYTES = 8 << 20  # encoded bytes that become durable together, at most
+GATHER_BYTES = 2 << 20  # encoded bytes that are worth a sync of their own; for fewer, more are waited for …
+GATHER_SECONDS = 0.01  # … but no longer than this
 
 
 class FrameStream(Protocol):
@@ -64,6 +66,7 @@ class Pump:
         self._bulk: deque[Give] = deque()
         self._bulk_bytes = 0
         self._keeps: deque[do.Keep] = deque()
+        self._keeping_bytes = 0
         self._loads: deque[do.Load] = deque()
         self._wake_at: float | None = None
         self._hung_up = False
@@ -142,6 +145,7 @@ class Pump:
                     self._to_write.set()
                 case do.Keep():
                     self._keeps.append(effect)
+                    self._keeping_bytes += len(effect.payload)
                     self._to_keep.set()
                 case do.Load():
                     self._loads.append(effect)
@@ -218,9 +222,20 @@ class Pump:
     async def _keep(self) -> None:
         while True:
             while self._keeps:
+                await self._gather()
                 await self._keep_batch(self._next_batch())
             self._to_keep.clear()
             await self._to_keep.wait()
+
+    async def _gather(self) -> None:
+        """Lets a few more chunks arrive while more are owed: a sync costs the same for one as for ten."""
+        try:
+            async with asyncio.timeout(GATHER_SECONDS):
+                while self.session.awaits and self._keeping_bytes < GATHER_BYTES:
+                    self._to_keep.clear()
+                    await self._to_keep.wait()
+        except TimeoutError:
+            return
 
     def _next_batch(self) -> list[do.Keep]:
         """Arrivals of one transfer and part, in order: what came while the batch before became durable."""
@@ -232,6 +247,7 @@ class Pump:
                 break
             batch.append(self._keeps.popleft())
             size += len(following.payload)
+        self._keeping_bytes -= size
         return batch
 
     async def _keep_batch(self, batch: list[do.Keep]) -> None:

@@ -78,6 +78,11 @@ class Session:
         taker = self._takers.get(manifest)
         return taker.progress if taker is not None else self._giver.progress(manifest)
 
+    @property
+    def awaits(self) -> bool:
+        """Whether the peer owes us chunks."""
+        return any(taker.awaits for taker in self._takers.values())
+
     def step(self, event: Event, now: float) -> list[Effect]:
         """What to do now that this has happened. Never raises for anything that a peer can say."""
         if self._over:
@@ -270,15 +275,14 @@ class Session:
 
     def _watch(self, now: float) -> list[Effect]:
         """Sets the alarm while the peer owes us chunks."""
-        if self._over or self._alarm is not None or not any(taker.awaits for taker in self._takers.values()):
+        if self._over or self._alarm is not None or not self.awaits:
             return []
         self._alarm = now + self._patience
         return [WakeAt(self._alarm)]
 
     def _woke(self, now: float) -> list[Effect]:
         self._alarm = None
-        owed = any(taker.awaits for taker in self._takers.values())
-        if not owed:
+        if not self.awaits:
             return []
         if now - self._moved >= self._patience:
             raise NoProgressError(
