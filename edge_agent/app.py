@@ -9,7 +9,7 @@ import random
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from edge_agent.activate import TreeStore
 from edge_agent.enrolment import Enrolment, ensure, identity, known
 from edge_agent.jobs_api import JobsApi, bind_loopback
 from edge_agent.orders import Orders
-from edge_agent.settings import Settings
+from edge_agent.settings import LOCK, Settings
 from edge_agent.shelf import NodeShelf
 from edge_agent.steward import Steward
 from edge_agent.uplink import Uplink
@@ -72,7 +72,7 @@ async def live(settings: Settings, lifetime: Lifetime) -> None:
     """The agent, until it is told to stop. Raises LockedError, DiskError, BadInputError, ConflictError, InviteError."""
     raise_thresholds()
     limit_arenas()
-    with lock_folder(settings.folder, "agent.lock"):
+    with lock_folder(settings.folder, LOCK):
         async with _opened(settings.folder) as (store, shelf):
             await _serve(settings, lifetime, store, shelf)
 
@@ -89,7 +89,12 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
     bind_unix(server, settings.socket_path, SOCKET_MODE)
     listening = bind_loopback(server, settings.jobs_listen) if settings.jobs_listen else None
     async with serving(server, FAREWELL), asyncio.TaskGroup() as group:
-        tasks = [group.create_task(steward.run()), group.create_task(_belong(settings, lifetime, uplink))]
+        hurry = asyncio.Event()
+        tasks = [
+            group.create_task(steward.run()),
+            group.create_task(_belong(settings, hurry, uplink)),
+            group.create_task(_heed(lifetime, [steward.hasten, uplink.hurry, hurry.set])),
+        ]
         health.serving()
         Log().info("agent.serving", version=__version__, socket=settings.socket_path, tcp=listening, hub=settings.hub)
         lifetime.ready(f"serving jobs at {settings.socket_path}")
@@ -101,19 +106,28 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
             task.cancel()
 
 
-async def _belong(settings: Settings, lifetime: Lifetime, uplink: Uplink) -> None:
+async def _heed(lifetime: Lifetime, told: Sequence[Callable[[], object]]) -> None:
+    """SIGHUP means that somebody knows better: whoever waits for something tries now."""
+    while True:
+        await lifetime.reloading.wait()
+        lifetime.reloading.clear()
+        Log().info("agent.hastened")
+        for hasten in told:
+            hasten()
+
+
+async def _belong(settings: Settings, hurry: asyncio.Event, uplink: Uplink) -> None:
     """Gets the node let in, keeps its certificate fresh, and keeps a session with the hub meanwhile."""
-    enrolment = await _enrol(settings, lifetime)
+    enrolment = await _enrol(settings, hurry)
     async with asyncio.TaskGroup() as group:
         group.create_task(uplink.run())
         while True:
             due = HOUR if enrolment.problem is not None else min(DAY, max(1.0, enrolment.due - time.time()))
-            if await _called(lifetime, due):
-                uplink.hurry()
-            enrolment = await _enrol(settings, lifetime)
+            await _pause(hurry, due)
+            enrolment = await _enrol(settings, hurry)
 
 
-async def _enrol(settings: Settings, lifetime: Lifetime) -> Enrolment:
+async def _enrol(settings: Settings, hurry: asyncio.Event) -> Enrolment:
     """Asks until the node is let in. Raises what a first enrolment is refused with: somebody has to act.
 
     A node that was let in once goes on serving what it has, whatever the hub says now, and asks again.
@@ -127,7 +141,7 @@ async def _enrol(settings: Settings, lifetime: Lifetime) -> Enrolment:
                 raise
             Log().failure("enrolment.failed", error)
             retryable = error.retryable
-        await _called(lifetime, backoff.next(JITTER()) if retryable else HOUR)
+        await _pause(hurry, backoff.next(JITTER()) if retryable else HOUR)
 
 
 def _token(settings: Settings) -> str:
@@ -140,15 +154,12 @@ def _token(settings: Settings) -> str:
         return ""
 
 
-async def _called(lifetime: Lifetime, seconds: float) -> bool:
-    """Waits, but not after SIGHUP, which means that somebody knows better; True when it came."""
-    try:
+async def _pause(hurry: asyncio.Event, seconds: float) -> None:
+    """Waits, but no longer than until somebody is in a hurry."""
+    with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            await lifetime.reloading.wait()
-    except TimeoutError:
-        return False
-    lifetime.reloading.clear()
-    return True
+            await hurry.wait()
+    hurry.clear()
 
 
 @asynccontextmanager
@@ -168,10 +179,11 @@ def relax() -> None:
 async def _opened(folder: Path) -> AsyncIterator[tuple[TreeStore, NodeShelf]]:
     await _make_cache(folder / CACHE)
     tree, cache = await asyncio.to_thread(_open, folder)
-    shelf = NodeShelf(tree, cache)
+    shelf, store = NodeShelf(tree, cache), TreeStore(tree, cache)
     try:
-        yield TreeStore(tree, cache), shelf
+        yield store, shelf
     finally:
+        store.stop()
         await asyncio.to_thread(shelf.close)  # waits for what a thread is writing
         cache.close()
 
@@ -232,7 +244,7 @@ def _parser() -> argparse.ArgumentParser:
     live_verb.add_argument("--keep", type=int, metavar="N", help="versions of each model to keep; beats the hub's word")
     live_verb.add_argument("--log-format", choices=list(Style), help="how log lines are written")
     live_verb.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
-    check_verb = verbs.add_parser("verify", help="read every version again and compare it with its manifest")
+    check_verb = verbs.add_parser("verify", help="read every version again, and have the agent mend what is damaged")
     check_verb.add_argument("--data", type=Path, metavar="DIR", required=True, help="folder of the agent")
     check_verb.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     return parser

@@ -1,8 +1,8 @@
 """The only place that decides what a node does next: goals and what is observed in, actions out. It touches nothing.
 
-Laws: a version is activated only when it is whole; the active and the previous version of a channel are never pruned;
-with nothing left to do the plan is empty, so deciding twice does nothing twice. Whoever carries a plan out observes and
-decides again, until the plan is empty or waits.
+Laws: a version is activated only when it is whole and every byte of it was hashed a moment ago; the active and the
+previous version of a channel are never pruned; with nothing left to do the plan is empty, so deciding twice does
+nothing twice. Whoever carries a plan out observes and decides again, until the plan is empty or waits.
 """
 
 from __future__ import annotations
@@ -37,6 +37,11 @@ class Observed:
     """What is on the node now. `taking` are the manifests in transfer with their priorities; none while offline."""
 
     held: frozenset[Version] = frozenset()
+    damaged: frozenset[Version] = frozenset()
+    unproven: frozenset[Version] = frozenset()
+    """Those that were not read for a while: they are before anybody is switched to them."""
+    proving: frozenset[Version] = frozenset()
+    """Those that are being read."""
     active: Mapping[ModelRef, Version] = field(default_factory=dict)
     previous: Mapping[ModelRef, Version] = field(default_factory=dict)
     staged: frozenset[Digest] = frozenset()
@@ -50,6 +55,13 @@ class Drop:
     """Stop fetching what nobody wants any more."""
 
     manifest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Prove:
+    """Read this version back: a channel is to be switched to it."""
+
+    version: Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +101,7 @@ class Fetch:
     priority: int
 
 
-Action = Drop | Activate | Unlink | Prune | Discard | Fetch
+Action = Drop | Prove | Activate | Unlink | Prune | Discard | Fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +120,13 @@ def reconcile(goals: Goals | None, observed: Observed, now: float) -> Plan:
     if goals is None:
         return Plan()
     actions: list[Action] = [Drop(manifest) for manifest in _unwanted(goals, observed)]
-    switches: list[Action] = [Activate(goal.ref, goal.version) for goal in goals.goals if _ready(goal, observed, now)]
+    ready = [goal for goal in goals.goals if _ready(goal, observed, now)]
+    proofs = dict.fromkeys(goal.version for goal in ready if goal.version in observed.unproven)
+    actions += [Prove(version) for version in proofs if version not in observed.proving]
+    switches: list[Action] = [Activate(goal.ref, goal.version) for goal in ready if goal.version not in proofs]
     switches += [Unlink(ref) for ref in sorted(observed.active.keys() - goals.refs, key=str)]
     actions += switches
-    if not switches:  # what is spare shows only once every channel leads where it should
+    if not (switches or proofs):  # what is spare shows only once every channel leads where it should
         actions += [Prune(version) for version in _spare(goals, observed)]
     actions += [Discard(manifest) for manifest in _leftovers(goals, observed)]
     actions += _fetches(goals, observed, now)
@@ -165,10 +180,13 @@ def _fetches(goals: Goals, observed: Observed, now: float) -> Iterator[Fetch]:
 
 
 def _spare(goals: Goals, observed: Observed) -> list[Version]:
-    """Versions beyond what each model keeps, oldest first; what is active, previous or wanted is not counted out."""
+    """Versions beyond what each model keeps, oldest first; what is active, previous or wanted is not counted out.
+
+    A damaged version counts like any other: most of it is right, and saves that much when it is wanted again.
+    """
     pinned = {*observed.active.values(), *observed.previous.values(), *(goal.version for goal in goals.goals)}
     spare: list[Version] = []
-    for versions in _by_model(observed.held).values():
+    for versions in _by_model(observed.held | observed.damaged).values():
         free = sorted(
             (version for version in versions if version not in pinned),
             key=lambda v: (v.number, v.manifest),

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from modelsyncd.daemon.log import Style
 from modelsyncd.errors import BadInputError, DiskError
+from modelsyncd.link import address
 
 SOCKET = "agent.sock"
+LOCK = "agent.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Settings:
     log_level: str = "info"
 
     def __post_init__(self) -> None:
+        address.split(self.hub)
         if self.keep is not None and self.keep < 1:
             raise BadInputError(f"keep must be 1 or more, not {self.keep}", hint="the active version always stays")
         if self.log_format not in set(Style):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import inf
 from typing import Protocol
 
 from edge_agent.goals import Goals, newest, understand
 from edge_agent.orders import Orders
+from edge_agent.prover import Prover
 from edge_agent.reconcile import (
     Action,
     Activate,
@@ -22,6 +23,7 @@ from edge_agent.reconcile import (
     Drop,
     Fetch,
     Observed,
+    Prove,
     Prune,
     Setback,
     Unlink,
@@ -33,12 +35,13 @@ from edge_agent.stock import Stock, Store
 from edge_agent.watchers import Active, Switch, Watchers
 from modelsyncd.daemon.log import Log
 from modelsyncd.digest import Digest, short
-from modelsyncd.errors import ModelsyncError
+from modelsyncd.errors import DamageError, ModelsyncError, NotFoundError
 from modelsyncd.names import ModelRef
 from modelsyncd.session.effects import Finished
 from modelsyncd.session.faults import fault_of
 from modelsyncd.session.frames import Desired, Fault, Offer, Report, Standing
 from modelsyncd.session.progress import Progress
+from modelsyncd.store.version import Version
 from modelsyncd.wire.nouns import decode_release
 
 CHORE_PAUSE = 60.0  # seconds before tidying that the disk refused is tried again
@@ -89,6 +92,8 @@ class Steward:
         self._goals: Goals | None = None
         self._stock = Stock()
         self._stale = False
+        self._doubtful = False
+        self._prover = Prover(store)
         self._pump: Fetcher | None = None
         self._taking: dict[Digest, int] = {}
         self._arrived: set[Digest] = set()
@@ -192,8 +197,22 @@ class Steward:
             self._log.info("transfer.settled", manifest=end.manifest, wire=self._progress[end.manifest].wire)
         self._kicked.set()
 
+    def hasten(self) -> None:
+        """Somebody knows better: looks at the disk anew, and tries at once what was to be tried later."""
+        self._stale = self._doubtful = True
+        self._setbacks = {manifest: replace(one, next_try=self._clock()) for manifest, one in self._setbacks.items()}
+        self._chores_at = 0.0
+        self._kicked.set()
+
     async def run(self) -> None:
         """Until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._prover.run(self._proved))
+            await self._rounds()
+
+    # --- inside ---
+
+    async def _rounds(self) -> None:
         before: list[Action] = []
         while True:
             self._kicked.clear()
@@ -212,8 +231,6 @@ class Steward:
             self._announce()
             if not actions:
                 await self._rest(plan.wake_at if not plan.actions else min(plan.wake_at or inf, self._chores_at))
-
-    # --- inside ---
 
     def _follow(self, desired: Desired) -> None:
         self._desired = desired
@@ -245,10 +262,11 @@ class Steward:
     async def _look(self) -> None:
         if not self._stale:
             return
-        self._stale = False
+        look = self._store.inspect if self._doubtful else self._store.observe
+        self._stale = self._doubtful = False
         arrived, self._arrived = self._arrived, set()
         try:
-            stock = await asyncio.to_thread(self._store.observe)
+            stock = await asyncio.to_thread(look)
             before, self._stock = self._stock, stock
             self._tell_mended(before)
         except ModelsyncError as error:
@@ -270,6 +288,9 @@ class Steward:
     def _observed(self) -> Observed:
         return Observed(
             held=self._stock.held,
+            damaged=self._stock.damaged,
+            unproven=frozenset(version for version in self._goal_versions() if not self._store.proven(version)),
+            proving=self._prover.pending,
             active={ref: active.version for ref, active in self._stock.active.items()},
             previous=self._stock.previous,
             staged=self._stock.staged,
@@ -277,6 +298,9 @@ class Steward:
             setbacks=self._setbacks,
             online=self._pump is not None,
         )
+
+    def _goal_versions(self) -> Iterator[Version]:
+        return iter(()) if self._goals is None else (goal.version for goal in self._goals.goals)
 
     def _postponed(self, action: Action, now: float) -> bool:
         return isinstance(action, Prune | Discard | Unlink) and now < self._chores_at
@@ -288,6 +312,8 @@ class Steward:
                     self._drop(manifest)
                 case Fetch(offer, priority):
                     self._fetch(offer, priority)
+                case Prove(version):
+                    self._prover.ask(version)
                 case Activate():
                     await self._activate(action)
                 case Unlink(ref):
@@ -318,12 +344,23 @@ class Steward:
         try:
             active = await asyncio.to_thread(self._store.activate, action.ref, action.version)
         except ModelsyncError as error:
-            self._fail(action.version.manifest, fault_of(error))
+            self._failed(action.version, error)
             return
         self._setbacks.pop(action.version.manifest, None)
         self._stock = replace(self._stock, active={**self._stock.active, action.ref: active})
         self._watchers.tell(Switch(active, before.number if before is not None else 0))
         self._log.info("version.active", model=str(action.ref), version=active.number, digest=active.manifest)
+
+    def _proved(self, version: Version, error: ModelsyncError | None) -> None:
+        self._stale = True
+        if error is not None:
+            self._failed(version, error)
+        self._kicked.set()
+
+    def _failed(self, version: Version, error: ModelsyncError) -> None:
+        """A version was not switched to. One that is damaged, or gone, is fetched again at once: that is no setback."""
+        if not isinstance(error, DamageError | NotFoundError):
+            self._fail(version.manifest, fault_of(error))
 
     async def _tidy(self, work: Callable[..., None], what: object, event: str, **facts: str) -> None:
         self._stale = True

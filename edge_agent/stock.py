@@ -14,9 +14,12 @@ from modelsyncd.store.version import Version
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """The versions that are whole, what each channel leads to and led to before, and manifests staged in part."""
+    """The versions that are whole, those that are damaged, what each channel leads to and led to before, and manifests
+    staged in part.
+    """
 
     held: frozenset[Version] = frozenset()
+    damaged: frozenset[Version] = frozenset()
     active: Mapping[ModelRef, Active] = field(default_factory=dict)
     previous: Mapping[ModelRef, Version] = field(default_factory=dict)
     staged: frozenset[Digest] = frozenset()
@@ -28,8 +31,23 @@ class Store(Protocol):
     def observe(self) -> Stock:
         """What is there now. Raises DiskError."""
 
+    def inspect(self) -> Stock:
+        """As `observe`, and believes nothing that was seen before: somebody may have laid hands on it."""
+
+    def proven(self, version: Version) -> bool:
+        """Whether all of its bytes were found right a moment ago. Touches no disk."""
+
+    def prove(self, version: Version) -> None:
+        """Reads a version back; a damaged one is not held from then on. May take minutes, beside all other calls.
+
+        Raises DamageError, NotFoundError, DiskError; ConflictError when it was stopped.
+        """
+
     def activate(self, ref: ModelRef, version: Version) -> Active:
-        """Switches the channel's link; durable when it returns. Raises DiskError, NotFoundError, DamageError."""
+        """Switches the channel's link to a version that is proven; durable when it returns.
+
+        Raises DiskError, NotFoundError, DamageError.
+        """
 
     def unlink(self, ref: ModelRef) -> None:
         """Removes the channel's link. Raises DiskError."""

@@ -12,7 +12,7 @@ fetched) and `install` puts the files that differ in place, one rename each: a c
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from modelsyncd.manifest import Manifest
 from modelsyncd.names import ModelName, ModelRef, parse_channel, parse_model
 from modelsyncd.release import Release, SignedRelease
 from modelsyncd.store import durable
+from modelsyncd.store.hashed import Hashed
 from modelsyncd.store.layout import Layout, staged_digest, target_of
 from modelsyncd.store.staging import Staging
 from modelsyncd.store.version import Damage, Version, damaged_files, mend
@@ -66,6 +67,7 @@ class EdgeTree:
         """Raises DiskError."""
         self.layout = Layout(root)
         self.nouns = nouns
+        self.hashed = Hashed()
         self._lock = threading.RLock()
         self._releases: Mapping[Version, Digest] = {}
         self._damaged: frozenset[Version] = frozenset()
@@ -193,14 +195,17 @@ class EdgeTree:
             return bool(self.manifest_bytes(digest))
         return False
 
-    def verify(self, version: Version) -> Iterator[Damage]:
-        """Reads a version whole and yields what of it is missing or wrong. Raises DiskError."""
+    def verify(self, version: Version, pause: Callable[[], object] = lambda: None) -> Iterator[Damage]:
+        """Reads a version whole and yields what of it is missing or wrong; `pause` as in `damaged_files`.
+
+        Raises DiskError.
+        """
         try:
             manifest = self.manifest(version.manifest)
         except (NotFoundError, DamageError):
             yield Damage(version, "", None)
             return
-        for index, ordinal in damaged_files(self.layout.version(version), manifest):
+        for index, ordinal in damaged_files(self.layout.version(version), manifest, pause):
             yield Damage(version, manifest.files[index].path, ordinal)
 
     # --- changing ---
@@ -261,12 +266,14 @@ class EdgeTree:
         self.release_digest(version)
         link = self.layout.channel(ref)
         with self._lock:
-            before = _target(link)
+            before, left = _target(link), self.active(ref)
             if before == target_of(version):
                 return
             if before is not None:
                 durable.switch_link(self.layout.previous(ref), before)
             durable.switch_link(link, target_of(version))
+            if left is not None:
+                self.hashed.forget(left)
 
     def unlink(self, ref: ModelRef) -> None:
         """Takes the channel's link away; versions stay. Raises DiskError."""
@@ -285,6 +292,7 @@ class EdgeTree:
                 raise ConflictError(f"{version.model}:{version.number} is active on {leading[0]}")
             self._releases = {one: digest for one, digest in self._releases.items() if one != version}
             self._damaged -= {version}
+            self.hashed.forget(version)
             durable.remove_tree(self.layout.version(version))
             durable.remove_file(self.layout.damage_mark(version))
             self._remove_orphans()
@@ -300,7 +308,10 @@ class EdgeTree:
         """Marks a version as damaged until `install` repairs it. Raises NotFoundError, DiskError."""
         with self._lock:
             self.release_digest(version)
-            durable.write_file(self.layout.damage_mark(version), b"")
+            self.hashed.forget(version)
+            mark = self.layout.damage_mark(version)
+            durable.make_folder(mark.parent)
+            durable.write_file(mark, b"")
             self._damaged |= {version}
 
     # --- inside ---
@@ -335,6 +346,7 @@ class EdgeTree:
         durable.remove_file(self.layout.damage_mark(version))
         self._damaged -= {version}
         self._releases = {**self._releases, version: release}
+        self.hashed.note(version)  # whoever puts a version here has just hashed all of it
 
     def _remove_orphans(self) -> None:
         """Removes releases whose versions are all gone, and manifests that no version and no staging needs."""

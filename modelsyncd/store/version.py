@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+import stat
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,9 @@ from modelsyncd.names import ModelName
 from modelsyncd.store import durable
 from modelsyncd.store.folder import Folder, folders_of
 from modelsyncd.store.staging import Staging
+
+_NOT_THE_FILE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM}
+"""What keeps this process from reading, and says nothing about the bytes."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,10 +43,18 @@ class Damage:
     ordinal: int | None
 
 
-def damaged_files(folder: Path, manifest: Manifest) -> Iterator[tuple[int, int | None]]:
+def has_shape(folder: Path, manifest: Manifest) -> bool:
+    """Whether every file is there with its size: one look at each and no byte read. Raises DiskError."""
+    return all(_has_size(folder / file.path, file.size) for file in manifest.files)
+
+
+def damaged_files(
+    folder: Path, manifest: Manifest, pause: Callable[[], object] = lambda: None
+) -> Iterator[tuple[int, int | None]]:
     """Reads a version whole; yields (file index, ordinal) of each chunk that is wrong, missing or unreadable.
 
-    A file that has a wrong length, or is missing though it is empty, comes once more with None.
+    A file that has a wrong length, or is missing though it is empty, comes once more with None. `pause` is called
+    before each chunk, and may raise to end it. Raises DiskError when it is this process that can't read.
     """
     table = ChunkTable(manifest)
     files = Folder(folder)
@@ -50,6 +63,7 @@ def damaged_files(folder: Path, manifest: Manifest) -> Iterator[tuple[int, int |
             if not _has_size(folder / file.path, file.size):
                 yield index, None
         for chunk in table:
+            pause()
             if not _is_right(files, manifest.files[chunk.file].path, chunk.offset, chunk.size, chunk.digest):
                 yield chunk.file, chunk.ordinal
     finally:
@@ -77,13 +91,16 @@ def mend(folder: Path, staging: Staging) -> None:
 def _has_size(path: Path, size: int) -> bool:
     with durable.disk_errors(path):
         try:
-            return path.lstat().st_size == size
+            found = path.lstat()
         except (FileNotFoundError, NotADirectoryError):
             return False
+    return stat.S_ISREG(found.st_mode) and found.st_size == size
 
 
 def _is_right(files: Folder, path: str, offset: int, size: int, digest: Digest) -> bool:
     try:
         return digest_of(files.read(path, offset, size)) == digest
-    except DiskError:
+    except DiskError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NOT_THE_FILE:
+            raise
         return False

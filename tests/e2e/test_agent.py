@@ -97,7 +97,7 @@ def test_a_watch_of_a_job_outlives_the_agent(hub: HubProgram, start_agent: Start
         assert next(models).number == 2
 
 
-def test_verify_finds_a_flipped_bit_beside_a_running_agent(
+def test_verify_finds_a_flipped_bit_beside_a_running_agent_which_then_mends_it(
     hub: HubProgram, start_agent: StartAgent, tmp_path: Path
 ) -> None:
     content = folder(tmp_path / "content")
@@ -113,11 +113,13 @@ def test_verify_finds_a_flipped_bit_beside_a_running_agent(
         byte = file.read(1)[0]
         file.seek(1_500_000)
         file.write(bytes([byte ^ 1]))
-    found = run_agent("verify", "--data", str(agent.data), "--json")
+    found = run_agent("verify", "--data", str(agent.data))
     assert found.returncode == 8
-    (damage,) = json.loads(found.stdout)["damage"]
-    assert (damage["model"], damage["number"], damage["file"]) == ("agent/rotten", 1, "weights.bin")
-    assert run_agent("verify", "--data", str(agent.data)).stdout.startswith("agent/rotten:1  damaged\n  weights.bin")
+    assert found.stdout.startswith("agent/rotten:1  damaged\n  weights.bin")
+    assert agent.process is not None
+    assert f"the agent (process {agent.process.pid}) was told" in found.stdout
+    _await(lambda: run_agent("verify", "--data", str(agent.data)).returncode == 0)
+    assert tree(path.parent) == tree(content)
 
 
 def test_two_agents_never_share_a_folder(hub: HubProgram, start_agent: StartAgent) -> None:

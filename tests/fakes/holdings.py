@@ -7,7 +7,7 @@ from pathlib import Path
 from edge_agent.stock import Stock
 from edge_agent.watchers import Active
 from modelsyncd.digest import Digest, digest_of
-from modelsyncd.errors import ModelsyncError
+from modelsyncd.errors import DamageError, ModelsyncError
 from modelsyncd.names import ModelName, ModelRef
 from modelsyncd.release import ManifestRef, Release, SignedRelease, Variant
 from modelsyncd.session.effects import Finished
@@ -46,14 +46,31 @@ class FakeHoldings:
     stock: Stock = field(default_factory=Stock)
     broken: dict[str, ModelsyncError] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    unproven: set[Version] = field(default_factory=set)
+    rotten: set[Version] = field(default_factory=set)
 
     def observe(self) -> Stock:
         self._called("observe")
         return self.stock
 
+    def inspect(self) -> Stock:
+        self._called("inspect")
+        return self.stock
+
+    def proven(self, version: Version) -> bool:
+        return version not in self.unproven
+
+    def prove(self, version: Version) -> None:
+        self._called("prove")
+        if version in self.rotten:
+            self.stock = replace(self.stock, held=self.stock.held - {version}, damaged=self.stock.damaged | {version})
+            raise DamageError("a bit was turned")
+        self.unproven.discard(version)
+
     def activate(self, ref: ModelRef, version: Version) -> Active:
         self._called("activate")
         assert version in self.stock.held
+        assert version not in self.unproven
         folder = Path("/models") / str(ref.model)
         release = digest_of(f"release {version.number}".encode())
         path = folder / "versions" / str(version.number)
@@ -69,7 +86,7 @@ class FakeHoldings:
 
     def prune(self, version: Version) -> None:
         self._called("prune")
-        self.stock = replace(self.stock, held=self.stock.held - {version})
+        self.stock = replace(self.stock, held=self.stock.held - {version}, damaged=self.stock.damaged - {version})
 
     def discard(self, manifest: Digest) -> None:
         self._called("discard")
@@ -80,8 +97,12 @@ class FakeHoldings:
         return 500, 100
 
     def hold(self, *versions: Version) -> None:
-        """These are whole now."""
-        self.stock = replace(self.stock, held=self.stock.held | set(versions))
+        """These are whole now, and read a moment ago."""
+        self.unproven -= set(versions)
+        self.rotten -= set(versions)
+        self.stock = replace(
+            self.stock, held=self.stock.held | set(versions), damaged=self.stock.damaged - set(versions)
+        )
 
     def _called(self, name: str) -> None:
         self.calls.append(name)

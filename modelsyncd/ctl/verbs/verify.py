@@ -32,8 +32,10 @@ _SHOWN = 20  # damaged things named to a person; --json has them all
 def command(asked: Asked, release: str, agent: Path | None, folder: Path | None) -> None:
     """Re-hash what rests at the hub, in an agent's store or in a folder.
 
-    At the hub: everything, or one release. With --folder, its files against the release that is named. Nothing is
-    changed; the exit code is 8 when something is damaged or missing.
+    At the hub: everything, or one release; the hub forgets where damaged chunks rest, so that pushing the same content
+    brings them back. With --folder, its files against the release that is named. In a folder and in an agent's store
+    nothing is changed: `modelsync-agent verify` has the agent mend what is damaged. The exit code is 8 when something
+    is damaged or missing.
     """
     ref = parse_ref(release) if release else None
     if agent and (folder or ref):
@@ -82,7 +84,7 @@ async def _agent(asked: Asked, root: Path) -> None:
         raise DamageError(
             f"{count(len(wrong), 'place')} in {root} are missing or damaged",
             safe="nothing was changed, and the versions not named here are right",
-            hint=f"`modelsync-agent verify --data {root}` marks them; an agent that then starts fetches them again",
+            hint=f"as the owner of the folder: modelsync-agent verify --data {root} has the agent mend them",
         )
 
 
@@ -105,8 +107,7 @@ def read_store(root: Path, shown: Meter, check: Check) -> Store:
     for number, version in enumerate(versions):
         shown.show(Step(len(versions), number))
         name = f"{version.model}:{version.number}"
-        for damage in tree.verify(version):
-            check()
+        for damage in tree.verify(version, check):
             wrong = "its manifest" if not damage.file else "size" if damage.ordinal is None else "bytes"
             damaged.append({"release": name, "path": damage.file, "chunk": damage.ordinal, "wrong": wrong})
     return Store([f"{version.model}:{version.number}" for version in versions], damaged)
