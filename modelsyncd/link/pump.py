@@ -18,12 +18,13 @@ from modelsyncd.errors import ModelsyncError, RefusedError, RoadError
 from modelsyncd.session import effects as do
 from modelsyncd.session import events as on
 from modelsyncd.session.faults import error_of, fault_of
-from modelsyncd.session.frames import Fault, Frame, Give, Offer, Part
+from modelsyncd.session.frames import Fault, Frame, Give, Offer
 from modelsyncd.session.ports import GiverStore, TakerStore
 from modelsyncd.session.progress import Progress
 from modelsyncd.session.session import Session
 
 OUTBOX_BYTES = 2 << 20  # payload bytes that wait to be written before loading pauses
+URGENT_FRAMES = 10_000  # control frames that wait to be written before reading pauses
 BATCH_BYTES = 8 << 20  # encoded bytes that become durable together, at most
 GATHER_BYTES = 2 << 20  # encoded bytes that are worth a sync of their own; for fewer, more are waited for …
 GATHER_SECONDS = 0.01  # … but no longer than this
@@ -37,6 +38,10 @@ class FrameStream(Protocol):
 
     async def write(self, frame: Frame) -> None:
         """Puts a frame on the wire; one at a time. Raises ModelsyncError."""
+
+
+_Question = do.Consider | do.Survey | do.Complete
+"""What is asked of the taker's store for a whole transfer."""
 
 
 class _Over(Exception):  # noqa: N818 - ends the TaskGroup; nobody outside sees it
@@ -76,6 +81,7 @@ class Pump:
         self._to_keep = asyncio.Event()
         self._to_load = asyncio.Event()
         self._to_wake = asyncio.Event()
+        self._said = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         self._early: list[on.Event] = []
 
@@ -154,41 +160,42 @@ class Pump:
                     self._deliver(frame)
                 case do.Finished():
                     self._deliver(effect)
-                case do.Consider(offer):
-                    self._spawn(offer, self._consider(offer))
-                case do.Survey(offer, part):
-                    self._spawn(offer, self._survey(offer, part))
-                case do.Complete(offer):
-                    self._spawn(offer, self._complete(offer))
+                case do.Consider():
+                    self._spawn(effect, self._consider(effect))
+                case do.Survey():
+                    self._spawn(effect, self._survey(effect))
+                case do.Complete():
+                    self._spawn(effect, self._complete(effect))
                 case do.WakeAt(when):
                     self._wake_at = when
                     self._to_wake.set()
                 case do.HangUp(fault):
                     self._hung_up = True
                     self._fault = fault
+                    self._bulk.clear()  # nobody counts on it, and what must still be said would wait behind it
                     self._to_write.set()
 
-    def _spawn(self, offer: Offer, work: Coroutine[object, object, on.Event]) -> None:
+    def _spawn(self, asked: _Question, work: Coroutine[object, object, on.Event]) -> None:
         assert self._group is not None, "effects come out of steps, and steps are taken while run() runs"  # noqa: S101
-        self._group.create_task(self._answer(offer, work))
+        self._group.create_task(self._answer(asked, work))
 
-    async def _answer(self, offer: Offer, work: Coroutine[object, object, on.Event]) -> None:
+    async def _answer(self, asked: _Question, work: Coroutine[object, object, on.Event]) -> None:
         """One question to the taker's store; its error ends that transfer only."""
         try:
             event = await work
         except ModelsyncError as error:
-            event = on.Failed(offer.manifest, fault_of(error))
+            event = on.Failed(asked.offer.manifest, asked.serial, fault_of(error))
         self._step(event)
 
-    async def _consider(self, offer: Offer) -> on.Event:
-        return on.Considered(offer.manifest, await self._store().consider(offer))
+    async def _consider(self, asked: do.Consider) -> on.Event:
+        return on.Considered(asked.offer.manifest, asked.serial, await self._store().consider(asked.offer))
 
-    async def _survey(self, offer: Offer, part: Part) -> on.Event:
-        missing = await self._store().survey(offer, part)
-        return on.Surveyed(offer.manifest, part, missing.sizes, missing.ordinals)
+    async def _survey(self, asked: do.Survey) -> on.Event:
+        missing = await self._store().survey(asked.offer, asked.part)
+        return on.Surveyed(asked.offer.manifest, asked.serial, asked.part, missing.sizes, missing.ordinals)
 
-    async def _complete(self, offer: Offer) -> on.Event:
-        return on.Completed(offer.manifest, await self._store().complete(offer))
+    async def _complete(self, asked: do.Complete) -> on.Event:
+        return on.Completed(asked.offer.manifest, asked.serial, await self._store().complete(asked.offer))
 
     def _store(self) -> TakerStore:
         if self._taker is None:
@@ -200,6 +207,9 @@ class Pump:
     async def _read(self) -> None:
         while (frame := await self._stream.read()) is not None:
             self._step(on.Received(frame))
+            while len(self._urgent) >= URGENT_FRAMES:  # a peer that asks and does not read waits for itself
+                self._said.clear()
+                await self._said.wait()
         if not self._hung_up:
             raise RoadError("the other side ended the stream", safe="every chunk that arrived before is kept")
 
@@ -208,6 +218,7 @@ class Pump:
             while self._urgent or self._bulk:
                 if self._urgent:
                     frame: Frame = self._urgent.popleft()
+                    self._said.set()
                 else:
                     frame = give = self._bulk.popleft()
                     self._bulk_bytes -= len(give.payload)
@@ -243,7 +254,7 @@ class Pump:
         size = len(batch[0].payload)
         while self._keeps and size < BATCH_BYTES:
             following = self._keeps[0]
-            if (following.offer.manifest, following.part) != (batch[0].offer.manifest, batch[0].part):
+            if (following.serial, following.part) != (batch[0].serial, batch[0].part):
                 break
             batch.append(self._keeps.popleft())
             size += len(following.payload)
@@ -251,16 +262,18 @@ class Pump:
         return batch
 
     async def _keep_batch(self, batch: list[do.Keep]) -> None:
-        manifest, part = batch[0].offer.manifest, batch[0].part
+        manifest, part, serial = batch[0].offer.manifest, batch[0].part, batch[0].serial
+        if not self.session.is_taking(manifest, serial):
+            return  # dropped while it waited: nobody wants it any more
         try:
             kept = await self._store().keep(batch)
         except ModelsyncError as error:
-            self._step(on.Failed(manifest, fault_of(error)))
+            self._step(on.Failed(manifest, serial, fault_of(error)))
             return
         if kept.spoiled:
-            self._step(on.Spoiled(manifest, part, kept.spoiled))
+            self._step(on.Spoiled(manifest, serial, part, kept.spoiled))
         if kept.kept:
-            self._step(on.Kept(manifest, part, kept.kept))
+            self._step(on.Kept(manifest, serial, part, kept.kept))
 
     async def _load(self) -> None:
         while True:
@@ -278,9 +291,9 @@ class Pump:
                 raise RefusedError("nothing can be fetched from this side")
             chunks = await self._giver.load(load.manifest, load.part, load.ordinals, load.codecs, load.bases)
         except ModelsyncError as error:
-            self._step(on.LoadFailed(load.manifest, fault_of(error)))
+            self._step(on.LoadFailed(load.manifest, load.serial, fault_of(error)))
             return
-        self._step(on.Loaded(load.manifest, load.part, chunks))
+        self._step(on.Loaded(load.manifest, load.serial, load.part, chunks))
 
     async def _wake(self) -> None:
         while True:

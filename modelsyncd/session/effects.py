@@ -1,4 +1,7 @@
-"""What the session asks of the shell: one frozen value for each. `link/pump.py` is their only interpreter."""
+"""What the session asks of the shell: one frozen value for each. `link/pump.py` is their only interpreter.
+
+`serial` tells one transfer of a manifest from the next one of the same manifest; the answer repeats it.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,7 @@ class Consider:
     """The peer offers a release to us: answer Considered, or Failed with the reason to refuse."""
 
     offer: Offer
+    serial: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Survey:
 
     offer: Offer
     part: Part
+    serial: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ class Keep:
     codec: Codec
     payload: bytes | memoryview
     base: Base | None
+    serial: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,7 @@ class Complete:
     """Every chunk is durable here: commit the version. Answer Completed, or Failed."""
 
     offer: Offer
+    serial: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,7 @@ class Load:
     ordinals: Sequence[int]
     codecs: frozenset[Codec]
     bases: tuple[Digest, ...]
+    serial: int
 
 
 @dataclass(frozen=True, slots=True)

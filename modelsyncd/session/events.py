@@ -1,4 +1,8 @@
-"""What the shell tells the session: one frozen value for each thing that can happen to it."""
+"""What the shell tells the session: one frozen value for each thing that can happen to it.
+
+An answer repeats the `serial` of the effect that it answers: the transfer may have been dropped and begun again since,
+and an answer to the first must not be taken for one to the second.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +48,7 @@ class Considered:
     """Answer to Consider: take it up, or `settled` says that identical content is here already as that number."""
 
     manifest: Digest
+    serial: int
     settled: Settled | None = None
 
 
@@ -61,6 +66,7 @@ class Surveyed:
     """Answer to Survey: plain sizes of all chunks of the part by ordinal, and the ordinals to fetch, ascending."""
 
     manifest: Digest
+    serial: int
     part: Part
     sizes: Sequence[int]
     missing: Sequence[int]
@@ -71,6 +77,7 @@ class Kept:
     """These chunks are verified and durable here."""
 
     manifest: Digest
+    serial: int
     part: Part
     ordinals: Sequence[int]
 
@@ -80,6 +87,7 @@ class Spoiled:
     """These chunks arrived, but not as their digest says; nothing of them was kept."""
 
     manifest: Digest
+    serial: int
     part: Part
     ordinals: Sequence[int]
 
@@ -89,6 +97,7 @@ class Completed:
     """Answer to Complete: the whole transfer is committed here."""
 
     manifest: Digest
+    serial: int
     settled: Settled
 
 
@@ -97,6 +106,7 @@ class Failed:
     """An effect of this transfer could not be carried out here."""
 
     manifest: Digest
+    serial: int
     fault: Fault
 
 
@@ -115,6 +125,7 @@ class Loaded:
     """Answer to Load: these chunks, encoded. One answer may cover only the first of the ordinals asked for."""
 
     manifest: Digest
+    serial: int
     part: Part
     chunks: Sequence[Encoded]
 
@@ -124,6 +135,7 @@ class LoadFailed:
     """A Load of this manifest could not be carried out here."""
 
     manifest: Digest
+    serial: int
     fault: Fault
 
 

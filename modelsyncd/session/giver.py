@@ -25,8 +25,9 @@ LOAD_CHUNKS = 8  # chunks of one Load: 2 MiB as a rule, so one hop to a thread s
 
 @dataclass(slots=True)
 class _Order:
-    """What is still to be given of one Want."""
+    """What is still to be given of one Want; `serial` tells it from every other."""
 
+    serial: int
     want: Want
     ordinals: deque[int]
 
@@ -39,6 +40,7 @@ class Giver:
         self._orders: deque[_Order] = deque()
         self._loading: _Order | None = None
         self._queued = 0
+        self._serial = 0
         self._progress: dict[Digest, Progress] = {}
         self.codecs: frozenset[Codec] = frozenset()
         """What the peer can decode."""
@@ -55,7 +57,8 @@ class Giver:
         if self._queued + count > self._limits.queued_chunks:
             raise LimitError(f"more than {self._limits.queued_chunks} chunks were asked for and not waited for")
         self._queued += count
-        self._orders.append(_Order(want, deque(ordinal for run in want.ranges for ordinal in run)))
+        self._serial += 1
+        self._orders.append(_Order(self._serial, want, deque(ordinal for run in want.ranges for ordinal in run)))
         if want.part is Part.CONTENT:
             seen = self._progress.get(want.manifest, Progress())
             total = seen.total or want.missing_bytes  # the manifest's pieces went before and are in `wire` already
@@ -66,8 +69,8 @@ class Giver:
     def loaded(self, answer: Loaded) -> list[Effect]:
         """Gives what was loaded. Raises ProtocolError when the shell loaded something else."""
         order = self._loading
-        if order is None or order.want.manifest != answer.manifest:
-            return []  # the transfer was dropped meanwhile
+        if order is None or order.serial != answer.serial:
+            return []  # the order was dropped meanwhile
         self._loading = None
         frame_bytes = min(order.want.frame_bytes or self._limits.frame_bytes, self._limits.frame_bytes)
         effects: list[Effect] = []
@@ -90,14 +93,19 @@ class Giver:
             self._loading = None
         self._queued -= sum(len(order.ordinals) for order in gone)
         self._orders = deque(order for order in self._orders if order.want.manifest != manifest)
+        self._progress.pop(manifest, None)
         return self._load()
+
+    def is_loading(self, serial: int) -> bool:
+        """Whether the Load with this serial is still waited for."""
+        return self._loading is not None and self._loading.serial == serial
 
     def _load(self) -> list[Effect]:
         if self._loading is not None or not self._orders:
             return []
         self._loading = order = self._orders.popleft()
         ordinals = tuple(islice(order.ordinals, LOAD_CHUNKS))
-        return [Load(order.want.manifest, order.want.part, ordinals, self.codecs, order.want.bases)]
+        return [Load(order.want.manifest, order.want.part, ordinals, self.codecs, order.want.bases, order.serial)]
 
     def _count_wire(self, answer: Loaded) -> None:
         seen = self._progress.get(answer.manifest, Progress())

@@ -67,11 +67,17 @@ class Session:
         self._moved = 0.0
         self._alarm: float | None = None
         self._over = False
+        self._serial = 0
 
     def start(self, now: float) -> list[Effect]:
         """What to do before anything has happened."""
         self._moved = now
         return [Send(self._hello)]
+
+    def is_taking(self, manifest: Digest, serial: int) -> bool:
+        """Whether this very transfer is under way: false once it was dropped, also when it was begun again."""
+        taker = self._takers.get(manifest)
+        return taker is not None and taker.serial == serial
 
     def progress(self, manifest: Digest) -> Progress:
         """How far a transfer has come; all zeros for one that is not under way."""
@@ -109,8 +115,8 @@ class Session:
                 return self._dropped(manifest)
             case Loaded():
                 return self._giver.loaded(event)
-            case LoadFailed(manifest, fault):
-                return [Send(words.Refuse(fault, manifest)), *self._given_up(manifest, fault)]
+            case LoadFailed():
+                return self._load_failed(event)
             case Close(fault):
                 self._over = True
                 farewell: list[Effect] = [Send(words.Refuse(fault))] if fault is not None else []
@@ -123,7 +129,7 @@ class Session:
     def _taking(self, event: Considered | Surveyed | Kept | Spoiled | Completed | Failed, now: float) -> list[Effect]:
         """An answer of our own store, for a transfer that may be gone meanwhile."""
         taker = self._takers.get(event.manifest)
-        if taker is None:
+        if taker is None or taker.serial != event.serial:
             return []
         try:
             match event:
@@ -142,6 +148,14 @@ class Session:
         except ModelsyncError as error:
             return self._refused(event.manifest, fault_of(error))
 
+    def _given(self, give: words.Give, now: float) -> list[Effect]:
+        taker = self._takers.get(give.manifest)
+        if taker is None:
+            return []
+        if taker.owed(give):
+            self._moved = now
+        return taker.give(give)
+
     def _received(self, frame: words.Frame, now: float) -> list[Effect]:
         if isinstance(frame, words.Hello):
             return self._greeted(frame)
@@ -151,9 +165,7 @@ class Session:
             raise ProtocolError("the first frame was not Hello")
         match frame:
             case words.Give():
-                self._moved = now
-                taker = self._takers.get(frame.manifest)
-                return taker.give(frame) if taker is not None else []
+                return self._given(frame, now)
             case words.Want():
                 return self._giver.want(frame)
             case words.Offer():
@@ -192,16 +204,17 @@ class Session:
         if known is not None:
             known.priority = event.priority
             return []
-        taker = Taker(event.offer, event.priority, limits=self._limits)
-        self._takers[taker.manifest] = taker
-        return taker.survey()
+        return self._begin(event.offer, event.priority).survey()
 
     def _take_offered(self, offer: words.Offer) -> list[Effect]:
         if offer.manifest in self._takers:
             raise ProtocolError("the same manifest was offered twice at once")
-        taker = Taker(offer, limits=self._limits)
-        self._takers[taker.manifest] = taker
-        return taker.consider()
+        return self._begin(offer, 0).consider()
+
+    def _begin(self, offer: words.Offer, priority: int) -> Taker:
+        self._serial += 1
+        taker = self._takers[offer.manifest] = Taker(offer, priority, serial=self._serial, limits=self._limits)
+        return taker
 
     def _kept(self, taker: Taker, part: words.Part, ordinals: Sequence[int], now: float) -> list[Effect]:
         if part is not taker.part:
@@ -241,7 +254,7 @@ class Session:
             if not taker.hungry or (in_flight and credit < self._window.size // 4):
                 continue
             before = taker.in_flight
-            if not in_flight:
+            if not self.awaits:
                 self._moved = now  # the peer owes nothing yet: its time begins with this Want
             want = taker.want(credit, self.frame_bytes)
             if want is not None:
@@ -254,11 +267,17 @@ class Session:
 
     # --- giving ---
 
+    def _load_failed(self, event: LoadFailed) -> list[Effect]:
+        if not self._giver.is_loading(event.serial):
+            return []
+        return [Send(words.Refuse(event.fault, event.manifest)), *self._given_up(event.manifest, event.fault)]
+
     def _given_up(self, manifest: Digest, fault: words.Fault) -> list[Effect]:
+        progress = self._giver.progress(manifest)
         effects = self._giver.drop(manifest)
         if manifest in self._offered:
             self._offered.discard(manifest)
-            effects.append(Finished(manifest, None, fault, self._giver.progress(manifest)))
+            effects.append(Finished(manifest, None, fault, progress))
         return effects
 
     def _was_refused(self, refuse: words.Refuse) -> list[Effect]:

@@ -42,8 +42,10 @@ class Stage(Enum):
 class Taker:
     """The taking of one manifest. Methods return the effects that follow; errors end this transfer only."""
 
-    def __init__(self, offer: Offer, priority: int = 0, *, limits: Limits = LIMITS) -> None:
+    def __init__(self, offer: Offer, priority: int = 0, *, serial: int = 0, limits: Limits = LIMITS) -> None:
         self.offer = offer
+        self.serial = serial
+        """Tells this transfer from an earlier one of the same manifest."""
         self.priority = priority
         self.stage = Stage.CONSIDERING
         self.part = Part.MANIFEST
@@ -86,15 +88,17 @@ class Taker:
 
     def consider(self) -> list[Effect]:
         """Begins with what a peer offered unasked."""
-        return [Consider(self.offer)]
+        return [Consider(self.offer, self.serial)]
 
     def survey(self) -> list[Effect]:
         """Begins, or goes on with the next part: what is missing here?"""
         self.stage = Stage.SURVEYING
-        return [Survey(self.offer, self.part)]
+        return [Survey(self.offer, self.part, self.serial)]
 
     def surveyed(self, answer: Surveyed) -> list[Effect]:
-        """Takes the store's answer; with nothing missing the part is over."""
+        """Takes the store's answer; with nothing missing the part is over. An answer to nothing is ignored."""
+        if self.stage is not Stage.SURVEYING or answer.part is not self.part:
+            return []
         plan = make(answer.sizes, answer.missing)
         self._sizes = answer.sizes
         self._queue = deque(answer.missing)
@@ -103,6 +107,10 @@ class Taker:
             self._progress = Progress(plan.total, plan.have, plan.have)
         self.stage = Stage.FETCHING
         return [] if self._queue else self._next()
+
+    def owed(self, give: Give) -> bool:
+        """Whether the peer owes us this chunk."""
+        return give.part is self.part and give.ordinal in self._wanted
 
     def want(self, credit: int, frame_bytes: int) -> Want | None:
         """Asks for as many chunks as the credit (plain bytes) allows; for one, however large, when nothing is out."""
@@ -125,7 +133,7 @@ class Taker:
 
     def give(self, give: Give) -> list[Effect]:
         """Takes a chunk or the next part of one. Raises ProtocolError for a part that does not follow."""
-        if give.part is not self.part or give.ordinal not in self._wanted:
+        if not self.owed(give):
             return self._stray(give)
         if give.encoded_size > self._sizes[give.ordinal] + ENCODED_SLACK:
             raise ProtocolError(f"chunk {give.ordinal} is said to be {give.encoded_size} bytes long, encoded")
@@ -135,7 +143,7 @@ class Taker:
             return []
         self._wanted.discard(give.ordinal)
         self._keeping.add(give.ordinal)
-        return [Keep(self.offer, give.part, give.ordinal, give.codec, payload, give.base)]
+        return [Keep(self.offer, give.part, give.ordinal, give.codec, payload, give.base, self.serial)]
 
     def kept(self, ordinals: Sequence[int]) -> list[Effect]:
         """These are durable: their credit is free again."""
@@ -202,7 +210,7 @@ class Taker:
             self.part = Part.CONTENT
             return self.survey()
         self.stage = Stage.COMPLETING
-        return [Complete(self.offer)]
+        return [Complete(self.offer, self.serial)]
 
 
 def _runs(ordinals: Sequence[int]) -> Iterator[range]:

@@ -131,27 +131,27 @@ class Conversation:
 
     def _carry_out(self, side: str, effect: do.Effect) -> None:
         match effect:
-            case do.Consider(offer):
-                self.step(side, on.Considered(offer.manifest))
-            case do.Survey(offer, part):
+            case do.Consider(offer, serial):
+                self.step(side, on.Considered(offer.manifest, serial))
+            case do.Survey(offer, part, serial):
                 chunks = self.has[offer.manifest].chunks(part)
                 held = self.durable.setdefault((offer.manifest, part), {})
                 missing = [ordinal for ordinal in range(len(chunks)) if ordinal not in held]
-                self.step(side, on.Surveyed(offer.manifest, part, [len(chunk) for chunk in chunks], missing))
+                self.step(side, on.Surveyed(offer.manifest, serial, part, [len(chunk) for chunk in chunks], missing))
             case do.Keep():
                 self._keep(side, effect)
-            case do.Complete(offer):
+            case do.Complete(offer, serial):
                 for part in Part:
                     assert self.durable[offer.manifest, part] == dict(
                         enumerate(self.has[offer.manifest].chunks(part))
                     ), "completed before every chunk was durable"
                 self.completed.append(offer.manifest)
-                self.step(side, on.Completed(offer.manifest, on.Settled(1, True, offer.manifest)))
-            case do.Load(manifest, part, ordinals, codecs):
+                self.step(side, on.Completed(offer.manifest, serial, on.Settled(1, True, offer.manifest)))
+            case do.Load(manifest, part, ordinals, codecs, _, serial):
                 chunks = self.has[manifest].chunks(part)
                 count = self.rng.randint(1, len(ordinals))
                 loaded = [encoded(ordinal, chunks[ordinal], codecs) for ordinal in ordinals[:count]]
-                self.step(side, on.Loaded(manifest, part, loaded))
+                self.step(side, on.Loaded(manifest, serial, part, loaded))
 
     def _keep(self, side: str, keep: do.Keep) -> None:
         plain = self.has[keep.offer.manifest].chunks(keep.part)[keep.ordinal]
@@ -161,9 +161,9 @@ class Conversation:
             good = False
         if good:
             self.durable[keep.offer.manifest, keep.part][keep.ordinal] = plain
-            self.step(side, on.Kept(keep.offer.manifest, keep.part, [keep.ordinal]))
+            self.step(side, on.Kept(keep.offer.manifest, keep.serial, keep.part, [keep.ordinal]))
         else:
-            self.step(side, on.Spoiled(keep.offer.manifest, keep.part, [keep.ordinal]))
+            self.step(side, on.Spoiled(keep.offer.manifest, keep.serial, keep.part, [keep.ordinal]))
 
 
 def small_window() -> Window:

@@ -9,10 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest
+from modelsyncd.errors import RefusedError
 from modelsyncd.limits import LIMITS
+from modelsyncd.session import effects as do
 from modelsyncd.session import events as on
+from modelsyncd.session.faults import fault_of
 from modelsyncd.session.frames import Desired, Frame, Give, Part, Refuse, Report, Settle, Unknown, Want
+from modelsyncd.session.progress import Progress
 from modelsyncd.session.session import PATIENCE, Session
 from modelsyncd.session.window import Window
 from tests.fakes.conversation import Content, Conversation, hello, small_window, some_content
@@ -202,6 +207,64 @@ def test_a_dropped_transfer_stops_and_its_late_chunks_do_no_harm() -> None:
     assert talk.completed == [content.name]
     assert [done.settled is None for done in talk.finished] == [True, False]
     assert not talk.hung_up
+
+
+@given(seeds, st.lists(st.integers(0, 60), min_size=1, max_size=12))
+def test_a_transfer_may_be_dropped_and_begun_again_at_any_moment(seed: int, moments: list[int]) -> None:
+    talk, content = begin(seed, 15)
+    talk.step("taker", on.Take(content.offer()))
+    for steps in moments:  # answers to the dropped transfer are still on their way when the next one begins
+        talk.run(steps)
+        talk.step("taker", on.Drop(content.name))
+        talk.step("taker", on.Take(content.offer()))
+    talk.run()
+    assert talk.completed
+    assert set(talk.completed) == {content.name}
+    assert not talk.hung_up
+    assert talk.finished[-1].settled is not None
+    for done in talk.finished:
+        assert 0 <= done.progress.had <= done.progress.done <= done.progress.total
+
+
+def test_a_slow_disk_is_not_the_peers_silence() -> None:
+    talk, content = begin(12, 60)
+    talk.run()
+    kept: list[do.Keep] = []
+    original = talk._keep
+    talk._keep = lambda _, keep: kept.append(keep)  # type: ignore[method-assign]
+    talk.step("taker", on.Take(content.offer()))
+    talk.run()
+    talk.now = PATIENCE - 1
+    talk._keep = original  # type: ignore[method-assign]
+    for keep in kept:
+        talk._keep("taker", keep)  # the disk is back: this is when more is asked for
+    talk.now = PATIENCE + 1
+    talk.step("taker", on.Woke())
+    assert not talk.hung_up
+
+
+def test_what_was_never_asked_for_does_not_count_as_progress() -> None:
+    talk, content = begin(13)
+    talk.run()
+    talk.tamper = lambda frame: [] if isinstance(frame, Give) else [frame]
+    talk.step("taker", on.Take(content.offer()))
+    talk.run()
+    talk.now = talk.alarms["taker"]
+    stray = Give(Digest(b"another"), Part.CONTENT, 0, Codec.STORED, 1, 0, b"x")
+    talk.step("taker", on.Received(stray))
+    talk.step("taker", on.Woke())
+    assert talk.hung_up
+
+
+def test_a_giver_remembers_nothing_of_what_it_refused() -> None:
+    talk, _ = begin(14)
+    talk.run()
+    for number in range(100):
+        manifest = Digest(number.to_bytes(32, "big"))
+        effects = talk.giver.step(on.Received(Want(manifest, Part.CONTENT, (range(1),), missing_bytes=5)), 0.0)
+        (load,) = [effect for effect in effects if isinstance(effect, do.Load)]
+        talk.giver.step(on.LoadFailed(manifest, load.serial, fault_of(RefusedError("no"))), 0.0)
+        assert talk.giver.progress(manifest) == Progress()
 
 
 def test_another_protocol_number_is_refused_with_what_to_do() -> None:

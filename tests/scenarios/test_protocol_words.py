@@ -174,15 +174,15 @@ def test_rule_7_a_chunk_counts_when_it_is_durable() -> None:
     session.start(0.0)
     session.step(on.Received(hello()), 0.0)
     session.step(on.Take(content.offer()), 0.0)
-    session.step(on.Surveyed(content.name, Part.MANIFEST, [8], []), 0.0)
-    effects = session.step(on.Surveyed(content.name, Part.CONTENT, [5_000] * 4, [0, 1, 2, 3]), 0.0)
+    session.step(on.Surveyed(content.name, 1, Part.MANIFEST, [8], []), 0.0)
+    effects = session.step(on.Surveyed(content.name, 1, Part.CONTENT, [5_000] * 4, [0, 1, 2, 3]), 0.0)
     assert [want.ranges for want in frames_in(effects) if isinstance(want, Want)] == [(range(2),)]
     for ordinal in (0, 1):
         give = Give(content.name, Part.CONTENT, ordinal, Codec.STORED, 5_000, 0, chunks[ordinal])
         effects = session.step(on.Received(give), 1.0)
         assert [type(effect) for effect in effects] == [do.Keep], "it arrived, and nothing more follows from that"
         assert session.progress(content.name).done == 0
-    effects = session.step(on.Kept(content.name, Part.CONTENT, [0, 1]), 1.0)
+    effects = session.step(on.Kept(content.name, 1, Part.CONTENT, [0, 1]), 1.0)
     assert [want.ranges for want in frames_in(effects) if isinstance(want, Want)] == [(range(2, 4),)]
     assert session.progress(content.name).done == 10_000
 
@@ -302,7 +302,7 @@ def test_rule_12_nothing_is_given_unasked(seed: int) -> None:
     (load,) = session.step(on.Received(Want(content.name, Part.CONTENT, (range(3, 6), range(9, 10)))), 0.0)
     assert isinstance(load, do.Load)
     assert list(load.ordinals) == [3, 4, 5, 9]
-    other = on.Loaded(content.name, Part.CONTENT, [on.Encoded(8, Codec.STORED, content.content[8])])
+    other = on.Loaded(content.name, 1, Part.CONTENT, [on.Encoded(8, Codec.STORED, content.content[8])])
     assert not [frame for frame in frames_in(session.step(other, 0.0)) if isinstance(frame, Give)]
     talk, content = begin(seed)
     talk.step("taker", on.Take(content.offer()))

@@ -82,7 +82,7 @@ def test_a_giver_knows_what_the_taker_lacked_though_a_manifest_went_before() -> 
     giver = Giver()
     giver.codecs = READABLE
     giver.want(Want(manifest, Part.MANIFEST, (range(1),), missing_bytes=70))
-    giver.loaded(Loaded(manifest, Part.MANIFEST, [Encoded(0, Codec.STORED, bytes(70))]))
+    giver.loaded(Loaded(manifest, 1, Part.MANIFEST, [Encoded(0, Codec.STORED, bytes(70))]))
     giver.want(Want(manifest, Part.CONTENT, (range(1),), missing_bytes=500))
     giver.want(Want(manifest, Part.CONTENT, (range(1, 2),), missing_bytes=300))
     assert giver.progress(manifest) == Progress(total=500, done=200, wire=70)
