@@ -16,6 +16,7 @@ from pathlib import Path
 from cloud_hub.catalog import Catalog
 from cloud_hub.tables import PieceTable, Table, TableCache
 from modelsyncd.codec.registry import decode
+from modelsyncd.daemon.log import Log
 from modelsyncd.digest import Buffer, Digest, digest_of, short
 from modelsyncd.errors import BadInputError, DamageError, DiskFullError, NotFoundError
 from modelsyncd.manifest import ChunkTable
@@ -27,6 +28,7 @@ from modelsyncd.wire.nouns import decode_manifest
 
 SLICE = 8_192  # chunks that are looked up at once: bounds memory whatever the model's size
 RESERVE = 64 << 20  # bytes that a push may not take from the disk: the catalogue lives there too
+NAMED = 16  # damaged chunks of one pack that a line of the log names
 REFS = 256  # manifests whose sizes and piece digests are remembered
 
 
@@ -38,6 +40,7 @@ class Stock:
         self._writer = writer
         self._reader = reader
         self._folder = folder
+        self._log = Log()
         self._tables = TableCache()
         self._refs: OrderedDict[Digest, ManifestRef] = OrderedDict()
         self._lock = threading.Lock()
@@ -55,6 +58,7 @@ class Stock:
         """Where each chunk rests, and its encoded bytes, checked against rot.
 
         Raises DamageError when one is gone or damaged; it is forgotten, so that pushing its content again heals it.
+        DiskError, RoadError when bytes can't be reached; then nothing is forgotten.
         """
         places = self._catalog.chunks.places(digests)
         absent = [digest for digest in digests if digest not in places]
@@ -69,8 +73,16 @@ class Stock:
     def _forget_damaged(self, places: Sequence[Place]) -> Sequence[Digest]:
         """Looks which of these it was, and forgets them."""
         damaged = [place for place in places if not self._is_sound(place)]
-        self._catalog.chunks.forget(damaged)
+        self._forget(damaged)
         return [place.digest for place in damaged or places]
+
+    def _forget(self, damaged: Sequence[Place]) -> None:
+        """Forgets chunks that were read and are wrong, or whose pack is gone, and says so to whoever runs this hub."""
+        self._catalog.chunks.forget(damaged)
+        for pack in sorted({place.pack for place in damaged}):
+            chunks = [short(place.digest) for place in damaged if place.pack == pack]
+            named = ",".join(chunks[:NAMED]) + (",…" if len(chunks) > NAMED else "")
+            self._log.error("chunks.damaged", pack=pack, count=len(chunks), chunks=named)
 
     def _is_sound(self, place: Place) -> bool:
         try:
@@ -82,11 +94,12 @@ class Stock:
     def verify(self, digests: Sequence[Digest]) -> tuple[int, list[Digest]]:
         """Re-hashes these chunks: plain bytes that were read, and the chunks that are missing or damaged.
 
-        Those are forgotten. One chunk at a time is in memory. Raises DiskError, RoadError.
+        Those are forgotten. One chunk at a time is in memory. Raises DiskError, RoadError when bytes can't be reached;
+        then nothing is forgotten.
         """
         places = self._catalog.chunks.places(digests)
         damaged = [place for place in places.values() if not self._is_true(place)]
-        self._catalog.chunks.forget(damaged)
+        self._forget(damaged)
         bad = {place.digest for place in damaged}
         size = sum(place.plain_size for place in places.values() if place.digest not in bad)
         return size, [digest for digest in dict.fromkeys(digests) if digest in bad or digest not in places]

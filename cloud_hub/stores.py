@@ -1,7 +1,8 @@
 """The only place where all that a hub rests on is opened, in the order that makes a crash harmless, and closed again.
 
 The lock comes first, then the catalogue, which refuses what a newer hub wrote before anything else is touched; then
-packs that a killed hub left open are closed and their chunks are known again, so that no byte travels twice.
+the place for packs, which must be the one that the catalogue speaks of; then packs that a killed hub left open are
+closed and their chunks are known again, so that no byte travels twice.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from cloud_hub.catalog import Catalog
 from cloud_hub.stock import Stock
 from modelsyncd.store.blobs import open_blobs
 from modelsyncd.store.durable import lock_folder, write_file
+from modelsyncd.store.marked import MarkedBlobs
 from modelsyncd.store.packs import PackReader, PackWriter, recover
 from modelsyncd.trust.authority import Authority
 
@@ -45,9 +47,10 @@ def open_stores(data: Path, database: str, blobs: str, now: float) -> Stores:
         catalog = stack.enter_context(Catalog.open(database or f"sqlite:///{data / 'catalog.db'}"))
         catalog.lift(now)
         authority = Authority.open(data / "authority", now, write_file)
-        packs = open_blobs(blobs or (data / "packs").as_uri())
+        folder, spool = data / "packs", data / "spool"
+        packs = MarkedBlobs(open_blobs(blobs or folder.as_uri()), blobs or str(folder))
         stack.callback(packs.close)
-        spool = data / "spool"
+        packs.claim(spool, expected=catalog.chunks.count() > 0)
         found = recover(spool, packs)
         catalog.chunks.add(found)
         writer = PackWriter(spool, packs)

@@ -1,6 +1,8 @@
 """The only place where the hub reads back and re-hashes what rests: in small batches, and others are served meanwhile.
 
-What is missing or damaged is forgotten from the index and listed; pushing its content again brings it back.
+What is missing or damaged is forgotten from the index and listed; pushing its content again brings it back. Bytes that
+can't be reached (a folder that is not mounted, a disk that does not read, a blob store that is away) are neither: they
+end the reading with an error, and nothing of them is forgotten.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 
 from modelsyncd.digest import Buffer
-from modelsyncd.errors import DamageError, NotFoundError
+from modelsyncd.errors import DamageError, DiskError, NotFoundError
 from modelsyncd.store.blobs import Blobs
 from modelsyncd.store.durable import disk_errors, make_folder, remove_file, sync_folder, write_at
 from modelsyncd.store.records import HEADER_SIZE, PACK_MARK, Found, Place, Record, header, scan, scan_pack
@@ -240,6 +240,12 @@ class PackReader:
         try:
             return self._blobs.read(pack_key(place.pack), offset, length)
         except NotFoundError as error:
+            if not self._spool.is_dir():
+                raise DiskError(
+                    f"there is no folder {self._spool} any more",
+                    safe="nothing was forgotten",
+                    hint="mount the hub's data folder and restart the hub",
+                ) from error
             raise DamageError(
                 f"pack {place.pack} is gone",
                 safe="other packs are not touched",
