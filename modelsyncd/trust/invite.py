@@ -70,9 +70,9 @@ def _inflate(word: str) -> bytes:
         packed = base64.urlsafe_b64decode(word + "=" * (-len(word) % 4))
         plain = inflater.decompress(packed, _PLAIN_BYTES)
     except (binascii.Error, zlib.error) as error:
-        raise _bad("is damaged: part of it is missing or mistyped") from error
+        raise _bad("invite is damaged: part of it is missing or mistyped") from error
     if not inflater.eof or inflater.unused_data:
-        raise _bad("is damaged: part of it is missing or mistyped")
+        raise _bad("invite is damaged: part of it is missing or mistyped")
     return plain
 
 
