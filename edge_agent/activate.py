@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +39,9 @@ class Papers:
 class TreeStore:
     """edge_agent.stock.Store over a node's folder. One thread at a time; `prove` and `disk` go beside all else."""
 
-    def __init__(self, tree: EdgeTree, cache: Cache) -> None:
+    def __init__(self, tree: EdgeTree, cache: Cache, forget: Callable[[Digest], None] = lambda _: None) -> None:
         self._tree = tree
+        self._forget = forget  # told before what is staged of a manifest is deleted
         self._cache = cache
         self._papers: dict[Version, Papers] = {}
         self._damaged: frozenset[Version] = frozenset()
@@ -120,6 +122,7 @@ class TreeStore:
 
     def discard(self, manifest: Digest) -> None:
         """Deletes what is staged of a manifest. Raises DiskError."""
+        self._forget(manifest)
         self._tree.discard(manifest)
         if not self._tree.folders(manifest):
             self._cache.drop(manifest)

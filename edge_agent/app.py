@@ -179,7 +179,8 @@ def relax() -> None:
 async def _opened(folder: Path) -> AsyncIterator[tuple[TreeStore, NodeShelf]]:
     await _make_cache(folder / CACHE)
     tree, cache = await asyncio.to_thread(_open, folder)
-    shelf, store = NodeShelf(tree, cache), TreeStore(tree, cache)
+    shelf = NodeShelf(tree, cache)
+    store = TreeStore(tree, cache, shelf.forget)
     try:
         yield store, shelf
     finally:

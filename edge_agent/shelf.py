@@ -45,6 +45,14 @@ class NodeShelf:
             with taking.lock:
                 taking.close()
 
+    def forget(self, manifest: Digest) -> None:
+        """Closes what is open of a manifest: what is staged of it is about to go, and the next transfer begins anew."""
+        with self._lock:
+            taking = self._takings.pop(manifest, None)
+        if taking is not None:
+            with taking.lock:
+                taking.close()
+
     def progress(self, manifest: Digest) -> Progress:
         """Plain bytes of a manifest's content that are on their way here: total, had before, durable now."""
         with self._lock:

@@ -187,12 +187,12 @@ class Steward:
         if end.manifest not in self._taking:
             return
         self._progress[end.manifest] = end.progress
+        self._stale = True  # what is staged, or whole, has changed
         if end.fault is not None:
             del self._taking[end.manifest]
             self._fail(end.manifest, end.fault)
         else:
             self._arrived.add(end.manifest)  # counts as taken until it is seen on the disk
-            self._stale = True
             self._setbacks.pop(end.manifest, None)
             self._log.info("transfer.settled", manifest=end.manifest, wire=self._progress[end.manifest].wire)
         self._kicked.set()
@@ -328,6 +328,7 @@ class Steward:
             self._log.failure("chore.failed", error, action=type(action).__name__.lower())
 
     def _drop(self, manifest: Digest) -> None:
+        self._stale = True  # it may leave something staged that nobody wants
         self._taking.pop(manifest, None)
         if self._pump is not None:
             self._pump.drop(manifest)

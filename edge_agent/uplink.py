@@ -73,6 +73,8 @@ class Uplink:
                 if self._welcome and error.retryable:
                     # A link that breaks often still brings something each time; a hub that turns us out does not.
                     self._backoff.reset()
+            except Exception as error:  # noqa: BLE001 one session's fault must not take the jobs' agent away
+                self._log.failure("uplink.broken", error)
             self._welcome = False
             await self._wait(self._backoff.next(self._jitter()))
 

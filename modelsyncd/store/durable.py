@@ -161,8 +161,8 @@ def remove_tree(path: Path) -> None:
         doomed = _beside(path, "gone")
         _remove(doomed)
         path.rename(doomed)
-        _remove(doomed)
-    sync_folder(path.parent)
+    sync_folder(path.parent)  # first: a power cut must not bring the name back with half of what it named
+    erase(doomed)
 
 
 def erase(path: Path) -> None:

@@ -230,6 +230,12 @@ class EdgeTree:
         folder = self.layout.version(version)
         staging.seal()  # may take long, and stands in nobody's way
         with self._lock:
+            if not self.has_manifest(version.manifest):
+                raise DamageError(
+                    f"the manifest of {version.model}:{version.number} was removed while it was taken in",
+                    safe="what is staged stays",
+                    hint="it is fetched again with the next try",
+                )
             self._keep_release(signed)
             durable.make_folder(folder.parent)
             if folder.is_dir() and not folder.is_symlink():

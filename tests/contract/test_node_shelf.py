@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import edge_agent.shelf
+from edge_agent.activate import TreeStore
 from edge_agent.shelf import NodeShelf
 from modelsyncd.codec.registry import READABLE, Codec, encode
 from modelsyncd.digest import digest_of
@@ -163,6 +164,27 @@ async def test_what_is_held_needs_nothing_even_in_a_new_life(node: Node, tmp_pat
     again = Node(tmp_path)
     assert (await fetch(again.shelf, FIRST)).chunks == []
     assert again.tree.staged() == frozenset()
+
+
+async def test_what_was_discarded_in_the_middle_begins_anew_with_its_manifest(node: Node) -> None:
+    ordinals = await fetch_manifest(node, FIRST)
+    await node.shelf.keep(FIRST.keeps(Part.CONTENT, ordinals[:2]))
+    store = TreeStore(node.tree, node.cache, node.shelf.forget)
+    store.discard(FIRST.version.manifest)
+    assert not node.tree.has_manifest(FIRST.version.manifest)
+    assert (await fetch(node.shelf, FIRST)).content() == EVERYTHING
+    assert node.tree.has_manifest(FIRST.version.manifest)
+    assert node.content(FIRST) == FILES
+
+
+async def test_no_version_is_shown_without_its_manifest(node: Node) -> None:
+    ordinals = await fetch_manifest(node, FIRST)
+    await node.shelf.keep(FIRST.keeps(Part.CONTENT, ordinals))
+    node.tree.layout.manifest(FIRST.version.manifest).unlink()
+    with pytest.raises(DamageError):
+        await node.shelf.complete(FIRST.offer)
+    assert node.tree.versions() == []
+    assert not node.tree.layout.version(FIRST.version).exists()
 
 
 async def test_completing_too_early_is_damage_and_nothing_is_shown(node: Node) -> None:

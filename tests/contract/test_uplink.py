@@ -68,6 +68,13 @@ class Node:
                     return
                 await changed_event.wait()
 
+    async def until_unstaged(self, what: Published) -> None:
+        """What nobody wants any more is deleted by itself: nothing else need happen first."""
+        staged = self.root / "staging" / what.version.manifest.hex()
+        async with asyncio.timeout(20):
+            while staged.exists():
+                await self.steward.changed.wait()
+
 
 @asynccontextmanager
 async def running(root: Path, hub: NodeHub) -> AsyncIterator[Node]:
@@ -76,7 +83,7 @@ async def running(root: Path, hub: NodeHub) -> AsyncIterator[Node]:
     tree.prepare()
     cache = Cache(root / "cache.db")
     shelf, watchers = MoodyShelf(tree, cache), Watchers()
-    steward = Steward(TreeStore(tree, cache), Orders(root), watchers)
+    steward = Steward(TreeStore(tree, cache, shelf.forget), Orders(root), watchers)
     await steward.load()
     link = Uplink(steward, hub.connect, shelf, software="test node", jitter=lambda: 0.0)
     try:
@@ -231,6 +238,7 @@ async def test_a_version_that_is_not_wanted_any_more_stops_travelling(tmp_path: 
         assert node.steward.active(STABLE) is None
         await hub.reported(lambda one: one.phase is Phase.ACTIVE)
         assert len(hub.reports[-1].standings) == 1
+        await node.until_unstaged(ONE)
 
 
 async def test_progress_is_reported_while_bytes_travel_and_nothing_while_they_do_not(

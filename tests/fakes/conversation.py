@@ -80,6 +80,8 @@ class Conversation:
     sent: list[tuple[str, Frame]] = field(default_factory=list)
     hung_up: list[do.HangUp] = field(default_factory=list)
     completed: list[Digest] = field(default_factory=list)
+    stuck: list[do.Keep] | None = None
+    """Chunks that a disk which hangs has not written; None while it works."""
     spoil: Callable[[do.Keep], bool] = lambda _: False
 
     def __post_init__(self) -> None:
@@ -139,7 +141,7 @@ class Conversation:
                 missing = [ordinal for ordinal in range(len(chunks)) if ordinal not in held]
                 self.step(side, on.Surveyed(offer.manifest, serial, part, [len(chunk) for chunk in chunks], missing))
             case do.Keep():
-                self._keep(side, effect)
+                self.keep(side, effect)
             case do.Complete(offer, serial):
                 for part in Part:
                     assert self.durable[offer.manifest, part] == dict(
@@ -153,7 +155,10 @@ class Conversation:
                 loaded = [encoded(ordinal, chunks[ordinal], codecs) for ordinal in ordinals[:count]]
                 self.step(side, on.Loaded(manifest, serial, part, loaded))
 
-    def _keep(self, side: str, keep: do.Keep) -> None:
+    def keep(self, side: str, keep: do.Keep) -> None:
+        if self.stuck is not None:
+            self.stuck.append(keep)
+            return
         plain = self.has[keep.offer.manifest].chunks(keep.part)[keep.ordinal]
         try:
             good = not self.spoil(keep) and bytes(decode(Codec(keep.codec), keep.payload, len(plain))) == plain

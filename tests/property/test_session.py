@@ -229,15 +229,14 @@ def test_a_transfer_may_be_dropped_and_begun_again_at_any_moment(seed: int, mome
 def test_a_slow_disk_is_not_the_peers_silence() -> None:
     talk, content = begin(12, 60)
     talk.run()
-    kept: list[do.Keep] = []
-    original = talk._keep
-    talk._keep = lambda _, keep: kept.append(keep)  # type: ignore[method-assign]
+    talk.stuck = []
     talk.step("taker", on.Take(content.offer()))
     talk.run()
     talk.now = PATIENCE - 1
-    talk._keep = original  # type: ignore[method-assign]
-    for keep in kept:
-        talk._keep("taker", keep)  # the disk is back: this is when more is asked for
+    stuck, talk.stuck = talk.stuck, None
+    assert stuck
+    for keep in stuck:
+        talk.keep("taker", keep)  # the disk is back: this is when more is asked for
     talk.now = PATIENCE + 1
     talk.step("taker", on.Woke())
     assert not talk.hung_up
