@@ -42,6 +42,7 @@ check: $(VENV)/.dev ## Lints, types, import contracts, protos, generated code.
 	@$(BIN)/lint-imports
 	@$(BIN)/buf lint && $(BIN)/buf format --exit-code -d
 	@.ci/generate --check
+	@if tag=$$(git describe --tags --abbrev=0 2>/dev/null); then $(BIN)/buf breaking --against ".git#tag=$$tag"; fi
 
 generate: $(VENV)/.dev ## Regenerates modelsyncd/wire/v1 from protos/.
 	@.ci/generate

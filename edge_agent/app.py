@@ -28,7 +28,7 @@ from modelsyncd.daemon.config import load
 from modelsyncd.daemon.health import Health
 from modelsyncd.daemon.lifetime import Lifetime, explain, run
 from modelsyncd.daemon.log import Log, Style, setup
-from modelsyncd.errors import ModelsyncError, NotFoundError
+from modelsyncd.errors import ModelsyncError
 from modelsyncd.link.backoff import Backoff
 from modelsyncd.link.channel import open_channel
 from modelsyncd.link.malloc import limit_arenas, raise_thresholds, trim
@@ -135,23 +135,13 @@ async def _enrol(settings: Settings, hurry: asyncio.Event) -> Enrolment:
     backoff = Backoff(floor=1.0)
     while True:
         try:
-            return await ensure(settings.folder, settings.hub, _token(settings), time.time())
+            return await ensure(settings.folder, settings.hub, await settings.token(), time.time())
         except ModelsyncError as error:
             if not error.retryable and known(settings.folder) is None:
                 raise
             Log().failure("enrolment.failed", error)
             retryable = error.retryable
         await _pause(hurry, backoff.next(JITTER()) if retryable else HOUR)
-
-
-def _token(settings: Settings) -> str:
-    """The invite; a node that was let in once does not miss the file when it is gone."""
-    try:
-        return settings.token()
-    except NotFoundError:
-        if known(settings.folder) is None:
-            raise
-        return ""
 
 
 async def _pause(hurry: asyncio.Event, seconds: float) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiofiles
+
 from modelsyncd.daemon.log import Style
 from modelsyncd.errors import BadInputError, DiskError
 from modelsyncd.link import address
@@ -52,12 +54,13 @@ class Settings:
         """Where jobs connect, absolute."""
         return (self.socket or self.data / SOCKET).absolute()
 
-    def token(self) -> str:
+    async def token(self) -> str:
         """The invite, or "": its file may be gone once the node is let in. Raises DiskError."""
         if self.invite or self.invite_file is None:
             return self.invite.strip()
         try:
-            return self.invite_file.read_text(encoding="ascii", errors="replace").strip()
+            async with aiofiles.open(self.invite_file, encoding="ascii", errors="replace") as file:
+                return (await file.read()).strip()
         except FileNotFoundError:
             return ""
         except OSError as error:

@@ -261,9 +261,9 @@ class TestTheAgentsSide:
         file = data.parent / "invite"
         file.write_text(hub.invite() + "\n")
         settings = Settings(data, hub.address, invite_file=file)
-        facts = await enrol(data, hub.address, settings.token(), time.time())
+        facts = await enrol(data, hub.address, await settings.token(), time.time())
         file.unlink()
-        assert await enrol(data, hub.address, settings.token(), time.time()) == facts
+        assert await enrol(data, hub.address, await settings.token(), time.time()) == facts
 
     async def test_a_problem_is_logged_and_told_again_next_time(
         self, hub: Hub, data: Path, caplog: pytest.LogCaptureFixture
