@@ -15,13 +15,18 @@ import pytest
 
 from modelsyncd.errors import DamageError, NotFoundError
 from modelsyncd.store.blobs import Blob, Blobs, open_blobs
+from modelsyncd.store.marked import MarkedBlobs
 
 URLS = ["file://{folder}/blobs", "memory:///", *os.environ.get("MODELSYNCD_TEST_BLOBS", "").split()]
 
 
-@pytest.fixture(params=URLS)
+@pytest.fixture(params=[*URLS, f"marked {URLS[0]}", f"marked {URLS[1]}"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Blobs]:
-    store = open_blobs(str(request.param).format(folder=tmp_path))
+    wrap, _, url = str(request.param).rpartition(" ")
+    store: Blobs = open_blobs(url.format(folder=tmp_path))
+    if wrap:
+        store = marked = MarkedBlobs(store, "the test's place")
+        marked.claim(tmp_path / "spool", expected=False)
     yield store
     for blob in list(store.list()):
         store.delete(blob.key)
