@@ -10,6 +10,7 @@ from modelsyncd.codec.registry import READABLE
 from modelsyncd.ctl.hub import Hub
 from modelsyncd.digest import Digest
 from modelsyncd.errors import ModelsyncError, RoadError
+from modelsyncd.link.malloc import raise_thresholds
 from modelsyncd.link.pump import Pump
 from modelsyncd.link.stream import open_session
 from modelsyncd.session.effects import Finished
@@ -37,6 +38,7 @@ async def carry(
 
     Raises the error that ended it, from whichever side; RoadError and its kin when the link did.
     """
+    raise_thresholds()
     found: list[Finished] = []
 
     def deliver(what: Frame | Finished) -> None:
