@@ -7,17 +7,16 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from cloud_hub import gate
 from modelsyncd.daemon.log import Log
 from modelsyncd.errors import RefusedError
 from modelsyncd.link.server import peer
 from modelsyncd.names import parse_node
 from modelsyncd.trust.authority import Authority
 from modelsyncd.trust.identity import Kind, Peer
-from modelsyncd.trust.keys import public_key_in, public_key_of
+from modelsyncd.trust.keys import public_key_of
 from modelsyncd.wire.status import Context, answering
 from modelsyncd.wire.v1 import sync_pb2, sync_pb2_grpc
-
-_CERTIFICATE = "x509_pem_cert"  # grpc's name for it, grpc/include/grpc/grpc_security_constants.h
 
 
 class Nodes(Protocol):
@@ -57,8 +56,7 @@ class EnrolService(sync_pb2_grpc.EnrolServiceServicer):
     ) -> sync_pb2.RenewResponse:
         """A fresh certificate for the node that calls, for the key it has. Raises RefusedError, BadInputError."""
         caller = peer(context)
-        shown = next(iter(context.auth_context()[_CERTIFICATE]))
-        certificate = await asyncio.to_thread(self._renew, caller, shown, request.csr)
+        certificate = await asyncio.to_thread(self._renew, caller, gate.certificate(context), request.csr)
         self._log.info("node.renewed", node=caller.name)
         return sync_pb2.RenewResponse(certificate=certificate.decode(), authority=self._authority.certificate.decode())
 
@@ -71,12 +69,8 @@ class EnrolService(sync_pb2_grpc.EnrolServiceServicer):
         return self._authority.issue_node(name, csr, now)
 
     def _renew(self, caller: Peer, shown: bytes, csr: bytes) -> bytes:
-        known = self._nodes.known_key(caller.name) if caller.kind is Kind.NODE else None
-        if known is None or public_key_in(shown) != known:
-            raise RefusedError(
-                f"{caller} is not in this hub's list of nodes, or was let in again with another key",
-                hint=f"to let it in again: modelsyncctl node invite {caller.name}",
-            )
-        if public_key_of(csr) != known:
+        if caller.kind is not Kind.NODE:
+            raise RefusedError(f"{caller} is no node, and has nothing to renew")
+        if public_key_of(csr) != gate.check_node(self._nodes, caller.name, shown):
             raise RefusedError("a certificate is renewed for the same key only", hint="ask with the node's own key")
         return self._authority.issue_node(caller.name, csr, self._clock())

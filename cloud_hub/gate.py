@@ -7,6 +7,7 @@ catalogue knows its key: that of a removed node, or of one whose name was invite
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 from cloud_hub.catalog import Catalog
 from modelsyncd.errors import RefusedError
@@ -16,6 +17,13 @@ from modelsyncd.trust.keys import public_key_in
 from modelsyncd.wire.status import Context
 
 _CERTIFICATE = "x509_pem_cert"  # grpc's name for it, grpc/include/grpc/grpc_security_constants.h
+
+
+class Known(Protocol):
+    """Whom the hub has let in: the catalogue's nodes."""
+
+    def known_key(self, name: str, /) -> bytes | None:
+        """The public key that the node enrolled with; None for a node that is not in."""
 
 
 def admin(context: Context) -> Peer:
@@ -32,20 +40,21 @@ async def talker(context: Context, catalog: Catalog) -> Peer:
     if caller.kind is Kind.INVITE:
         raise RefusedError("an invite lets a node enrol, and nothing else", hint="enrol first")
     if caller.kind is Kind.NODE:
-        await asyncio.to_thread(check_node, catalog, caller.name, _certificate(context))
+        await asyncio.to_thread(check_node, catalog.nodes, caller.name, certificate(context))
     return caller
 
 
-def _certificate(context: Context) -> bytes:
+def certificate(context: Context) -> bytes:
     """The certificate (PEM) that the caller showed at the handshake."""
     return next(iter(context.auth_context().get(_CERTIFICATE, ())), b"")
 
 
-def check_node(catalog: Catalog, name: str, certificate: bytes) -> None:
-    """Raises RefusedError unless this certificate (PEM) holds the key that the node enrolled with."""
-    known = catalog.nodes.known_key(name)
-    if known is None or known != public_key_in(certificate):
+def check_node(nodes: Known, name: str, shown: bytes) -> bytes:
+    """The key that the node enrolled with. Raises RefusedError unless this certificate (PEM) holds it."""
+    known = nodes.known_key(name)
+    if known is None or known != public_key_in(shown):
         raise removed(name)
+    return known
 
 
 def removed(name: str) -> RefusedError:

@@ -99,12 +99,14 @@ def check_path(path: str) -> str:
     """Returns the relative path of a file inside a model if it is safe on every node. Raises HostilePathError."""
     shown = repr(path[:80])
     parts = path.split("/")
-    if not path or path.startswith("/") or "\\" in path or re.match(r"[A-Za-z]:", path):
+    if not path or path.startswith("/") or "\\" in path:
         raise HostilePathError(f"{shown} is not a relative path with /")
     if any(part in ("", ".", "..") for part in parts):
         raise HostilePathError(f"{shown} has an empty part, '.' or '..'")
-    if any(unicodedata.category(char) in ("Cc", "Cs") for char in path):
-        raise HostilePathError(f"{shown} has a control character")
+    if any(unicodedata.category(char) == "Cs" for char in path):
+        raise HostilePathError(f"{shown} is not UTF-8", hint="rename the file")
+    if any(unicodedata.category(char) == "Cc" for char in path):
+        raise HostilePathError(f"{shown} has a control character", hint="rename the file")
     if unicodedata.normalize("NFC", path) != path:
         raise HostilePathError(f"{shown} is not in Unicode's NFC form", hint="rename the file")
     if len(path.encode()) > PATH_BYTES or any(len(part.encode()) > PART_BYTES for part in parts):

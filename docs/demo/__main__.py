@@ -139,7 +139,9 @@ def retrain(folder: Path) -> None:
 
 def table(costs: list[Cost]) -> Table:
     """Bytes and seconds."""
-    shown = Table("step", "a whole copy", "travelled", "share", "seconds", title="What it cost")
+    shown = Table(
+        "step", "a whole copy", "travelled", "share", "seconds", title="What it cost; seconds from the command"
+    )
     for column in shown.columns[1:]:
         column.justify = "right"
     for cost in costs:

@@ -10,6 +10,7 @@ import pytest
 
 from cloud_hub import app
 from cloud_hub.catalog import Catalog
+from modelsyncd.digest import digest_of
 from modelsyncd.errors import DamageError, ModelsyncError, NumberTakenError, RefusedError, RoadError, WrongProtocolError
 from modelsyncd.names import parse_model
 from modelsyncd.session.frames import Desired, Part, Phase, Report, Standing
@@ -126,8 +127,11 @@ async def test_a_chunk_that_never_arrives_right_is_refused_and_nothing_is_commit
     assert hub.stores.catalog.models.next_number(HELMET) == 1
     model.spoiled = set()
     model.given.clear()
+    lacking = set(hub.stores.catalog.chunks.missing([digest_of(chunk) for chunk in model.chunks]))
+    assert digest_of(model.chunks[3]) in lacking
     assert (await hub.push(model)).created
-    assert model.given == [(Part.CONTENT, 3)]
+    assert {digest_of(model.chunks[ordinal]) for _, ordinal in model.given} == lacking
+    assert len(model.given) == len(lacking)
 
 
 async def test_a_node_is_told_at_hello_and_at_each_change_and_fetches_what_it_should_hold(hub: Hub) -> None:
