@@ -13,6 +13,7 @@ from edge_agent.reconcile import (
     Drop,
     Fetch,
     Observed,
+    Prove,
     Prune,
     Setback,
     Unlink,
@@ -69,12 +70,16 @@ def all_goals(draw: st.DrawFn) -> Goals:
 
 @st.composite
 def all_observed(draw: st.DrawFn) -> Observed:
-    held = draw(st.frozensets(versions, max_size=10))
-    links = [(ref, one) for one in held for ref in (ModelRef(one.model, channel=channel) for channel in CHANNELS)]
+    known = draw(st.frozensets(versions, max_size=10))
+    damaged = draw(st.frozensets(st.sampled_from(sorted(known)), max_size=3)) if known else frozenset()
+    held = known - damaged
+    links = [(ref, one) for one in known for ref in (ModelRef(one.model, channel=channel) for channel in CHANNELS)]
     active = dict(draw(st.lists(st.sampled_from(links), max_size=5)) if links else [])
     previous = dict(draw(st.lists(st.sampled_from(links), max_size=5)) if links else [])
     return Observed(
         held=held,
+        damaged=damaged,
+        unproven=draw(st.frozensets(st.sampled_from(sorted(held)))) if held else frozenset(),
         active=active,
         previous=previous,
         staged=draw(st.frozensets(st.builds(manifest_of, st.integers(1, 6)), max_size=3)),
@@ -89,8 +94,14 @@ def carry_out(action: Action, seen: Observed, goals: Goals) -> Observed:
     match action:
         case Drop(manifest):
             return replace(seen, taking={key: value for key, value in seen.taking.items() if key != manifest})
+        case Prove(which):
+            seen = replace(seen, unproven=seen.unproven - {which})
+            if which.number % 3:
+                return seen
+            return replace(seen, held=seen.held - {which}, damaged=seen.damaged | {which})
         case Activate(ref, which):
             assert which in seen.held, "activated a version that is not whole"
+            assert which not in seen.unproven, "activated a version that nobody looked at"
             before = seen.active.get(ref)
             previous = {**seen.previous, ref: before} if before is not None else seen.previous
             return replace(seen, active={**seen.active, ref: which}, previous=previous)
@@ -101,9 +112,9 @@ def carry_out(action: Action, seen: Observed, goals: Goals) -> Observed:
         case Prune(which):
             assert which not in seen.active.values(), "pruned an active version"
             assert which not in seen.previous.values(), "pruned a previous version"
-            rest = {one for one in seen.held if one.model == which.model} - {which}
+            rest = {one for one in seen.held | seen.damaged if one.model == which.model} - {which}
             assert len(rest) >= goals.keep, "kept fewer versions than asked"
-            return replace(seen, held=seen.held - {which})
+            return replace(seen, held=seen.held - {which}, damaged=seen.damaged - {which})
         case Discard(manifest):
             assert manifest not in seen.taking, "threw away what is being fetched"
             return replace(seen, staged=seen.staged - {manifest})
@@ -115,7 +126,13 @@ def finish(seen: Observed, goals: Goals, manifest: Digest) -> Observed:
     """The transfer of this manifest ends well: it is one version then, of the model whose offer was asked for."""
     of = next(one for one in goals.goals if one.version.manifest == manifest and one.version not in seen.held)
     left = {key: value for key, value in seen.taking.items() if key != manifest}
-    return replace(seen, held=seen.held | {of.version}, taking=left, staged=seen.staged - {manifest})
+    return replace(
+        seen,
+        held=seen.held | {of.version},
+        damaged=seen.damaged - {of.version},
+        taking=left,
+        staged=seen.staged - {manifest},
+    )
 
 
 @given(all_goals(), all_observed())
