@@ -94,7 +94,7 @@ ODD: list[tuple[Callable[[Path], object], type[ModelsyncError], str]] = [
     (lambda root: _touch(root, "new\nline"), HostilePathError, "control character"),
     (lambda root: _touch(root, "back\\slash"), HostilePathError, "slash"),
     (lambda root: _touch(root, "end."), HostilePathError, "end"),
-    (lambda root: _touch(root, os.fsdecode(b"\xff\xfe")), HostilePathError, "control character"),
+    (lambda root: _touch(root, os.fsdecode(b"\xff\xfe")), HostilePathError, "not UTF-8"),
 ]
 
 
