@@ -1,4 +1,7 @@
-"""Folders to publish: the same bytes for the same seed, and nothing that a codec could make smaller."""
+"""Folders to publish: the same bytes for the same seed in one test, and nothing that a codec could make smaller.
+
+Tests share a hub, and a hub asks for no chunk twice: two tests must not publish the same bytes by chance.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from pathlib import Path
 
 def folder(path: Path, seed: int = 1, size: int = 2_000_000) -> Path:
     """A folder with a big file, a small one in a folder below, and an executable."""
+    test = path.parent.name  # pytest's folder for one test
     (path / "deep").mkdir(parents=True)
-    (path / "weights.bin").write_bytes(random.Random(seed).randbytes(size))
-    (path / "deep" / "config.json").write_text(f'{{"layers": {seed}}}\n')
-    (path / "run.sh").write_text(f"#!/bin/sh\nexit {seed}\n")
+    (path / "weights.bin").write_bytes(random.Random(f"{test} {seed}").randbytes(size))
+    (path / "deep" / "config.json").write_text(f'{{"layers": {seed}, "of": "{test}"}}\n')
+    (path / "run.sh").write_text(f"#!/bin/sh\n# {test}\nexit {seed}\n")
     (path / "run.sh").chmod(0o755)
     return path
 
