@@ -14,7 +14,7 @@ from cloud_hub.desired import desired
 from cloud_hub.events import Event, NodeChanged
 from cloud_hub.gate import removed
 from cloud_hub.presence import Live, Newest, Presence
-from modelsyncd.errors import ModelsyncError, NotFoundError
+from modelsyncd.errors import ModelsyncError, NotFoundError, first_of
 from modelsyncd.link.pump import Pump
 from modelsyncd.session.effects import Finished
 from modelsyncd.session.faults import fault_of
@@ -68,6 +68,7 @@ class NodeSession:
             self._tell(NodeChanged(self._clock(), self._node))
 
     async def _converse(self, pump: Pump, turn: Callable[[Pump], Awaitable[None]], live: Live) -> None:
+        failure: ModelsyncError | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._say_desired(pump, live))
@@ -77,7 +78,9 @@ class NodeSession:
         except* _Over:
             pass
         except* ModelsyncError as errors:
-            raise errors.exceptions[0] from None
+            failure = first_of(errors)
+        if failure is not None:
+            raise failure
 
     async def _say_desired(self, pump: Pump, live: Live) -> None:
         software = await self._greeted.take()

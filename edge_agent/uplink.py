@@ -15,7 +15,7 @@ from edge_agent.standings import outline
 from edge_agent.steward import Steward
 from modelsyncd.codec.registry import READABLE, Codec
 from modelsyncd.daemon.log import Log
-from modelsyncd.errors import ModelsyncError
+from modelsyncd.errors import ModelsyncError, first_of
 from modelsyncd.link.backoff import Backoff
 from modelsyncd.link.pump import FrameStream, Pump
 from modelsyncd.session.effects import Finished
@@ -91,6 +91,7 @@ class Uplink:
         session = Session(Hello(PROTOCOL, self._software, self._codecs, self._steward.holds))
         greeted = asyncio.Event()
         pump = Pump(session, stream, taker=self._store, deliver=lambda word: self._hear(word, greeted))
+        failure: ModelsyncError | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 report = group.create_task(self._report(pump, greeted))
@@ -99,9 +100,11 @@ class Uplink:
                 finally:
                     report.cancel()
         except* ModelsyncError as errors:
-            raise _only(errors) from None
+            failure = first_of(errors)
         finally:
             self._steward.detach()
+        if failure is not None:
+            raise failure
 
     def _hear(self, word: Frame | Finished, greeted: asyncio.Event) -> None:
         match word:
@@ -135,12 +138,3 @@ class Uplink:
                     await changed.wait()
             except TimeoutError:
                 continue
-
-
-def _only(group: BaseExceptionGroup[ModelsyncError]) -> ModelsyncError:
-    """The error that ended the session: it is the only one, since reporting was cancelled by it."""
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    assert isinstance(found, ModelsyncError)  # noqa: S101 for the type checker: the group holds nothing else
-    return found

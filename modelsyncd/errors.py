@@ -168,6 +168,19 @@ class DamageError(ModelsyncError):
     exit_code = 8
 
 
+def first_of(group: BaseExceptionGroup[ModelsyncError]) -> ModelsyncError:
+    """The error that ended a TaskGroup: the others are its echoes.
+
+    To be raised after the `except*`, not in it: before Python 3.11.4 what is raised there comes out in a group again
+    (https://github.com/python/cpython/issues/103590).
+    """
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    assert isinstance(found, ModelsyncError)  # noqa: S101 for the type checker: the group holds nothing else
+    return found
+
+
 def error_classes() -> dict[str, type[ModelsyncError]]:
     """Every class by its code: the door from a code on the wire back to an error."""
     found: dict[str, type[ModelsyncError]] = {}

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from modelsyncd.ctl.figures import duration
-from modelsyncd.errors import ModelsyncError, RoadError
+from modelsyncd.errors import ModelsyncError, RoadError, first_of
 from modelsyncd.link.backoff import Backoff
 
 T = TypeVar("T")
@@ -58,9 +58,12 @@ async def _apart(attempt: Callable[[], Awaitable[T]]) -> T | RoadError:
         except RoadError as error:
             return error
 
+    failure: ModelsyncError | None = None
     try:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(outcome())
     except* ModelsyncError as failed:
-        raise failed.exceptions[0] from None
+        failure = first_of(failed)
+    if failure is not None:
+        raise failure
     return task.result()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Protocol
 
 from modelsyncd.digest import Digest
-from modelsyncd.errors import ModelsyncError, RefusedError, RoadError
+from modelsyncd.errors import ModelsyncError, RefusedError, RoadError, first_of
 from modelsyncd.session import effects as do
 from modelsyncd.session import events as on
 from modelsyncd.session.faults import error_of, fault_of
@@ -91,6 +91,7 @@ class Pump:
         Returns when we hung up without a fault. Raises the fault's error otherwise, and RoadError when the stream just
         ended: that says nothing about any transfer.
         """
+        failure: ModelsyncError | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -104,10 +105,12 @@ class Pump:
                 group.create_task(self._read())
         except* _Over:
             pass
-        except* ModelsyncError as group_of:
-            raise _first(group_of) from None
+        except* ModelsyncError as errors:
+            failure = first_of(errors)
         finally:
             self._group = None
+        if failure is not None:
+            raise failure
         if self._fault is not None:
             raise error_of(self._fault)
 
@@ -307,13 +310,3 @@ class Pump:
             except TimeoutError:
                 self._wake_at = None
                 self._step(on.Woke())
-
-
-def _first(group: BaseExceptionGroup[ModelsyncError]) -> ModelsyncError:
-    """The error that ended it all: the others are its echoes."""
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    if not isinstance(found, ModelsyncError):
-        raise found
-    return found

@@ -18,7 +18,7 @@ from modelsyncd.ctl.hub import Hub, connect
 from modelsyncd.ctl.retry import insist
 from modelsyncd.ctl.table import Column, Row, table
 from modelsyncd.ctl.verbs.node import link
-from modelsyncd.errors import ModelsyncError
+from modelsyncd.errors import ModelsyncError, first_of
 from modelsyncd.names import parse_model, parse_node
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 from modelsyncd.wire.v1 import sync_pb2
@@ -76,6 +76,7 @@ async def look(hub: Hub, node: str, model: str) -> Fleet:
 async def _follow(asked: Asked, hub: Hub, node: str, model: str) -> None:
     """Looks again after each event; events that come while looking are answered by one look."""
     stirred, live = asyncio.Event(), asyncio.Event()
+    failure: ModelsyncError | None = None
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(_stir(hub, stirred, live))
@@ -86,7 +87,9 @@ async def _follow(asked: Asked, hub: Hub, node: str, model: str) -> None:
                 await stirred.wait()
                 await asyncio.sleep(_AT_MOST_EVERY)
     except* ModelsyncError as lost:
-        raise lost.exceptions[0] from None
+        failure = first_of(lost)
+    if failure is not None:
+        raise failure
 
 
 async def _stir(hub: Hub, stirred: asyncio.Event, live: asyncio.Event) -> None:
