@@ -92,6 +92,8 @@ class Pump:
         ended: that says nothing about any transfer.
         """
         failure: ModelsyncError | None = None
+        task = asyncio.current_task()
+        marks = task.cancelling() if task is not None else 0
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -109,6 +111,10 @@ class Pump:
             failure = first_of(errors)
         finally:
             self._group = None
+        if task is not None and task.cancelling() > marks:
+            # A group that ends by an error leaves its own cancellation on the task (before Python 3.13), and 3.11.2
+            # then takes the next timeout in this task for a wish to end it.
+            task.uncancel()
         if failure is not None:
             raise failure
         if self._fault is not None:
