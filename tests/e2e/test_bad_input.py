@@ -126,7 +126,7 @@ async def test_a_hub_refuses_files_that_can_not_be_together(hub: HubProgram, fil
 def enrolled(own_hub: HubProgram, start_agent: StartAgent) -> AgentProgram:
     """An agent that was let in by its hub and does not run; the hub does not either."""
     agent = start_agent(own_hub, "victim")
-    until((agent.data / "identity" / "node.crt").exists, "the agent is let in")
+    until((agent.data / "identity" / "enrolment.json").exists, "the agent is let in")
     agent.stop()
     own_hub.stop()
     return agent
