@@ -16,6 +16,7 @@ from edge_agent.steward import Steward
 from modelsyncd.codec.registry import READABLE, Codec
 from modelsyncd.daemon.log import Log
 from modelsyncd.errors import ModelsyncError, first_of
+from modelsyncd.link.attempt import outcome_of
 from modelsyncd.link.backoff import Backoff
 from modelsyncd.link.pump import FrameStream, Pump
 from modelsyncd.session.effects import Finished
@@ -63,20 +64,23 @@ class Uplink:
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
-            try:
-                async with self._connect() as stream:
-                    await self._converse(stream)
-                self._log.info("uplink.closed")
-                self._backoff.reset()
-            except ModelsyncError as error:
-                self._log.failure("uplink.down", error)
-                if self._welcome and error.retryable:
-                    # A link that breaks often still brings something each time; a hub that turns us out does not.
+            match await outcome_of(self._session):
+                case None:
+                    self._log.info("uplink.closed")
                     self._backoff.reset()
-            except Exception as error:  # noqa: BLE001 one session's fault must not take the jobs' agent away
-                self._log.failure("uplink.broken", error)
+                case ModelsyncError() as error:
+                    self._log.failure("uplink.down", error)
+                    if self._welcome and error.retryable:
+                        # A link that breaks often still brings something each time; a hub that turns us out does not.
+                        self._backoff.reset()
+                case error:  # one session's fault must not take the jobs' agent away
+                    self._log.failure("uplink.broken", error)
             self._welcome = False
             await self._wait(self._backoff.next(self._jitter()))
+
+    async def _session(self) -> None:
+        async with self._connect() as stream:
+            await self._converse(stream)
 
     async def _wait(self, seconds: float) -> None:
         try:

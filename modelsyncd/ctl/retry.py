@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from modelsyncd.ctl.figures import duration
-from modelsyncd.errors import ModelsyncError, RoadError, first_of
+from modelsyncd.errors import RoadError
+from modelsyncd.link.attempt import outcome_of
 from modelsyncd.link.backoff import Backoff
 
 T = TypeVar("T")
@@ -33,37 +34,13 @@ async def insist(
     waits = backoff or Backoff()
     while True:
         before = moved()
-        outcome = await _apart(attempt)
-        if not isinstance(outcome, RoadError):
+        outcome = await outcome_of(attempt)
+        if not isinstance(outcome, Exception):
             return outcome
-        if not retry:
+        if not retry or not isinstance(outcome, RoadError):
             raise outcome
         if moved() > before:
             waits.reset()
         wait = waits.next(random.random())  # noqa: S311 -- spreads tries in time, hides nothing
         note(f"{outcome.message}; trying again in {duration(wait)}, what was sent is kept")
         await asyncio.sleep(wait)
-
-
-async def _apart(attempt: Callable[[], Awaitable[T]]) -> T | RoadError:
-    """An attempt in a task of its own.
-
-    A TaskGroup that fails leaves a mark on the task that it ran in (`Task.cancelling`, before Python 3.13); after a
-    lost link, later attempts would take that mark for a wish to end.
-    """
-
-    async def outcome() -> T | RoadError:
-        try:
-            return await attempt()
-        except RoadError as error:
-            return error
-
-    failure: ModelsyncError | None = None
-    try:
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(outcome())
-    except* ModelsyncError as failed:
-        failure = first_of(failed)
-    if failure is not None:
-        raise failure
-    return task.result()
