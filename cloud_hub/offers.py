@@ -59,7 +59,14 @@ class Offers:
         self._right = right
 
     async def load(
-        self, manifest: Digest, part: Part, ordinals: Sequence[int], codecs: frozenset[Codec], bases: Sequence[Digest]
+        self,
+        manifest: Digest,
+        part: Part,
+        ordinals: Sequence[int],
+        codecs: frozenset[Codec],
+        bases: Sequence[Digest],
+        *,
+        rate: float = 0.0,
     ) -> Sequence[Encoded]:
         """These chunks; see the port. Raises RefusedError, NotFoundError, BadInputError, DamageError, DiskError."""
         return await asyncio.to_thread(self._load, manifest, part, ordinals, codecs)

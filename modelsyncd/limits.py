@@ -25,6 +25,9 @@ class Limits:
     want_chunks: int = 16_384  # chunks of one transfer that are asked for and not durable
     queued_chunks: int = 262_144  # chunks that one peer may have asked for and not been given
     frame_bytes: int = 256 << 10  # payload bytes of one Give
+    base_runs: int = 1_024  # runs of the base of one chunk
+    bases: int = 64  # manifests that one Want may name as bases
+    turned_rows: int = 65_536  # rows of a matrix that is read column by column: one read each
     message_bytes: int = 8 << 20  # bytes of one gRPC message; Desired is the largest
     faults_per_chunk: int = 3  # arrivals of one chunk that do not match its digest before the transfer is refused
 

@@ -38,7 +38,14 @@ class SourceGiver:
         return sum(self._given.values())
 
     async def load(
-        self, manifest: Digest, part: Part, ordinals: Sequence[int], codecs: frozenset[Codec], bases: Sequence[Digest]
+        self,
+        manifest: Digest,
+        part: Part,
+        ordinals: Sequence[int],
+        codecs: frozenset[Codec],
+        bases: Sequence[Digest],
+        *,
+        rate: float = 0.0,
     ) -> Sequence[Encoded]:
         """These chunks, encoded. Raises NotFoundError, SourceChangedError, DiskError."""
         if manifest != self._manifest:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from modelsyncd.digest import Digest
 from modelsyncd.errors import ModelsyncError, RefusedError, RoadError, first_of
+from modelsyncd.link.rate import Rate
 from modelsyncd.session import effects as do
 from modelsyncd.session import events as on
 from modelsyncd.session.faults import error_of, fault_of
@@ -73,6 +74,7 @@ class Pump:
         self._keeps: deque[do.Keep] = deque()
         self._keeping_bytes = 0
         self._loads: deque[do.Load] = deque()
+        self._rate = Rate()
         self._wake_at: float | None = None
         self._hung_up = False
         self._fault: Fault | None = None
@@ -201,7 +203,9 @@ class Pump:
 
     async def _survey(self, asked: do.Survey) -> on.Event:
         missing = await self._store().survey(asked.offer, asked.part)
-        return on.Surveyed(asked.offer.manifest, asked.serial, asked.part, missing.sizes, missing.ordinals)
+        return on.Surveyed(
+            asked.offer.manifest, asked.serial, asked.part, missing.sizes, missing.ordinals, missing.bases
+        )
 
     async def _complete(self, asked: do.Complete) -> on.Event:
         return on.Completed(asked.offer.manifest, asked.serial, await self._store().complete(asked.offer))
@@ -233,7 +237,10 @@ class Pump:
                     self._bulk_bytes -= len(give.payload)
                     if self._bulk_bytes < OUTBOX_BYTES:
                         self._room.set()
+                before = self._clock()
                 await self._stream.write(frame)
+                if isinstance(frame, Give):
+                    self._rate.wrote(len(frame.payload), self._clock() - before)
             if self._hung_up:
                 raise _Over
             self._to_write.clear()
@@ -282,7 +289,7 @@ class Pump:
         if kept.spoiled:
             self._step(on.Spoiled(manifest, serial, part, kept.spoiled))
         if kept.kept:
-            self._step(on.Kept(manifest, serial, part, kept.kept))
+            self._step(on.Kept(manifest, serial, part, kept.kept, kept.cpu))
 
     async def _load(self) -> None:
         while True:
@@ -298,7 +305,9 @@ class Pump:
         try:
             if self._giver is None:
                 raise RefusedError("nothing can be fetched from this side")
-            chunks = await self._giver.load(load.manifest, load.part, load.ordinals, load.codecs, load.bases)
+            chunks = await self._giver.load(
+                load.manifest, load.part, load.ordinals, load.codecs, load.bases, rate=self._rate.bytes_per_second
+            )
         except ModelsyncError as error:
             self._step(on.LoadFailed(load.manifest, load.serial, fault_of(error)))
             return

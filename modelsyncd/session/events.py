@@ -63,23 +63,28 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Surveyed:
-    """Answer to Survey: plain sizes of all chunks of the part by ordinal, and the ordinals to fetch, ascending."""
+    """Answer to Survey: plain sizes of all chunks of the part by ordinal, and the ordinals to fetch, ascending.
+
+    `bases` are manifests that are here whole, against which chunks may be coded, the likeliest first.
+    """
 
     manifest: Digest
     serial: int
     part: Part
     sizes: Sequence[int]
     missing: Sequence[int]
+    bases: Sequence[Digest] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """These chunks are verified and durable here."""
+    """These chunks are verified and durable here; decoding and checking them cost `cpu` seconds."""
 
     manifest: Digest
     serial: int
     part: Part
     ordinals: Sequence[int]
+    cpu: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +117,13 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A chunk as it travels."""
+    """A chunk as it travels; `cpu` is what encoding it cost, in seconds."""
 
     ordinal: int
     codec: Codec
     payload: bytes | memoryview
     base: Base | None = None
+    cpu: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from modelsyncd.bases import Run
 from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest
 from modelsyncd.names import ModelName
@@ -101,17 +102,18 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The run of plain bytes that a chunk was coded against: file index, offset and size in bytes."""
+    """What a chunk was coded against: runs of plain bytes of a manifest that the taker holds whole, end to end."""
 
     manifest: Digest
-    file: int
-    offset: int
-    size: int
+    runs: tuple[Run, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Give:
-    """A chunk, or the part of an encoded chunk that starts at `offset` of its `encoded_size` bytes."""
+    """A chunk, or the part of an encoded chunk that starts at `offset` of its `encoded_size` bytes.
+
+    `cpu` is what encoding the whole chunk cost the giver, in microseconds; said with the last part.
+    """
 
     manifest: Digest
     part: Part
@@ -121,16 +123,22 @@ class Give:
     offset: int
     payload: bytes | memoryview
     base: Base | None = None
+    cpu: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Every chunk is verified and durable at the taker; `created` is False when identical content was there already."""
+    """Every chunk is verified and durable at the taker; `created` is False when identical content was there already.
+
+    `coded` plain bytes came coded against a base; the taker spent `cpu` microseconds on decoding and checking.
+    """
 
     manifest: Digest
     number: int
     created: bool
     release_digest: Digest
+    coded: int = 0
+    cpu: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +151,10 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where one assignment stands on a node; numbers are 0 for none, bytes are plain but `bytes_wire`."""
+    """Where one assignment stands on a node; numbers are 0 for none, bytes are plain but `bytes_wire`.
+
+    `bytes_coded` of the plain bytes came coded against a base; `giver_cpu` and `taker_cpu` are seconds.
+    """
 
     model: ModelName
     channel: str
@@ -157,6 +168,9 @@ class Standing:
     bytes_wire: int = 0
     fault: Fault | None = None
     next_try: float = 0.0
+    bytes_coded: int = 0
+    giver_cpu: float = 0.0
+    taker_cpu: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from modelsyncd.codec.registry import Codec
@@ -20,6 +20,7 @@ from modelsyncd.session.events import Encoded, Loaded
 from modelsyncd.session.frames import Give, Part, Want
 from modelsyncd.session.progress import Progress
 
+_MICROS_MAX = (1 << 32) - 1  # what the wire has room for: over an hour for one chunk
 LOAD_CHUNKS = 8  # chunks of one Load: 2 MiB as a rule, so one hop to a thread serves several frames
 
 
@@ -63,7 +64,7 @@ class Giver:
             seen = self._progress.get(want.manifest, Progress())
             total = seen.total or want.missing_bytes  # the manifest's pieces went before and are in `wire` already
             done = max(0, total - want.missing_bytes)
-            self._progress[want.manifest] = Progress(total, 0, done, seen.wire, seen.resent)
+            self._progress[want.manifest] = replace(seen, total=total, done=done)
         return self._load()
 
     def loaded(self, answer: Loaded) -> list[Effect]:
@@ -110,7 +111,8 @@ class Giver:
     def _count_wire(self, answer: Loaded) -> None:
         seen = self._progress.get(answer.manifest, Progress())
         wire = seen.wire + sum(len(chunk.payload) for chunk in answer.chunks)
-        self._progress[answer.manifest] = Progress(seen.total, seen.had, seen.done, wire, seen.resent)
+        cpu = seen.giver_cpu + sum(chunk.cpu for chunk in answer.chunks)
+        self._progress[answer.manifest] = replace(seen, wire=wire, giver_cpu=cpu)
 
 
 def _gives(want: Want, chunk: Encoded, frame_bytes: int) -> Iterator[Give]:
@@ -119,4 +121,5 @@ def _gives(want: Want, chunk: Encoded, frame_bytes: int) -> Iterator[Give]:
     view = chunk.payload if size <= frame_bytes else memoryview(chunk.payload)
     for start in range(0, size, frame_bytes):
         payload = view[start : start + frame_bytes]
-        yield Give(want.manifest, want.part, chunk.ordinal, chunk.codec, size, start, payload, chunk.base)
+        cpu = min(_MICROS_MAX, round(chunk.cpu * 1e6)) if start + frame_bytes >= size else 0
+        yield Give(want.manifest, want.part, chunk.ordinal, chunk.codec, size, start, payload, chunk.base, cpu)

@@ -21,19 +21,25 @@ from modelsyncd.session.frames import Offer, Part
 class Missing:
     """Plain sizes of all chunks of a part by ordinal, and the ordinals that are not here yet, ascending.
 
-    A digest that occurs several times is listed once, by its first ordinal.
+    A digest that occurs several times is listed once, by its first ordinal. `bases` are manifests that are here whole
+    and likely to resemble this one, the likeliest first.
     """
 
     sizes: Sequence[int]
     ordinals: Sequence[int]
+    bases: Sequence[Digest] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """What became of a batch of arrivals: durable, or not as their digest says."""
+    """What became of a batch of arrivals: durable, or not as their digest says; `cpu` seconds were spent on them.
+
+    An arrival whose base is not here, or not as the giver took it for, is spoiled, too: it is asked for without a base.
+    """
 
     kept: tuple[int, ...]
     spoiled: tuple[int, ...]
+    cpu: float = 0.0
 
 
 class TakerStore(Protocol):
@@ -62,9 +68,19 @@ class GiverStore(Protocol):
     """Where chunks are read for a peer."""
 
     async def load(
-        self, manifest: Digest, part: Part, ordinals: Sequence[int], codecs: frozenset[Codec], bases: Sequence[Digest]
+        self,
+        manifest: Digest,
+        part: Part,
+        ordinals: Sequence[int],
+        codecs: frozenset[Codec],
+        bases: Sequence[Digest],
+        *,
+        rate: float = 0.0,
     ) -> Sequence[Encoded]:
         """These chunks, encoded with one of the codecs. Checks the right to read at each call.
+
+        `bases` are manifests that the peer holds whole; none of them need be known here. `rate` is what the link to the
+        peer carries, in bytes a second, or 0 while that is unknown: it says how much CPU a saved byte is worth.
 
         Raises RefusedError, NotFoundError, DamageError (bad bytes are never given), SourceChangedError, DiskError.
         """

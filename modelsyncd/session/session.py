@@ -7,7 +7,7 @@ while it owes us chunks, ends the session. Law 3: the end of the stream means no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 from modelsyncd.digest import Digest
 from modelsyncd.errors import ModelsyncError, NoProgressError, ProtocolError, RefusedError, WrongProtocolError
@@ -140,7 +140,7 @@ class Session:
                 case Surveyed():
                     return taker.surveyed(event)
                 case Kept():
-                    return self._kept(taker, event.part, event.ordinals, now)
+                    return self._kept(taker, event, now)
                 case Spoiled():
                     return taker.spoiled(event.ordinals) if event.part is taker.part else []
                 case Failed():
@@ -170,11 +170,8 @@ class Session:
                 return self._giver.want(frame)
             case words.Offer():
                 return self._take_offered(frame)
-            case words.Settle(manifest, number, created, release_digest):
-                self._offered.discard(manifest)
-                progress = self._giver.progress(manifest)
-                settled = Settled(number, created, release_digest)
-                return [*self._giver.drop(manifest), Finished(manifest, settled, None, progress)]
+            case words.Settle():
+                return self._was_settled(frame)
             case words.Desired() | words.Report():
                 return [Deliver(frame)]
             case words.Unknown(field):
@@ -216,18 +213,19 @@ class Session:
         taker = self._takers[offer.manifest] = Taker(offer, priority, serial=self._serial, limits=self._limits)
         return taker
 
-    def _kept(self, taker: Taker, part: words.Part, ordinals: Sequence[int], now: float) -> list[Effect]:
-        if part is not taker.part:
+    def _kept(self, taker: Taker, event: Kept, now: float) -> list[Effect]:
+        if event.part is not taker.part:
             return []
         before = taker.in_flight
-        effects = taker.kept(ordinals)
+        effects = taker.kept(event.ordinals, event.cpu)
         self._window.kept(before - taker.in_flight, now)
         return effects
 
     def _settled(self, manifest: Digest, settled: Settled) -> list[Effect]:
         progress = self._takers.pop(manifest).progress
+        cpu = round(progress.taker_cpu * 1e6)
         return [
-            Send(words.Settle(manifest, settled.number, settled.created, settled.release_digest)),
+            Send(words.Settle(manifest, settled.number, settled.created, settled.release_digest, progress.coded, cpu)),
             Finished(manifest, settled, None, progress),
         ]
 
@@ -266,6 +264,12 @@ class Session:
         return effects
 
     # --- giving ---
+
+    def _was_settled(self, settle: words.Settle) -> list[Effect]:
+        self._offered.discard(settle.manifest)
+        progress = replace(self._giver.progress(settle.manifest), coded=settle.coded, taker_cpu=settle.cpu / 1e6)
+        settled = Settled(settle.number, settle.created, settle.release_digest)
+        return [*self._giver.drop(settle.manifest), Finished(settle.manifest, settled, None, progress)]
 
     def _load_failed(self, event: LoadFailed) -> list[Effect]:
         if not self._giver.is_loading(event.serial):

@@ -27,6 +27,8 @@ from modelsyncd.session.window import CAP
 
 ENCODED_SLACK = 1_024  # bytes that an encoded chunk may be longer than its plain bytes
 
+FALSE_STARTS = 4  # chunks that a base may spoil before it is not counted on any more: it is damaged here
+
 STRAY_BYTES = 2 * CAP  # payload bytes that may come late in one transfer: what two windows held
 
 
@@ -59,8 +61,15 @@ class Taker:
         self._keeping: set[int] = set()
         self._partial: tuple[Give, bytearray] | None = None
         self._faults: Counter[int] = Counter()
+        self._bases: tuple[Digest, ...] = ()
+        self._based: dict[int, Digest] = {}
+        self._plain_only: set[int] = set()
+        self._misled: Counter[Digest] = Counter()
         self._progress = Progress()
         self._wire = 0
+        self._coded = 0
+        self._giver_cpu = 0
+        self._taker_cpu = 0.0
         self._stray_bytes = 0
         self._resent = 0
 
@@ -84,7 +93,16 @@ class Taker:
         """How far the content has come."""
         seen = self._progress
         missing = self._queued + self.in_flight if self.part is Part.CONTENT else seen.total - seen.done
-        return Progress(seen.total, seen.had, seen.total - missing, self._wire, self._resent)
+        return Progress(
+            seen.total,
+            seen.had,
+            seen.total - missing,
+            self._wire,
+            self._resent,
+            self._coded,
+            self._giver_cpu / 1e6,
+            self._taker_cpu,
+        )
 
     def consider(self) -> list[Effect]:
         """Begins with what a peer offered unasked."""
@@ -103,6 +121,7 @@ class Taker:
         self._sizes = answer.sizes
         self._queue = deque(answer.missing)
         self._queued = plan.fetch
+        self._bases = tuple(answer.bases)[: self._limits.bases]
         if self.part is Part.CONTENT:
             self._progress = Progress(plan.total, plan.have, plan.have)
         self.stage = Stage.FETCHING
@@ -113,11 +132,15 @@ class Taker:
         return give.part is self.part and give.ordinal in self._wanted
 
     def want(self, credit: int, frame_bytes: int) -> Want | None:
-        """Asks for as many chunks as the credit (plain bytes) allows; for one, however large, when nothing is out."""
+        """Asks for as many chunks as the credit (plain bytes) allows; for one, however large, when nothing is out.
+
+        Chunks that a base has spoiled are asked for apart from the others, and without bases.
+        """
+        plain_only = bool(self._queue) and self._queue[0] in self._plain_only
         chosen: list[int] = []
         spent = 0
         room = self._limits.want_chunks - len(self._wanted) - len(self._keeping)
-        while self._queue and len(chosen) < room:
+        while self._queue and len(chosen) < room and (self._queue[0] in self._plain_only) is plain_only:
             size = self._sizes[self._queue[0]]
             if spent + size > credit and (chosen or self.in_flight):
                 break
@@ -129,7 +152,8 @@ class Taker:
         self._queued -= spent
         self.in_flight += spent
         self._wanted.update(chosen)
-        return Want(self.manifest, self.part, tuple(_runs(chosen)), (), frame_bytes, missing)
+        bases = () if plain_only else self._bases
+        return Want(self.manifest, self.part, tuple(_runs(chosen)), bases, frame_bytes, missing)
 
     def give(self, give: Give) -> list[Effect]:
         """Takes a chunk or the next part of one. Raises ProtocolError for a part that does not follow."""
@@ -141,14 +165,20 @@ class Taker:
         payload = self._assemble(give)
         if payload is None:
             return []
+        self._giver_cpu += give.cpu
+        if give.base is not None:
+            self._based[give.ordinal] = give.base.manifest
         self._wanted.discard(give.ordinal)
         self._keeping.add(give.ordinal)
         return [Keep(self.offer, give.part, give.ordinal, give.codec, payload, give.base, self.serial)]
 
-    def kept(self, ordinals: Sequence[int]) -> list[Effect]:
-        """These are durable: their credit is free again."""
+    def kept(self, ordinals: Sequence[int], cpu: float = 0.0) -> list[Effect]:
+        """These are durable, after `cpu` seconds: their credit is free again."""
+        self._taker_cpu += cpu
         for ordinal in ordinals:
             self._keeping.remove(ordinal)
+            if self._based.pop(ordinal, None) is not None:
+                self._coded += self._sizes[ordinal]
             self.in_flight -= self._sizes[ordinal]
         return self._next() if self._all_durable() else []
 
@@ -156,6 +186,7 @@ class Taker:
         """These arrived damaged: ask again, but not for ever. Raises DamageError."""
         for ordinal in ordinals:
             self._faults[ordinal] += 1
+            self._doubt(ordinal)
             if self._faults[ordinal] >= self._limits.faults_per_chunk:
                 raise DamageError(
                     f"chunk {ordinal} arrived {self._faults[ordinal]} times and never as its digest says",
@@ -169,6 +200,16 @@ class Taker:
             self._queued += size
             self._resent += size
         return []
+
+    def _doubt(self, ordinal: int) -> None:
+        """A base may be to blame: this chunk comes without one from now on, and soon so do all that would need it."""
+        base = self._based.pop(ordinal, None)
+        if base is None:
+            return
+        self._plain_only.add(ordinal)
+        self._misled[base] += 1
+        if self._misled[base] >= FALSE_STARTS:
+            self._bases = tuple(one for one in self._bases if one != base)
 
     def _stray(self, give: Give) -> list[Effect]:
         """Asked for before a Drop, and late: harmless, unless it never ends."""

@@ -15,7 +15,6 @@ from modelsyncd.digest import Digest, digest_from
 from modelsyncd.errors import BadInputError, ProtocolError
 from modelsyncd.limits import LIMITS, Limits
 from modelsyncd.session.frames import (
-    Base,
     Desired,
     Frame,
     Give,
@@ -29,6 +28,7 @@ from modelsyncd.session.frames import (
     Want,
 )
 from modelsyncd.wire import outline
+from modelsyncd.wire.bases import base_from_pb, base_to_pb
 from modelsyncd.wire.desired import desired_from_pb, desired_to_pb, offer_from_pb, offer_to_pb
 from modelsyncd.wire.faultwords import fault_from_pb, fault_to_pb
 from modelsyncd.wire.parse import parse
@@ -162,9 +162,10 @@ def _give_head(give: Give) -> sync_pb2.Give:
         part=_PARTS_PB[give.part],
         ordinal=give.ordinal,
         codec=_CODECS_PB[give.codec],
-        base=None if give.base is None else _base_to_pb(give.base),
+        base=None if give.base is None else base_to_pb(give.base),
         encoded_size=give.encoded_size,
         offset=give.offset,
+        cpu_micros=give.cpu,
     )
 
 
@@ -177,16 +178,9 @@ def _give_from_pb(head: sync_pb2.Give, payload: bytes | memoryview, limits: Limi
         raise ProtocolError(f"a Give has 1 to {limits.frame_bytes} bytes of payload, not {len(payload)}")
     if size > limits.chunk_bytes or offset + len(payload) > size:
         raise ProtocolError(f"a Give of {len(payload)} bytes at {offset} does not fit into an encoded chunk of {size}")
-    base = _base_from_pb(head.base) if head.HasField("base") else None
-    return Give(digest_from(head.manifest), _part(head.part), head.ordinal, codec, size, offset, payload, base)
-
-
-def _base_to_pb(base: Base) -> sync_pb2.Base:
-    return sync_pb2.Base(manifest=base.manifest, file=base.file, offset=base.offset, size=base.size)
-
-
-def _base_from_pb(message: sync_pb2.Base) -> Base:
-    return Base(digest_from(message.manifest), message.file, message.offset, message.size)
+    base = base_from_pb(head.base, limits) if head.HasField("base") else None
+    manifest, part = digest_from(head.manifest), _part(head.part)
+    return Give(manifest, part, head.ordinal, codec, size, offset, payload, base, head.cpu_micros)
 
 
 # --- The other words ---
@@ -226,6 +220,8 @@ def _want_to_pb(want: Want) -> sync_pb2.Want:
 
 
 def _want_from_pb(message: sync_pb2.Want, limits: Limits) -> Want:
+    if len(message.bases) > limits.bases:
+        raise ProtocolError(f"a Want may name {limits.bases} bases, not {len(message.bases)}")
     ranges = tuple(range(run.first, run.first + run.count) for run in message.ranges)
     if not all(run and run.stop <= _ORDINALS for run in ranges):
         raise ProtocolError("a Want has a run that is empty or beyond the last ordinal there can be")
@@ -247,11 +243,20 @@ def _settle_to_pb(settle: Settle) -> sync_pb2.Settle:
         number=settle.number,
         created=settle.created,
         release_digest=settle.release_digest,
+        bytes_coded=settle.coded,
+        cpu_micros=settle.cpu,
     )
 
 
 def _settle_from_pb(message: sync_pb2.Settle) -> Settle:
-    return Settle(digest_from(message.manifest), message.number, message.created, digest_from(message.release_digest))
+    return Settle(
+        digest_from(message.manifest),
+        message.number,
+        message.created,
+        digest_from(message.release_digest),
+        message.bytes_coded,
+        message.cpu_micros,
+    )
 
 
 def _refuse_to_pb(refuse: Refuse) -> sync_pb2.Refuse:

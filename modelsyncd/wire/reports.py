@@ -62,6 +62,9 @@ def standing_to_pb(standing: Standing) -> sync_pb2.Standing:
         bytes_wire=standing.bytes_wire,
         fault=None if standing.fault is None else fault_to_pb(standing.fault),
         next_try=standing.next_try,
+        bytes_coded=standing.bytes_coded,
+        giver_cpu=standing.giver_cpu,
+        taker_cpu=standing.taker_cpu,
     )
 
 
@@ -83,4 +86,7 @@ def standing_from_pb(message: sync_pb2.Standing) -> Standing:
         bytes_wire=message.bytes_wire,
         fault=fault_from_pb(message.fault) if message.HasField("fault") else None,
         next_try=message.next_try,
+        bytes_coded=message.bytes_coded,
+        giver_cpu=message.giver_cpu,
+        taker_cpu=message.taker_cpu,
     )

@@ -82,7 +82,14 @@ class _Giver:
     impostor: Impostor
 
     async def load(
-        self, manifest: Digest, part: Part, ordinals: Sequence[int], codecs: frozenset[Codec], bases: Sequence[Digest]
+        self,
+        manifest: Digest,
+        part: Part,
+        ordinals: Sequence[int],
+        codecs: frozenset[Codec],
+        bases: Sequence[Digest],
+        *,
+        rate: float = 0.0,
     ) -> Sequence[Encoded]:
         self.impostor.asked += [(manifest, part, ordinal) for ordinal in ordinals]
         store: GiverStore = next(one for one in self.impostor.gives if one.manifest == manifest)

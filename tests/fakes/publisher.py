@@ -47,7 +47,14 @@ class Publication:
         return self.release.variants[0].manifest
 
     async def load(
-        self, manifest: Digest, part: Part, ordinals: Sequence[int], codecs: frozenset[Codec], bases: Sequence[Digest]
+        self,
+        manifest: Digest,
+        part: Part,
+        ordinals: Sequence[int],
+        codecs: frozenset[Codec],
+        bases: Sequence[Digest],
+        *,
+        rate: float = 0.0,
     ) -> Sequence[Encoded]:
         assert manifest == self.manifest
         found = self.manifest_pieces if part is Part.MANIFEST else self.chunks

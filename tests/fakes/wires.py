@@ -104,7 +104,14 @@ class MemoryStock:
         self._has = has
 
     async def load(
-        self, manifest: Digest, part: Part, ordinals: Sequence[int], codecs: frozenset[Codec], bases: Sequence[Digest]
+        self,
+        manifest: Digest,
+        part: Part,
+        ordinals: Sequence[int],
+        codecs: frozenset[Codec],
+        bases: Sequence[Digest],
+        *,
+        rate: float = 0.0,
     ) -> Sequence[Encoded]:
         await asyncio.sleep(0)
         if self.broken is not None:

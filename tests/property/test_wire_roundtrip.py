@@ -10,6 +10,7 @@ from types import MappingProxyType
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelsyncd.bases import HOLE, Run, Turned
 from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import DIGEST_SIZE, Digest
 from modelsyncd.errors import BadInputError, ModelsyncError, NewerFormatError, ProtocolError
@@ -129,10 +130,17 @@ STANDINGS = st.builds(
     bytes_wire=U64,
     fault=st.one_of(st.none(), FAULTS),
     next_try=st.floats(allow_nan=False),
+    bytes_coded=U64,
+    giver_cpu=st.floats(allow_nan=False),
+    taker_cpu=st.floats(allow_nan=False),
 )
 REPORTS = st.builds(Report, U64, st.lists(STANDINGS, max_size=3).map(tuple), U64, U64)
 RUNS = st.tuples(U32, st.integers(1, 1000)).map(lambda run: range(run[0], min(run[0] + run[1], 1 << 32)))
-BASES = st.builds(Base, DIGESTS, U32, U64, U32)
+TURNED = st.builds(Turned, U32, U32, U32, U64)
+FILES = st.one_of(st.just(HOLE), st.integers(0, (1 << 32) - 2))
+BASES = st.builds(
+    Base, DIGESTS, st.lists(st.builds(Run, FILES, U64, U32, st.one_of(st.none(), TURNED)), max_size=4).map(tuple)
+)
 
 
 @st.composite
@@ -148,6 +156,7 @@ def gives(draw: st.DrawFn) -> Give:
         offset=offset,
         payload=memoryview(payload) if draw(st.booleans()) else payload,
         base=draw(st.one_of(st.none(), BASES)),
+        cpu=draw(U32),
     )
 
 
@@ -165,7 +174,7 @@ FRAMES = st.one_of(
         U64,
     ),
     gives(),
-    st.builds(Settle, DIGESTS, U64, st.booleans(), DIGESTS),
+    st.builds(Settle, DIGESTS, U64, st.booleans(), DIGESTS, U64, U64),
     REPORTS,
     st.builds(Refuse, FAULTS, st.one_of(st.none(), DIGESTS)),
 )

@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelsyncd.bases import HOLE, Run, Turned
 from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import digest_of
 from modelsyncd.errors import ProtocolError
@@ -19,11 +20,12 @@ from modelsyncd.wire.v1 import nouns_pb2, sync_pb2
 
 MANIFEST = digest_of(b"manifest")
 HELLO = Hello(1, "test", frozenset({Codec.ZSTD}))
-GIVE = Give(MANIFEST, Part.CONTENT, 3, Codec.ZSTD, 100, 10, b"payload", Base(MANIFEST, 1, 2, 3))
+BASE = Base(MANIFEST, (Run(1, 2, 3), Run(HOLE, 0, 5), Run(0, 7, 8, Turned(2, 3, 4, 1))))
+GIVE = Give(MANIFEST, Part.CONTENT, 3, Codec.ZSTD, 100, 10, b"payload", BASE)
 
 
 def large_give(size: int = 100_000) -> Give:
-    return Give(MANIFEST, Part.CONTENT, 3, Codec.ZSTD, size, 0, bytes(size), Base(MANIFEST, 1, 2, 3))
+    return Give(MANIFEST, Part.CONTENT, 3, Codec.ZSTD, size, 0, bytes(size), BASE)
 
 
 def read_plainly(data: bytes) -> Frame:

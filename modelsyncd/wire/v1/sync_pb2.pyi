@@ -395,6 +395,7 @@ class Give(_message.Message):
     ENCODED_SIZE_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
+    CPU_MICROS_FIELD_NUMBER: _builtins.int
     manifest: _builtins.bytes
     """Manifest of the transfer."""
     part: Global___Part.ValueType
@@ -409,6 +410,8 @@ class Give(_message.Message):
     """Where in the encoded chunk this payload starts."""
     payload: _builtins.bytes
     """At most 256 KiB."""
+    cpu_micros: _builtins.int
+    """What encoding the whole chunk cost the giver, in microseconds of CPU; said with the last part, 0 for unknown."""
     @_builtins.property
     def base(self) -> Global___Base:
         """What it was coded against; absent for codecs without a base."""
@@ -424,10 +427,11 @@ class Give(_message.Message):
         encoded_size: _builtins.int = ...,
         offset: _builtins.int = ...,
         payload: _builtins.bytes = ...,
+        cpu_micros: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "codec", b"codec", "encoded_size", b"encoded_size", "manifest", b"manifest", "offset", b"offset", "ordinal", b"ordinal", "part", b"part", "payload", b"payload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "codec", b"codec", "cpu_micros", b"cpu_micros", "encoded_size", b"encoded_size", "manifest", b"manifest", "offset", b"offset", "ordinal", b"ordinal", "part", b"part", "payload", b"payload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -435,37 +439,103 @@ Global___Give: _TypeAlias = Give  # noqa: Y015
 
 @_typing.final
 class Base(_message.Message):
-    """The bytes that a chunk was coded against: a run of a file in a manifest that the taker holds whole."""
+    """The bytes that a chunk was coded against: runs of the plain bytes of a manifest that the taker holds whole. Laid end to
+    end they are exactly as long as the chunk.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MANIFEST_FIELD_NUMBER: _builtins.int
-    FILE_FIELD_NUMBER: _builtins.int
-    OFFSET_FIELD_NUMBER: _builtins.int
-    SIZE_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
     manifest: _builtins.bytes
     """Digest of the manifest."""
-    file: _builtins.int
-    """Index of the file in that manifest."""
-    offset: _builtins.int
-    """First byte."""
-    size: _builtins.int
-    """Bytes."""
+    @_builtins.property
+    def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Run]:
+        """The runs, in order."""
+
     def __init__(
         self,
         *,
         manifest: _builtins.bytes = ...,
-        file: _builtins.int = ...,
-        offset: _builtins.int = ...,
-        size: _builtins.int = ...,
+        runs: _abc.Iterable[Global___Run] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "manifest", b"manifest", "offset", b"offset", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest", "runs", b"runs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Base: _TypeAlias = Base  # noqa: Y015
+
+@_typing.final
+class Run(_message.Message):
+    """A run of plain bytes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_PLUS_ONE_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    TURNED_FIELD_NUMBER: _builtins.int
+    file_plus_one: _builtins.int
+    """Index of the file in the manifest, plus 1; 0 for a run of zeros, which lies nowhere."""
+    offset: _builtins.int
+    """First byte; of a turned matrix, where the matrix begins."""
+    size: _builtins.int
+    """Bytes."""
+    @_builtins.property
+    def turned(self) -> Global___Turned:
+        """Set when the bytes are those of a matrix that is read column by column."""
+
+    def __init__(
+        self,
+        *,
+        file_plus_one: _builtins.int = ...,
+        offset: _builtins.int = ...,
+        size: _builtins.int = ...,
+        turned: Global___Turned | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["turned", b"turned"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_plus_one", b"file_plus_one", "offset", b"offset", "size", b"size", "turned", b"turned"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Run: _TypeAlias = Run  # noqa: Y015
+
+@_typing.final
+class Turned(_message.Message):
+    """A matrix that lies row by row and is read column by column."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    rows: _builtins.int
+    """Rows of the matrix as it lies."""
+    columns: _builtins.int
+    """Columns of the matrix as it lies."""
+    width: _builtins.int
+    """Bytes of an element: 1, 2, 4 or 8."""
+    first: _builtins.int
+    """First element of the run, counted down the columns."""
+    def __init__(
+        self,
+        *,
+        rows: _builtins.int = ...,
+        columns: _builtins.int = ...,
+        width: _builtins.int = ...,
+        first: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "first", b"first", "rows", b"rows", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Turned: _TypeAlias = Turned  # noqa: Y015
 
 @_typing.final
 class Settle(_message.Message):
@@ -477,6 +547,8 @@ class Settle(_message.Message):
     NUMBER_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
     RELEASE_DIGEST_FIELD_NUMBER: _builtins.int
+    BYTES_CODED_FIELD_NUMBER: _builtins.int
+    CPU_MICROS_FIELD_NUMBER: _builtins.int
     manifest: _builtins.bytes
     """Manifest of the transfer."""
     number: _builtins.int
@@ -485,6 +557,10 @@ class Settle(_message.Message):
     """Whether this transfer created it; false when identical content was there already."""
     release_digest: _builtins.bytes
     """BLAKE3-256 of the release bytes under that number."""
+    bytes_coded: _builtins.int
+    """Plain bytes that came coded against a base."""
+    cpu_micros: _builtins.int
+    """CPU that the taker spent on decoding and checking, in microseconds."""
     def __init__(
         self,
         *,
@@ -492,10 +568,12 @@ class Settle(_message.Message):
         number: _builtins.int = ...,
         created: _builtins.bool = ...,
         release_digest: _builtins.bytes = ...,
+        bytes_coded: _builtins.int = ...,
+        cpu_micros: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "manifest", b"manifest", "number", b"number", "release_digest", b"release_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_coded", b"bytes_coded", "cpu_micros", b"cpu_micros", "created", b"created", "manifest", b"manifest", "number", b"number", "release_digest", b"release_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -583,6 +661,9 @@ class Standing(_message.Message):
     BYTES_WIRE_FIELD_NUMBER: _builtins.int
     FAULT_FIELD_NUMBER: _builtins.int
     NEXT_TRY_FIELD_NUMBER: _builtins.int
+    BYTES_CODED_FIELD_NUMBER: _builtins.int
+    GIVER_CPU_FIELD_NUMBER: _builtins.int
+    TAKER_CPU_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """namespace/name."""
     channel: _builtins.str
@@ -605,6 +686,12 @@ class Standing(_message.Message):
     """Payload bytes that travelled for it."""
     next_try: _builtins.float
     """When it is tried again, seconds since 1970-01-01 UTC by the node's clock; 0 for none."""
+    bytes_coded: _builtins.int
+    """Plain bytes of it that came coded against a base."""
+    giver_cpu: _builtins.float
+    """CPU that its giver spent on encoding, in seconds."""
+    taker_cpu: _builtins.float
+    """CPU that the node spent on decoding and checking, in seconds."""
     @_builtins.property
     def fault(self) -> _nouns_pb2.Fault:
         """The last thing that went wrong; absent when nothing did."""
@@ -624,10 +711,13 @@ class Standing(_message.Message):
         bytes_wire: _builtins.int = ...,
         fault: _nouns_pb2.Fault | None = ...,
         next_try: _builtins.float = ...,
+        bytes_coded: _builtins.int = ...,
+        giver_cpu: _builtins.float = ...,
+        taker_cpu: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "bytes_done", b"bytes_done", "bytes_had", b"bytes_had", "bytes_total", b"bytes_total", "bytes_wire", b"bytes_wire", "channel", b"channel", "desired", b"desired", "fault", b"fault", "model", b"model", "next_try", b"next_try", "phase", b"phase", "staged", b"staged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "bytes_coded", b"bytes_coded", "bytes_done", b"bytes_done", "bytes_had", b"bytes_had", "bytes_total", b"bytes_total", "bytes_wire", b"bytes_wire", "channel", b"channel", "desired", b"desired", "fault", b"fault", "giver_cpu", b"giver_cpu", "model", b"model", "next_try", b"next_try", "phase", b"phase", "staged", b"staged", "taker_cpu", b"taker_cpu"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
