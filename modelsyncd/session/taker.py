@@ -62,6 +62,7 @@ class Taker:
         self._partial: tuple[Give, bytearray] | None = None
         self._faults: Counter[int] = Counter()
         self._bases: tuple[Digest, ...] = ()
+        self._named: frozenset[Digest] = frozenset()
         self._based: dict[int, Digest] = {}
         self._plain_only: set[int] = set()
         self._misled: Counter[Digest] = Counter()
@@ -122,6 +123,7 @@ class Taker:
         self._queue = deque(answer.missing)
         self._queued = plan.fetch
         self._bases = tuple(answer.bases)[: self._limits.bases]
+        self._named = frozenset(self._bases)
         if self.part is Part.CONTENT:
             self._progress = Progress(plan.total, plan.have, plan.have)
         self.stage = Stage.FETCHING
@@ -161,6 +163,8 @@ class Taker:
             return self._stray(give)
         if give.encoded_size > self._sizes[give.ordinal] + ENCODED_SLACK:
             raise ProtocolError(f"chunk {give.ordinal} is said to be {give.encoded_size} bytes long, encoded")
+        if give.base is not None and give.base.manifest not in self._named:
+            raise ProtocolError(f"chunk {give.ordinal} was coded against a base that nobody named")
         self._wire += len(give.payload)
         payload = self._assemble(give)
         if payload is None:

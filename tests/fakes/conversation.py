@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from modelsyncd.bases import Run
 from modelsyncd.codec.registry import READABLE, Codec, decode, encode
 from modelsyncd.digest import Digest, digest_of
 from modelsyncd.errors import DamageError
 from modelsyncd.release import SignedRelease
 from modelsyncd.session import effects as do
 from modelsyncd.session import events as on
-from modelsyncd.session.frames import PROTOCOL, Frame, Give, Hello, Offer, Part
+from modelsyncd.session.frames import PROTOCOL, Base, Frame, Give, Hello, Offer, Part
 from modelsyncd.session.session import Session
 from modelsyncd.session.window import Window
+
+CPU = 0.001  # seconds: what each side spends on a chunk
 
 
 @dataclass
@@ -55,9 +58,11 @@ def some_content(rng: random.Random, chunks: int, largest: int = 2_000) -> Conte
     return Content([rng.randbytes(100) for _ in range(rng.randint(1, 3))], content)
 
 
-def encoded(ordinal: int, plain: bytes, codecs: frozenset[Codec]) -> on.Encoded:
+def encoded(ordinal: int, plain: bytes, codecs: frozenset[Codec], bases: Sequence[Digest] = ()) -> on.Encoded:
+    """As if it were coded against the first of the bases; what the payload holds is no matter here."""
     codec, payload = encode(plain, codecs)
-    return on.Encoded(ordinal, codec, bytes(payload))
+    base = Base(bases[0], (Run(0, 0, len(plain)),)) if bases else None
+    return on.Encoded(ordinal, codec, bytes(payload), base, cpu=CPU)
 
 
 def hello(protocol: int = PROTOCOL) -> Hello:
@@ -83,6 +88,8 @@ class Conversation:
     stuck: list[do.Keep] | None = None
     """Chunks that a disk which hangs has not written; None while it works."""
     spoil: Callable[[do.Keep], bool] = lambda _: False
+    bases: tuple[Digest, ...] = ()
+    """What the taker's store says that it holds whole; the giver codes against the first that a Want names."""
 
     def __post_init__(self) -> None:
         self._wires: dict[str, deque[Frame]] = {"taker": deque(), "giver": deque()}
@@ -139,7 +146,8 @@ class Conversation:
                 chunks = self.has[offer.manifest].chunks(part)
                 held = self.durable.setdefault((offer.manifest, part), {})
                 missing = [ordinal for ordinal in range(len(chunks)) if ordinal not in held]
-                self.step(side, on.Surveyed(offer.manifest, serial, part, [len(chunk) for chunk in chunks], missing))
+                sizes, bases = list(map(len, chunks)), self.bases if part is Part.CONTENT else ()
+                self.step(side, on.Surveyed(offer.manifest, serial, part, sizes, missing, bases))
             case do.Keep():
                 self.keep(side, effect)
             case do.Complete(offer, serial):
@@ -149,10 +157,10 @@ class Conversation:
                     ), "completed before every chunk was durable"
                 self.completed.append(offer.manifest)
                 self.step(side, on.Completed(offer.manifest, serial, on.Settled(1, True, offer.manifest)))
-            case do.Load(manifest, part, ordinals, codecs, _, serial):
+            case do.Load(manifest, part, ordinals, codecs, bases, serial):
                 chunks = self.has[manifest].chunks(part)
                 count = self.rng.randint(1, len(ordinals))
-                loaded = [encoded(ordinal, chunks[ordinal], codecs) for ordinal in ordinals[:count]]
+                loaded = [encoded(ordinal, chunks[ordinal], codecs, bases) for ordinal in ordinals[:count]]
                 self.step(side, on.Loaded(manifest, serial, part, loaded))
 
     def keep(self, side: str, keep: do.Keep) -> None:
@@ -166,7 +174,7 @@ class Conversation:
             good = False
         if good:
             self.durable[keep.offer.manifest, keep.part][keep.ordinal] = plain
-            self.step(side, on.Kept(keep.offer.manifest, keep.serial, keep.part, [keep.ordinal]))
+            self.step(side, on.Kept(keep.offer.manifest, keep.serial, keep.part, [keep.ordinal], CPU))
         else:
             self.step(side, on.Spoiled(keep.offer.manifest, keep.serial, keep.part, [keep.ordinal]))
 
