@@ -79,7 +79,8 @@ async def live(settings: Settings, lifetime: Lifetime) -> None:
 
 async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf: NodeShelf) -> None:
     watchers = Watchers()
-    steward = Steward(store, Orders(settings.folder), watchers, keep=settings.keep, jitter=JITTER, relax=relax)
+    orders = Orders(settings.folder)
+    steward = Steward(store, orders, watchers, keep=settings.keep, jitter=JITTER, relax=relax, lent=shelf.lent)
     await steward.load()
     uplink = Uplink(steward, partial(_connect, settings), shelf, software=SOFTWARE, jitter=JITTER)
     server, health = make_server(), Health([SERVICE])

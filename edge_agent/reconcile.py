@@ -1,8 +1,9 @@
 """The only place that decides what a node does next: goals and what is observed in, actions out. It touches nothing.
 
 Laws: a version is activated only when it is whole and every byte of it was hashed a moment ago; the active and the
-previous version of a channel are never pruned; with nothing left to do the plan is empty, so deciding twice does
-nothing twice. Whoever carries a plan out observes and decides again, until the plan is empty or waits.
+previous version of a channel are never pruned, nor is what a transfer counts on; with nothing left to do the plan is
+empty, so deciding twice does nothing twice. Whoever carries a plan out observes and decides again, until the plan is
+empty or waits.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Observed:
     previous: Mapping[ModelRef, Version] = field(default_factory=dict)
     staged: frozenset[Digest] = frozenset()
     taking: Mapping[Digest, int] = field(default_factory=dict)
+    lent: frozenset[Digest] = frozenset()
+    """Manifests that what is in transfer may be coded against."""
     setbacks: Mapping[Digest, Setback] = field(default_factory=dict)
     online: bool = False
 
@@ -182,7 +185,8 @@ def _fetches(goals: Goals, observed: Observed, now: float) -> Iterator[Fetch]:
 def _spare(goals: Goals, observed: Observed) -> list[Version]:
     """Versions beyond what each model keeps, oldest first; what is active, previous or wanted is not counted out.
 
-    A damaged version counts like any other: most of it is right, and saves that much when it is wanted again.
+    What is lent stays until the transfer is over: chunks on their way may need its bytes. A damaged version counts like
+    any other: most of it is right, and saves that much when it is wanted again.
     """
     pinned = {*observed.active.values(), *observed.previous.values(), *(goal.version for goal in goals.goals)}
     spare: list[Version] = []
@@ -194,7 +198,7 @@ def _spare(goals: Goals, observed: Observed) -> list[Version]:
         )
         room = max(0, goals.keep - (len(versions) - len(free)))
         spare += reversed(free[room:])
-    return sorted(spare)
+    return sorted(version for version in spare if version.manifest not in observed.lent)
 
 
 def _by_model(versions: frozenset[Version]) -> dict[ModelName, list[Version]]:

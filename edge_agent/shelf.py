@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from edge_agent.taking import Taking
 from modelsyncd.digest import Digest
@@ -58,6 +58,12 @@ class NodeShelf:
         with self._lock:
             taking = self._takings.get(manifest)
         return Progress() if taking is None else taking.progress
+
+    def lent(self, transfers: Iterable[Digest]) -> frozenset[Digest]:
+        """Manifests that the givers of these transfers may code against: they had better stay."""
+        with self._lock:
+            takings = [taking for one in transfers if (taking := self._takings.get(one)) is not None]
+        return frozenset(manifest for taking in takings for manifest in taking.lent)
 
     # --- TakerStore ---
 

@@ -60,6 +60,9 @@ def _of_goal(goal: Goal, observed: Observed, progress: Progress, wall: Callable[
         bytes_wire=progress.wire,
         fault=setback.fault if setback else None,
         next_try=wall(setback.next_try) if setback and phase is Phase.FAILED else 0.0,
+        bytes_coded=progress.coded,
+        giver_cpu=progress.giver_cpu,
+        taker_cpu=progress.taker_cpu,
     )
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from math import inf
 from typing import Protocol
 
 from edge_agent.goals import Goals, newest, understand
+from edge_agent.ledger import Ledger
 from edge_agent.orders import Orders
 from edge_agent.prover import Prover
 from edge_agent.reconcile import (
@@ -63,7 +64,7 @@ class Fetcher(Protocol):
 class Steward:
     """Keeps the node as the hub wants it. `jitter` gives numbers from 0 to 1; `keep` beats the hub's, None does not.
 
-    `relax` is called in a thread when nothing is left to fetch.
+    `relax` is called in a thread when nothing is left to fetch; `lent` says what some transfers may be coded against.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Steward:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         relax: Callable[[], object] = lambda: None,
+        lent: Callable[[Iterable[Digest]], frozenset[Digest]] = lambda _: frozenset(),
     ) -> None:
         self._store = store
         self._orders = orders
@@ -86,6 +88,7 @@ class Steward:
         self._clock = clock
         self._wall = wall
         self._relax = relax
+        self._lent = lent
         self._log = Log()
         self._desired: Desired | None = None
         self._proposed: Desired | None = None
@@ -97,7 +100,7 @@ class Steward:
         self._pump: Fetcher | None = None
         self._taking: dict[Digest, int] = {}
         self._arrived: set[Digest] = set()
-        self._progress: dict[Digest, Progress] = {}
+        self._ledger = Ledger()
         self._setbacks: dict[Digest, Setback] = {}
         self._chores_at = 0.0
         self._kicked = asyncio.Event()
@@ -134,7 +137,7 @@ class Steward:
     def standings(self) -> tuple[Standing, ...]:
         """Where each assignment stands now."""
         live = {manifest: self._live(manifest) for manifest in self._taking}
-        return standings(self._goals, self._observed(), {**self._progress, **live}, self._to_wall)
+        return standings(self._goals, self._observed(), {**self._ledger.all(), **live}, self._to_wall)
 
     async def report(self) -> Report:
         """Where everything stands, and the disk; a disk that does not answer counts as full and empty."""
@@ -177,16 +180,18 @@ class Steward:
 
     def detach(self) -> None:
         """The session is over. What was in transfer is no setback: the next session goes on where it ended."""
-        self._pump = None
+        pump, self._pump = self._pump, None
         for manifest in self._taking.keys() - self._arrived:
             del self._taking[manifest]
+            if pump is not None:
+                self._ledger.close(manifest, pump.progress(manifest))
         self._kicked.set()
 
     def finished(self, end: Finished) -> None:
         """A transfer ended."""
         if end.manifest not in self._taking:
             return
-        self._progress[end.manifest] = end.progress
+        self._ledger.close(end.manifest, end.progress, settled=end.fault is None)
         self._stale = True  # what is staged, or whole, has changed
         if end.fault is not None:
             del self._taking[end.manifest]
@@ -194,7 +199,8 @@ class Steward:
         else:
             self._arrived.add(end.manifest)  # counts as taken until it is seen on the disk
             self._setbacks.pop(end.manifest, None)
-            self._log.info("transfer.settled", manifest=end.manifest, wire=self._progress[end.manifest].wire)
+            cost = self._ledger.sum(end.manifest)
+            self._log.info("transfer.settled", manifest=end.manifest, wire=cost.wire, coded=cost.coded)
         self._kicked.set()
 
     def hasten(self) -> None:
@@ -228,7 +234,8 @@ class Steward:
             for action in actions:
                 await self._carry_out(action)
             before = actions
-            self._announce()
+            changed, self._changed = self._changed, asyncio.Event()
+            changed.set()
             if not actions:
                 await self._rest(plan.wake_at if not plan.actions else min(plan.wake_at or inf, self._chores_at))
 
@@ -242,7 +249,7 @@ class Steward:
             for manifest, setback in self._setbacks.items()
             if manifest in wanted and setback.fault.retryable
         }
-        self._progress = {manifest: one for manifest, one in self._progress.items() if manifest in wanted}
+        self._ledger.keep(wanted)
         for misfit in self._goals.misfits:
             if misfit.fault is not None:
                 self._log.error("assignment.refused", model=str(misfit.ref), why=misfit.fault.message)
@@ -286,21 +293,20 @@ class Steward:
                 self._watchers.tell(Switch(active, 0))
 
     def _observed(self) -> Observed:
+        wanted = {goal.version for goal in self._goals.goals} if self._goals is not None else set()
         return Observed(
             held=self._stock.held,
             damaged=self._stock.damaged,
-            unproven=frozenset(version for version in self._goal_versions() if not self._store.proven(version)),
+            unproven=frozenset(version for version in wanted if not self._store.proven(version)),
             proving=self._prover.pending,
             active={ref: active.version for ref, active in self._stock.active.items()},
             previous=self._stock.previous,
             staged=self._stock.staged,
             taking=self._taking,
+            lent=self._lent(self._taking),
             setbacks=self._setbacks,
             online=self._pump is not None,
         )
-
-    def _goal_versions(self) -> Iterator[Version]:
-        return iter(()) if self._goals is None else (goal.version for goal in self._goals.goals)
 
     def _postponed(self, action: Action, now: float) -> bool:
         return isinstance(action, Prune | Discard | Unlink) and now < self._chores_at
@@ -336,6 +342,8 @@ class Steward:
     def _fetch(self, offer: Offer, priority: int) -> None:
         if self._pump is None:  # it went while the actions before this one were carried out
             return
+        if offer.manifest not in self._taking:
+            self._ledger.begin(offer.manifest)
         self._taking[offer.manifest] = priority
         self._pump.take(offer, priority)
 
@@ -375,18 +383,12 @@ class Steward:
         self._log.warning("version.failed", manifest=manifest, error=fault.code, why=fault.message, retry_s=wait)
 
     def _live(self, manifest: Digest) -> Progress:
-        known = self._progress.get(manifest, Progress())
         if self._pump is None or manifest in self._arrived:
-            return known
-        progress = self._pump.progress(manifest)
-        return progress if progress.total or not known.total else known
+            return self._ledger.sum(manifest)
+        return self._ledger.sum(manifest, self._pump.progress(manifest))
 
     def _to_wall(self, moment: float) -> float:
         return self._wall() + moment - self._clock()
-
-    def _announce(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
 
     async def _rest(self, until: float | None) -> None:
         try:

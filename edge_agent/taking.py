@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 
-from modelsyncd.codec.registry import decode
-from modelsyncd.digest import Buffer, Digest, digest_of
+from edge_agent.bases import find, likely
+from modelsyncd.digest import Digest, digest_of
 from modelsyncd.errors import BadInputError, DamageError, DiskError, NotFoundError
 from modelsyncd.manifest import File, Manifest, piece_sizes
 from modelsyncd.release import ManifestRef, Release
@@ -19,7 +20,9 @@ from modelsyncd.session.frames import Offer, Part
 from modelsyncd.session.ports import Keeping, Missing
 from modelsyncd.session.progress import Progress
 from modelsyncd.store import durable
+from modelsyncd.store.arrivals import Arrivals
 from modelsyncd.store.cache import Cache
+from modelsyncd.store.held import Held
 from modelsyncd.store.seeds import Seeds
 from modelsyncd.store.staging import Staging
 from modelsyncd.store.tree import EdgeTree
@@ -39,8 +42,14 @@ class Taking:
         self._tree = tree
         self._cache = cache
         self._seeds = seeds
+        self._held = Held(partial(find, tree))
         self._pieces: Staging | None = None
         self._content: Staging | None = None
+
+    @property
+    def lent(self) -> tuple[Digest, ...]:
+        """Manifests that the giver may code against."""
+        return self._held.names
 
     def survey(self, offer: Offer, part: Part) -> Missing:
         """What is missing of one part. Raises BadInputError, DamageError, DiskError."""
@@ -52,17 +61,15 @@ class Taking:
         """Decodes, verifies and writes arrivals of one part; all are durable on return. Raises DiskError."""
         part = batch[0].part
         staging = self._staging(offer, part)
-        right: dict[int, Buffer] = {}
-        for arrival in batch:
-            plain = _plain(staging, arrival)
-            if plain is not None:
-                right[arrival.ordinal] = plain
-        if right:
-            self._write(staging, part, right)
-        return Keeping(
-            tuple(one.ordinal for one in batch if one.ordinal in right),
-            tuple(one.ordinal for one in batch if one.ordinal not in right),
-        )
+        arrivals = Arrivals(batch, staging, self._held)
+        try:
+            staging.write(arrivals)
+        finally:
+            self._held.rest()
+        keeping = arrivals.keeping()
+        if part is Part.CONTENT and keeping.kept:
+            self._note(staging, keeping.kept)
+        return keeping
 
     def complete(self, offer: Offer) -> Settled:
         """Makes the version of what is here. Raises DamageError when something is missing, DiskError."""
@@ -83,6 +90,7 @@ class Taking:
 
     def close(self) -> None:
         """Closes files; what is durable stays, and another object may go on."""
+        self._held.close()
         for staging in (self._pieces, self._content):
             if staging is not None:
                 staging.close()
@@ -147,7 +155,8 @@ class Taking:
         had = staging.bytes_present()
         first = self.progress.total == 0  # a later session begins with what an earlier one fetched
         self.progress = Progress(ref.content_size, had if first else self.progress.had, had)
-        return Missing(staging.table.sizes, missing)
+        self._held.names = likely(self._tree.observed(), release.model, self._name) if missing else ()
+        return Missing(staging.table.sizes, missing, self._held.names)
 
     def _recorded_and_seeded(self, staging: Staging) -> list[int]:
         recorded = self._cache.recorded(self._name)
@@ -167,12 +176,10 @@ class Taking:
             raise BadInputError(f"nothing of manifest {self._name.hex()[:12]} was missing here")
         return staging
 
-    def _write(self, staging: Staging, part: Part, right: dict[int, Buffer]) -> None:
-        staging.write(list(right.items()))
-        if part is Part.MANIFEST:
-            return
-        self._cache.record(self._name, map(staging.table.chunk, right))
-        written = sum(staging.table.sizes[ordinal] * len(staging.places(ordinal)) for ordinal in right)
+    def _note(self, staging: Staging, kept: Sequence[int]) -> None:
+        """Records what has become durable."""
+        self._cache.record(self._name, map(staging.table.chunk, kept))
+        written = sum(staging.table.sizes[ordinal] * len(staging.places(ordinal)) for ordinal in kept)
         seen = self.progress
         self.progress = Progress(seen.total, seen.had, min(seen.total, seen.done + written))
 
@@ -189,14 +196,3 @@ class Taking:
         self._tree.install(version, offer.release, staging)
         self._content = None
         self._cache.settle(self._name)
-
-
-def _plain(staging: Staging, arrival: Keep) -> Buffer | None:
-    """The arrival's plain bytes, or None when they are not the chunk's."""
-    if not 0 <= arrival.ordinal < len(staging.table):
-        return None
-    try:
-        plain = decode(arrival.codec, arrival.payload, staging.table.sizes[arrival.ordinal])
-    except DamageError:
-        return None
-    return plain if staging.fits(arrival.ordinal, plain) else None

@@ -61,6 +61,24 @@ class Source:
             raise changed(place)
         return plain
 
+    @property
+    def sizes(self) -> Sequence[int]:
+        """Bytes of each file, as scanned."""
+        return [file.size for file in self.manifest.files]
+
+    def range(self, file: int, offset: int, size: int) -> bytes:
+        """Bytes of one of the files as they are now: unverified, for whoever verifies what is made of them.
+
+        Raises SourceChangedError when they are not there any more, BadInputError, DiskError.
+        """
+        place = self._places[file]
+        with self._lock, reading(place):
+            plain = os.pread(self._descriptor(file), size, offset)
+        if len(plain) != size:
+            self.close()
+            raise changed(place)
+        return plain
+
     def _descriptor(self, file: int) -> int:
         if self._opened is not None and self._opened[0] == file:
             return self._opened[1]

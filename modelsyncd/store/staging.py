@@ -14,8 +14,8 @@ import errno
 import os
 from array import array
 from bisect import bisect_right
-from collections.abc import Container, Iterator, Sequence
-from itertools import groupby, pairwise
+from collections.abc import Container, Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from modelsyncd.digest import Buffer, digest_of
@@ -102,22 +102,28 @@ class Staging:
             return False
         return digest_of(plain) == self.table.digest(ordinal)
 
-    def write(self, items: Sequence[tuple[int, Buffer]]) -> None:
+    def write(self, items: Iterable[tuple[int, Buffer]]) -> None:
         """Writes chunks that `fits` approved to all of their places; returns when all of them are durable.
 
-        Raises DiskFullError or DiskError; then none of them counts.
+        Each is let go of before the next is asked for, so `items` may make them one at a time. Raises DiskFullError or
+        DiskError, and what `items` raises; then none of them counts.
         """
-        placed = [(self.table.chunk(place), plain) for ordinal, plain in items for place in self.places(ordinal)]
-        placed.sort(key=lambda item: item[0].ordinal)
-        for index, group in groupby(placed, key=lambda item: item[0].file):
+        written: list[int] = []
+        files: set[int] = set()
+        for ordinal, plain in items:
+            for place in self.places(ordinal):
+                chunk = self.table.chunk(place)
+                path = self.manifest.files[chunk.file].path
+                with disk_errors(self.path / path):
+                    write_at(self._files.descriptor(path), plain, chunk.offset)
+                written.append(place)
+                files.add(chunk.file)
+        for index in sorted(files):
             path = self.manifest.files[index].path
-            descriptor = self._files.descriptor(path)
             with disk_errors(self.path / path):
-                for chunk, plain in group:
-                    write_at(descriptor, plain, chunk.offset)
-                os.fdatasync(descriptor)
-        for chunk, _ in placed:
-            self._known[chunk.ordinal] = VERIFIED
+                os.fdatasync(self._files.descriptor(path))
+        for place in written:
+            self._known[place] = VERIFIED
 
     def read(self, ordinal: int) -> bytes:
         """A chunk's plain bytes, verified. Raises DamageError when they are not here or not right, DiskError."""

@@ -1,0 +1,60 @@
+"""The only place that adds up what fetching a manifest has cost, over all of its sessions since the agent started.
+
+A session counts from nothing; people want to know what an update took, however often the link broke meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from modelsyncd.digest import Digest
+from modelsyncd.session.progress import Progress
+
+_NOTHING = Progress()
+
+
+class Ledger:
+    """What is known of each manifest that is or was fetched."""
+
+    def __init__(self) -> None:
+        self._past: dict[Digest, Progress] = {}
+        self._settled: set[Digest] = set()
+
+    def begin(self, manifest: Digest) -> None:
+        """It is asked for. One that had arrived before, and is fetched again, counts anew."""
+        if manifest in self._settled:
+            self._settled.discard(manifest)
+            del self._past[manifest]
+
+    def close(self, manifest: Digest, session: Progress, *, settled: bool = False) -> None:
+        """A session's part of it is over; `settled` when all of it is here."""
+        self._past[manifest] = self.sum(manifest, session)
+        if settled:
+            self._settled.add(manifest)
+
+    def sum(self, manifest: Digest, session: Progress = _NOTHING) -> Progress:
+        """All of it, with a session that is under way."""
+        return joined(self._past.get(manifest, _NOTHING), session)
+
+    def all(self) -> dict[Digest, Progress]:
+        """Every manifest's sum, without sessions that are under way."""
+        return dict(self._past)
+
+    def keep(self, wanted: Container[Digest]) -> None:
+        """Forgets all others."""
+        self._past = {manifest: one for manifest, one in self._past.items() if manifest in wanted}
+        self._settled = {manifest for manifest in self._settled if manifest in wanted}
+
+
+def joined(past: Progress, session: Progress) -> Progress:
+    """Both together: what was had is what was there first, what is done is what is there now."""
+    return Progress(
+        total=session.total or past.total,
+        had=past.had if past.total else session.had,
+        done=session.done if session.total else past.done,
+        wire=past.wire + session.wire,
+        resent=past.resent + session.resent,
+        coded=past.coded + session.coded,
+        giver_cpu=past.giver_cpu + session.giver_cpu,
+        taker_cpu=past.taker_cpu + session.taker_cpu,
+    )
