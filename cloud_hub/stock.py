@@ -19,7 +19,7 @@ from modelsyncd.codec.registry import decode
 from modelsyncd.daemon.log import Log
 from modelsyncd.digest import Buffer, Digest, digest_of, short
 from modelsyncd.errors import BadInputError, DamageError, DiskFullError, NotFoundError
-from modelsyncd.manifest import ChunkTable
+from modelsyncd.manifest import ChunkTable, Manifest
 from modelsyncd.release import ManifestRef
 from modelsyncd.session.frames import Part
 from modelsyncd.store.durable import disk_errors
@@ -172,6 +172,13 @@ class Stock:
         return table
 
     def _load(self, ref: ManifestRef) -> ChunkTable:
+        return ChunkTable(self.manifest(ref))
+
+    def manifest(self, ref: ManifestRef) -> Manifest:
+        """The manifest itself, read and parsed anew: large when it lists many tensors, so callers keep few.
+
+        Raises as `table`.
+        """
         pieces = PieceTable(ref)
         resting = self.read([pieces.digest(ordinal) for ordinal in range(len(pieces.sizes))])
         data = b"".join(decode(place.codec, payload, place.plain_size) for place, payload in resting)
@@ -180,7 +187,7 @@ class Stock:
         manifest = decode_manifest(data)
         if (manifest.content_size, len(manifest.files)) != (ref.content_size, ref.files):
             raise BadInputError(f"the release and its manifest {short(ref.digest)} do not agree on what is in it")
-        return ChunkTable(manifest)
+        return manifest
 
 
 def _damaged(digests: Sequence[Digest]) -> DamageError:

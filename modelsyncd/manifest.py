@@ -113,6 +113,14 @@ class ChunkTable:
         file = bisect_right(self._first, ordinal) - 1
         return Chunk(ordinal, self.digest(ordinal), self.sizes[ordinal], file, self._offsets[ordinal])
 
+    def at(self, file: int, offset: int) -> int:
+        """Ordinal of the chunk that has this byte of a file. Raises IndexError for a byte that no file has."""
+        first, end = (self._first[file], self._first[file + 1]) if 0 <= file < len(self._first) - 1 else (0, 0)
+        ordinal = bisect_right(self._offsets, offset, first, end) - 1
+        if not first <= ordinal < end or offset >= self._offsets[ordinal] + self.sizes[ordinal]:
+            raise IndexError(offset)
+        return ordinal
+
     def __iter__(self) -> Iterator[Chunk]:
         return map(self.chunk, range(len(self)))
 

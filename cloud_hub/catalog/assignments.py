@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, insert, select, update
 
@@ -89,6 +89,34 @@ class Assignments:
             followed = _followed(connection, name) if known else ()
         found = (each.release.variants for each in followed if each.release is not None)
         return frozenset(variant.manifest.digest for variants in found for variant in variants)
+
+    def once_named(self, name: str, among: Collection[Digest]) -> frozenset[Digest]:
+        """Those of some manifests whose releases were ever named by a channel that the node follows now.
+
+        None for a node that is not there.
+        """
+        with self._database.read() as connection:
+            known = connection.scalars(select(schema.nodes.c.name).where(schema.nodes.c.name == name)).one_or_none()
+            lanes = {(str(row.model), row.channel) for row in _reaching(connection, name)} if known else set()
+            return frozenset(_moved_to(connection, lanes, among)) if lanes else frozenset()
+
+
+def _moved_to(
+    connection: Connection, lanes: Collection[tuple[str, str]], among: Collection[Digest]
+) -> Iterator[Digest]:
+    """Those of the manifests to whose releases a channel of these (model, channel) was ever moved."""
+    models, moves, rows, variants = schema.models, schema.moves, schema.releases, schema.variants
+    query = (
+        select(models.c.name, moves.c.channel, variants.c.manifest)
+        .distinct()
+        .join(moves, moves.c.model_id == models.c.id)
+        .join(rows, and_(rows.c.model_id == models.c.id, rows.c.number == moves.c.to_number))
+        .join(variants, variants.c.release_id == rows.c.id)
+    )
+    for batch in batches(list(among)):
+        for model, channel, manifest in connection.execute(query.where(variants.c.manifest.in_(batch))):
+            if (model, channel) in lanes:
+                yield Digest(manifest)
 
 
 def _wanted(

@@ -7,6 +7,7 @@ from types import TracebackType
 from cloud_hub.catalog import migrations
 from cloud_hub.catalog.assignments import Assignments
 from cloud_hub.catalog.chunks import Chunks
+from cloud_hub.catalog.codings import Codings
 from cloud_hub.catalog.database import Database
 from cloud_hub.catalog.manifests import Manifests
 from cloud_hub.catalog.models import Models
@@ -23,6 +24,7 @@ class Catalog:
         self.nodes = Nodes(database)
         self.assignments = Assignments(database)
         self.chunks = Chunks(database)
+        self.codings = Codings(database)
 
     @classmethod
     def open(cls, url: str) -> Catalog:

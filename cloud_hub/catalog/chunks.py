@@ -55,7 +55,7 @@ class Chunks:
                         "length": place.length,
                         "codec": int(place.codec),
                         "plain_size": place.plain_size,
-                        "checksum": _signed(place.checksum),
+                        "checksum": signed(place.checksum),
                     }
                     for place in places
                 ],
@@ -90,7 +90,7 @@ def _select(connection: Connection, condition: ColumnElement[bool], limit: int |
     if limit is not None:
         query = query.order_by(chunks.c.digest).limit(limit)
     return [
-        Place(Digest(digest), codec_of(codec), plain_size, checksum % _RANGE, pack, offset, length)
+        Place(Digest(digest), codec_of(codec), plain_size, from_signed(checksum), pack, offset, length)
         for digest, _, offset, length, codec, plain_size, checksum, pack in connection.execute(query)
     ]
 
@@ -106,5 +106,11 @@ def _pack_ids(connection: Connection, names: Collection[str]) -> dict[str, int]:
     return found
 
 
-def _signed(checksum: int) -> int:
+def signed(checksum: int) -> int:
+    """A checksum as SQL can hold it."""
     return checksum - _RANGE if checksum >= _RANGE // 2 else checksum
+
+
+def from_signed(number: int) -> int:
+    """The checksum that `signed` wrote."""
+    return number % _RANGE

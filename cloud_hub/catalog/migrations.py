@@ -1,7 +1,8 @@
 """The only place where the catalogue's tables are made or brought up to date.
 
 A new database gets the tables as `schema.py` has them now; an older one takes each step above its version, in order,
-all in one transaction. A step is written in plain SQL against the tables as they were then, and never edited later.
+all in one transaction. A step writes down the tables as they were then, apart from `schema.py`, and is never edited
+later.
 """
 
 from __future__ import annotations
@@ -9,7 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, inspect, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    insert,
+    inspect,
+    select,
+    update,
+)
 
 from cloud_hub.catalog import schema
 from cloud_hub.catalog.database import Database
@@ -27,7 +44,33 @@ class Step:
     apply: Callable[[Connection], None]
 
 
-STEPS: tuple[Step, ...] = ()
+def _add_codings(connection: Connection) -> None:
+    then = MetaData()
+    Table(
+        "coding_packs",
+        then,
+        Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+        Column("name", String, nullable=False, unique=True),
+        Column("size", BigInteger, nullable=False),
+        Column("used_at", Double, nullable=False),
+    )
+    Table(
+        "codings",
+        then,
+        Column("digest", LargeBinary(32), primary_key=True),
+        Column("pack_id", ForeignKey("coding_packs.id", ondelete="CASCADE"), nullable=False),
+        Column("offset", BigInteger, nullable=False),
+        Column("length", Integer, nullable=False),
+        Column("codec", Integer, nullable=False),
+        Column("plain_size", Integer, nullable=False),
+        Column("checksum", BigInteger, nullable=False),
+        Index("codings_by_pack", "pack_id"),
+        sqlite_with_rowid=False,
+    )
+    then.create_all(connection, checkfirst=False)
+
+
+STEPS: tuple[Step, ...] = (Step(2, _add_codings),)
 
 
 def migrate(database: Database, steps: Sequence[Step] = STEPS, newest: int = schema.SCHEMA_VERSION) -> None:

@@ -11,6 +11,8 @@ A change of a table here needs a step in `migrations.py` with the next version n
 * `assignments` name models, channels and nodes by name, because one may be made before the first release exists.
 * A chunk's place is (pack, offset, length) of its encoded bytes; nothing but `chunks` refers to packs, so packs can be
   rewritten and chunks marked and swept without touching any other table.
+* A coding is found by a key over what it codes and against what; nothing refers to codings, so they may go at any time.
+  `coding_packs.used_at` says which packs of them were of no use for longest.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -180,5 +182,28 @@ chunks = Table(
     Column("codec", Integer, nullable=False),
     Column("plain_size", Integer, nullable=False),
     Column("checksum", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+coding_packs = Table(
+    "coding_packs",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("size", BigInteger, nullable=False),
+    Column("used_at", Double, nullable=False),
+)
+
+codings = Table(
+    "codings",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("pack_id", ForeignKey("coding_packs.id", ondelete="CASCADE"), nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("length", Integer, nullable=False),
+    Column("codec", Integer, nullable=False),
+    Column("plain_size", Integer, nullable=False),
+    Column("checksum", BigInteger, nullable=False),
+    Index("codings_by_pack", "pack_id"),
     sqlite_with_rowid=False,
 )
