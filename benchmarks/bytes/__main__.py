@@ -9,6 +9,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+from benchmarks import unchanged
 from benchmarks.bytes import ours, peers, report
 from benchmarks.bytes.answers import Judge
 from benchmarks.bytes.making import Making
@@ -45,6 +46,8 @@ def main() -> None:
     report.write(rows, asked.cache / "results.json")
     print(f"\n{machine()}")
     report.tables(rows)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=asked.folder) as work:
+        unchanged.run(Path(work), 1.0)
 
 
 def _measure(pair: Pair, cache: Path, work: Path, judge: Judge) -> report.Row:
