@@ -7,8 +7,11 @@ expect, and the caller checks the digest of what comes out.
 from __future__ import annotations
 
 from enum import IntEnum
+from importlib.util import find_spec
 
-from modelsyncd.codec import zstd
+from modelsyncd.codec import delta, planes, zstd
+from modelsyncd.codec.hint import Hint
+from modelsyncd.codec.profile import Profile
 from modelsyncd.digest import Buffer
 from modelsyncd.errors import DamageError
 
@@ -18,24 +21,77 @@ class Codec(IntEnum):
 
     STORED = 1
     ZSTD = 2
+    PLANES = 3
+    DELTA = 4
+    LOWRANK = 5
 
 
-READABLE: frozenset[Codec] = frozenset({Codec.STORED, Codec.ZSTD})
-"""What this side can decode; said in Hello."""
+NEEDS_BASE: frozenset[Codec] = frozenset({Codec.DELTA, Codec.LOWRANK})
+"""Codecs whose payload means nothing without the bytes that it was coded against."""
+
+READABLE: frozenset[Codec] = frozenset(
+    {Codec.STORED, Codec.ZSTD, Codec.PLANES, Codec.DELTA} if find_spec("numpy") else {Codec.STORED, Codec.ZSTD}
+)
+"""What this side can decode; said in Hello. The others compute with numpy, which is loaded when it is first needed."""
+
+_OPAQUE = Hint()
 
 
-def encode(plain: Buffer, allowed: frozenset[Codec]) -> tuple[Codec, Buffer]:
-    """The smallest writing of a chunk among the allowed codecs; `plain` itself when nothing is smaller."""
+def encode(
+    plain: Buffer,
+    allowed: frozenset[Codec],
+    hint: Hint = _OPAQUE,
+    base: Buffer | None = None,
+    profile: Profile = Profile.SMALLEST,
+) -> tuple[Codec, Buffer]:
+    """The smallest writing of a chunk among the allowed codecs; `plain` itself when nothing is smaller.
+
+    `base`: bytes that the taker has, as many as `plain`. Raises ValueError when they are not.
+    """
+    if base is not None and len(base) != len(plain):
+        raise ValueError(f"a base of {len(base)} bytes for a chunk of {len(plain)}")
+    best: tuple[Codec, Buffer] = (Codec.STORED, plain)
+    for codec, payload in _tries(plain, allowed, hint, base, profile):
+        if payload is not None and len(payload) < len(best[1]):
+            best = codec, payload
+    return best
+
+
+def _tries(
+    plain: Buffer, allowed: frozenset[Codec], hint: Hint, base: Buffer | None, profile: Profile
+) -> list[tuple[Codec, Buffer | None]]:
+    if profile is not Profile.PLAIN and base is not None and Codec.DELTA in allowed:
+        payload = delta.compress(plain, base, hint)
+        if payload is not None and len(payload) < len(plain) // 2:
+            return [(Codec.DELTA, payload)]
+    else:
+        payload = None
+    tries: list[tuple[Codec, Buffer | None]] = [(Codec.DELTA, payload)]
+    if profile is not Profile.PLAIN and Codec.PLANES in allowed:
+        tries.append((Codec.PLANES, planes.compress(plain, hint)))
     if Codec.ZSTD in allowed:
-        smaller = zstd.compress(plain)
-        if smaller is not None:
-            return Codec.ZSTD, smaller
-    return Codec.STORED, plain
+        tries.append((Codec.ZSTD, zstd.compress(plain)))
+    return tries
 
 
-def decode(codec: Codec, payload: Buffer, size: int) -> Buffer:
+def decode(codec: Codec, payload: Buffer, size: int, base: Buffer | None = None) -> Buffer:
     """The plain bytes, exactly `size` of them. Raises DamageError when that is not what the payload holds."""
-    plain = payload if codec is Codec.STORED else zstd.decompress(payload, size)
+    plain = _decoded(codec, payload, size, base)
     if len(plain) != size:
         raise DamageError(f"a chunk of {size} bytes decoded to {len(plain)}")
     return plain
+
+
+def _decoded(codec: Codec, payload: Buffer, size: int, base: Buffer | None) -> Buffer:
+    if codec not in READABLE:
+        raise DamageError(f"a chunk came in the encoding {codec.name}, which this side can't read")
+    if codec in NEEDS_BASE and (base is None or len(base) != size):
+        raise DamageError(f"a chunk of {size} bytes came in the encoding {codec.name} without a base of that length")
+    match codec:
+        case Codec.ZSTD:
+            return zstd.decompress(payload, size)
+        case Codec.PLANES:
+            return planes.decompress(payload, size)
+        case Codec.DELTA if base is not None:
+            return delta.decompress(payload, base, size)
+    return payload

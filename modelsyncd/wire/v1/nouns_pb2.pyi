@@ -35,6 +35,12 @@ class _CodecEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Codec.ValueType
     """The plain bytes."""
     CODEC_ZSTD: _Codec.ValueType  # 2
     """One zstd frame that states its content size."""
+    CODEC_PLANES: _Codec.ValueType  # 3
+    """The elements' bytes apart, without a base."""
+    CODEC_DELTA: _Codec.ValueType  # 4
+    """The difference from a base."""
+    CODEC_LOWRANK: _Codec.ValueType  # 5
+    """The difference from a base to which a product of two thin matrices is added."""
 
 class Codec(_Codec, metaclass=_CodecEnumTypeWrapper):
     """How a chunk's bytes are written on the wire and at rest. Negotiated in Hello; an unknown number is never sent."""
@@ -45,6 +51,12 @@ CODEC_STORED: Codec.ValueType  # 1
 """The plain bytes."""
 CODEC_ZSTD: Codec.ValueType  # 2
 """One zstd frame that states its content size."""
+CODEC_PLANES: Codec.ValueType  # 3
+"""The elements' bytes apart, without a base."""
+CODEC_DELTA: Codec.ValueType  # 4
+"""The difference from a base."""
+CODEC_LOWRANK: Codec.ValueType  # 5
+"""The difference from a base to which a product of two thin matrices is added."""
 Global___Codec: _TypeAlias = Codec  # noqa: Y015
 
 @_typing.final
