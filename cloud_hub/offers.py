@@ -8,47 +8,16 @@ of the same content brings them back.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from cloud_hub.catalog import Catalog
+from cloud_hub.rights import Right
 from cloud_hub.stock import Stock
 from cloud_hub.tables import check_ordinals
 from modelsyncd.codec.registry import Codec, decode, encode
-from modelsyncd.digest import Buffer, Digest, short
-from modelsyncd.errors import RefusedError
+from modelsyncd.digest import Buffer, Digest
 from modelsyncd.session.events import Encoded
 from modelsyncd.session.frames import Part
 from modelsyncd.store.packs import Place
-
-Right = Callable[[Digest], None]
-"""Whether a peer may read this manifest and its content; raises RefusedError when not. Runs in a thread."""
-
-
-def anything(_: Digest) -> None:
-    """The right of an admin."""
-
-
-class AssignedOnly:
-    """The right of a node: what its assignments' channels name right now, looked up anew when anything changed."""
-
-    def __init__(self, catalog: Catalog, node: str) -> None:
-        self._catalog = catalog
-        self._node = node
-        self._revision = -1
-        self._readable: frozenset[Digest] = frozenset()
-
-    def __call__(self, manifest: Digest) -> None:
-        """Raises RefusedError."""
-        revision = self._catalog.revision()
-        if revision != self._revision:
-            self._readable = frozenset(self._catalog.assignments.readable(self._node))
-            self._revision = revision
-        if manifest not in self._readable:
-            raise RefusedError(
-                f"{self._node} is not assigned what it asks for ({short(manifest)})",
-                safe="what it holds already stays as it is",
-                hint="`modelsyncctl assign` makes a node follow a channel",
-            )
 
 
 class Offers:

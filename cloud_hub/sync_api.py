@@ -10,8 +10,9 @@ from cloud_hub.catalog import Catalog
 from cloud_hub.commit import HubIntake
 from cloud_hub.events import Bus, Event, Moved
 from cloud_hub.node_session import NodeSession
-from cloud_hub.offers import AssignedOnly, Offers, anything
+from cloud_hub.offers import Offers
 from cloud_hub.presence import Presence
+from cloud_hub.rights import AssignedOnly, anything
 from cloud_hub.stock import Stock
 from modelsyncd import __version__
 from modelsyncd.codec.registry import READABLE

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from cloud_hub.events import Moved, Released
-from cloud_hub.offers import AssignedOnly, Offers, Right, anything
+from cloud_hub.offers import Offers
+from cloud_hub.rights import AssignedOnly, Right, anything
 from cloud_hub.stores import open_stores
 from modelsyncd.codec.registry import READABLE, Codec, decode
 from modelsyncd.digest import digest_of
