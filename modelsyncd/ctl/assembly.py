@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from modelsyncd.codec.registry import decode
 from modelsyncd.ctl.destination import Look, State, place, soften
 from modelsyncd.ctl.thread import Check
 from modelsyncd.digest import Buffer, Digest
-from modelsyncd.errors import DamageError, ModelsyncError
+from modelsyncd.errors import ModelsyncError
 from modelsyncd.manifest import ChunkTable, Manifest
 from modelsyncd.session.effects import Keep
 from modelsyncd.session.ports import Keeping, Missing
+from modelsyncd.store.arrivals import Arrivals
+from modelsyncd.store.held import Held
 from modelsyncd.store.source import Source
 from modelsyncd.store.staging import Staging
 
@@ -46,19 +47,11 @@ class Assembly:
         self._plant(check)
         return Missing(self._sizes, [self._outer[ordinal] for ordinal in self._staging.missing()])
 
-    def keep(self, batch: Sequence[Keep]) -> Keeping:
+    def keep(self, batch: Sequence[Keep], held: Held) -> Keeping:
         """Verifies arrivals and makes them durable. Raises DiskError; then none of them counts."""
-        good: list[tuple[int, Buffer]] = []
-        spoiled: list[int] = []
-        for arrival in batch:
-            inner = self._inner.get(arrival.ordinal, -1)
-            plain = _plain(arrival, self._sizes[arrival.ordinal])
-            if plain is not None and self._staging.fits(inner, plain):
-                good.append((inner, plain))
-            else:
-                spoiled.append(arrival.ordinal)
-        self._staging.write(good)
-        return Keeping(tuple(self._outer[inner] for inner, _ in good), tuple(spoiled))
+        arrivals = Arrivals(batch, self._staging, held, lambda outer: self._inner.get(outer, -1))
+        self._staging.write(arrivals)
+        return arrivals.keeping()
 
     def finish(self, folder: Path) -> int:
         """Puts the files into the folder; returns how many. Raises DamageError, DiskError."""
@@ -113,10 +106,3 @@ def _read(source: Source, ordinal: int) -> bytes | None:
         return source.read(ordinal)
     except ModelsyncError:
         return None  # it changed since it was scanned: then the chunk travels
-
-
-def _plain(arrival: Keep, size: int) -> Buffer | None:
-    try:
-        return decode(arrival.codec, arrival.payload, size)
-    except DamageError:
-        return None

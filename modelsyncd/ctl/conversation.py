@@ -46,7 +46,7 @@ async def carry(
             case Hello():
                 begin(pump)
             case Finished() if what.manifest == manifest:
-                show(pump.progress(manifest))
+                show(what.progress)
                 found.append(what)
                 pump.close()
             case _:
@@ -73,6 +73,7 @@ async def _run(pump: Pump, look: Callable[[], None]) -> None:
             await pump.run()
         except ModelsyncError as error:
             failure = error  # raised below, where the group can't wrap it
+        look()
         looking.cancel()
     if failure is not None:
         raise failure

@@ -11,20 +11,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from modelsyncd.ctl.assembly import Assembly
+from modelsyncd.ctl.bases import LocalBase, finder, of_folder
 from modelsyncd.ctl.destination import Look, look, refuse_losses
 from modelsyncd.ctl.pieces import Pieces
 from modelsyncd.ctl.thread import Check, in_thread
-from modelsyncd.digest import digest_of, short
+from modelsyncd.digest import Digest, digest_of, short
 from modelsyncd.errors import ConflictError, ProtocolError, RefusedError
+from modelsyncd.manifest import Manifest
 from modelsyncd.release import Variant
 from modelsyncd.session.effects import Keep
 from modelsyncd.session.events import Settled
 from modelsyncd.session.frames import Offer, Part
 from modelsyncd.session.ports import Keeping, Missing
 from modelsyncd.store.durable import Lock, disk_errors, lock_folder, remove_tree, write_file
+from modelsyncd.store.held import Held
 
 WORK = ".modelsyncd-"
 
@@ -32,7 +36,10 @@ WORK = ".modelsyncd-"
 class FolderTaker:
     """A TakerStore that fills a folder with one variant of one release. `close` it in the end."""
 
-    def __init__(self, folder: Path, variant: Variant, number: int, *, force: bool) -> None:
+    def __init__(
+        self, folder: Path, variant: Variant, number: int, *, force: bool, bases: Sequence[LocalBase] = ()
+    ) -> None:
+        """`bases` are what the release may be coded against, besides what the folder holds."""
         self.folder = folder.absolute()
         self.work = work_folder(self.folder, variant)
         self.placed = 0
@@ -45,6 +52,8 @@ class FolderTaker:
         self._variant = variant
         self._number = number
         self._force = force
+        self._bases = tuple(bases)
+        self._held = Held(finder(self._bases))
         self._lock: Lock | None = None
         self._pieces: Pieces | None = None
         self._assembly: Assembly | None = None
@@ -71,6 +80,7 @@ class FolderTaker:
 
     def close(self) -> None:
         """Lets go of the hidden folder; what is in it stays for the next try."""
+        self._held.close()
         if self._assembly is not None:
             self._assembly.close()
         if self._lock is not None:
@@ -94,7 +104,8 @@ class FolderTaker:
             if self._assembly is not None:
                 self._assembly.close()
             self._assembly = Assembly(self.work / "files", manifest, looks)
-            return self._count(self._assembly.fill(check))
+            missing = self._count(self._assembly.fill(check))
+            return replace(missing, bases=self._name_bases(manifest, looks, check)) if missing.ordinals else missing
         finally:
             for one in looks:
                 if one.found is not None:
@@ -105,6 +116,14 @@ class FolderTaker:
             self._surveyed = True
             self.had = sum(missing.sizes) - sum(missing.sizes[ordinal] for ordinal in missing.ordinals)
         return missing
+
+    def _name_bases(self, manifest: Manifest, looks: Sequence[Look], check: Check) -> tuple[Digest, ...]:
+        there = of_folder(self.folder, looks, manifest.chunking, WORK, check)
+        bases = self._bases if there is None else (*self._bases, there)
+        self._held.close()
+        self._held = Held(finder(bases))
+        self._held.names = tuple(dict.fromkeys(one.name for one in bases))
+        return self._held.names
 
     def _refuse_losses(self, looks: Sequence[Look]) -> None:
         try:
@@ -118,7 +137,10 @@ class FolderTaker:
     def _keep(self, batch: Sequence[Keep]) -> Keeping:
         self.wire += sum(len(arrival.payload) for arrival in batch)
         if batch[0].part is Part.CONTENT and self._assembly is not None:
-            return self._assembly.keep(batch)
+            try:
+                return self._assembly.keep(batch, self._held)
+            finally:
+                self._held.rest()
         keeping = self._known().keep(batch)
         write_file(self.work / "manifest", self._known().data())
         return keeping

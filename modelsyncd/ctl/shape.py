@@ -136,7 +136,11 @@ def standing(view: sync_pb2.Standing) -> Shape:
         "bytes_total": view.bytes_total,
         "bytes_done": view.bytes_done,
         "bytes_had": view.bytes_had,
+        "bytes_coded": view.bytes_coded,
+        "bytes_plain": max(0, view.bytes_done - view.bytes_had - view.bytes_coded),
         "bytes_wire": view.bytes_wire,
+        "giver_cpu": round(view.giver_cpu, 3),
+        "taker_cpu": round(view.taker_cpu, 3),
         "error": fault(view.fault) if view.HasField("fault") else None,
         "next_try": utc(view.next_try),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelsyncd.ctl.figures import ago, share, size
+from modelsyncd.ctl.figures import ago, duration, share, size
 from modelsyncd.ctl.shape import phase
 from modelsyncd.ctl.table import Cell, Column, Row
 from modelsyncd.wire.v1 import sync_pb2
@@ -14,6 +14,9 @@ COLUMNS = (
     Column("ACTIVE", right=True),
     Column("PHASE"),
     Column("PROGRESS", right=True),
+    Column("WIRE", right=True),
+    Column("CODED", right=True),
+    Column("CPU", right=True),
     Column("LAST ERROR"),
 )
 PHASE = 4
@@ -39,6 +42,9 @@ def cells(standing: sync_pb2.Standing, desired: int, now: float) -> Row:
         str(standing.active or "-"),
         Cell(word, COLOURS.get(word, "white")),
         progress(standing),
+        size(standing.bytes_wire) if standing.bytes_wire else "-",
+        share(standing.bytes_coded, standing.bytes_total) if standing.bytes_coded else "-",
+        cpu(standing),
         trouble(standing, now),
     ]
 
@@ -48,6 +54,13 @@ def progress(standing: sync_pb2.Standing) -> str:
     if not standing.bytes_total:
         return "-"
     return f"{share(standing.bytes_done, standing.bytes_total)} of {size(standing.bytes_total)}"
+
+
+def cpu(standing: sync_pb2.Standing) -> str:
+    """What fetching it cost the hub and the node."""
+    if not standing.bytes_wire:
+        return "-"
+    return f"{duration(standing.giver_cpu)} + {duration(standing.taker_cpu)}"
 
 
 def trouble(standing: sync_pb2.Standing, now: float) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from modelsyncd.codec.registry import decode
+from modelsyncd.codec.registry import NEEDS_BASE, decode
 from modelsyncd.digest import Buffer
 from modelsyncd.errors import ModelsyncError
 from modelsyncd.session.effects import Keep
@@ -59,12 +59,12 @@ class Arrivals:
             return None
         size = self._staging.table.sizes[place]
         try:
-            if self._base(arrival, size) is not None:
-                return None  # no codec here needs one yet
-            plain = decode(arrival.codec, arrival.payload, size)
+            plain = decode(arrival.codec, arrival.payload, size, self._base(arrival, size))
         except ModelsyncError:
             return None
         return plain if self._staging.fits(place, plain) else None
 
     def _base(self, arrival: Keep, size: int) -> bytes | None:
-        return None if arrival.base is None else self._held.gather(arrival.base, size)
+        if arrival.base is None or arrival.codec not in NEEDS_BASE:
+            return None
+        return self._held.gather(arrival.base, size)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from modelsyncd.ctl import cost as costs
 from modelsyncd.ctl import shape
 from modelsyncd.ctl.asked import Asked, asked
+from modelsyncd.ctl.bases import LocalBase, read_bases
 from modelsyncd.ctl.conversation import carry
+from modelsyncd.ctl.cost import Cost
 from modelsyncd.ctl.figures import count, duration, share, size
 from modelsyncd.ctl.folder_taker import FolderTaker
 from modelsyncd.ctl.hub import connect
@@ -26,15 +30,14 @@ from modelsyncd.session.progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """What came of it; `had` in plain bytes was here before, `wire` in encoded bytes travelled."""
+    """What came of it."""
 
     release: str
     variant: Variant
     folder: Path
     placed: int
-    had: int
-    wire: int
-    seconds: float
+    cost: Cost
+    bases: tuple[LocalBase, ...]
 
 
 @click.command("pull")
@@ -42,27 +45,46 @@ class Pulled:
 @click.argument("dest", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--variant", metavar="NAME", help="Which of the release's variants; by default the only one.")
 @click.option("--force", is_flag=True, help="Replace files in DEST that differ.")
+@click.option(
+    *("--base", "bases"),
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A folder or file that was pushed or pulled before: what resembles it travels as the difference; repeatable.",
+)
 @click.option("--no-retry", is_flag=True, help="End when the link is lost, instead of going on when it is back.")
 @asked
-def command(asked: Asked, *, release: str, dest: Path, variant: str | None, force: bool, no_retry: bool) -> None:
+def command(
+    asked: Asked,
+    *,
+    release: str,
+    dest: Path,
+    variant: str | None,
+    force: bool,
+    bases: tuple[Path, ...],
+    no_retry: bool,
+) -> None:
     """Fetch a release into a folder.
 
-    Without a channel or number it is the newest. What lies in DEST already does not travel again; files appear there
-    only once all of them are here and verified. A pull that was cut off goes on when the same command is given again.
+    Without a channel or number it is the newest. What lies in DEST already does not travel again, and what resembles it
+    travels as the difference; files appear there only once all of them are here and verified. A pull that was cut off
+    goes on when the same command is given again.
     """
     asked.run(
-        _pull(asked, parse_ref(release), dest, variant, force=force, retry=not no_retry),
+        _pull(asked, parse_ref(release), dest, variant, force=force, named=bases, retry=not no_retry),
         interrupted="What has arrived is kept beside its place: the same command goes on from it.",
     )
 
 
-async def _pull(asked: Asked, ref: ModelRef, dest: Path, name: str | None, *, force: bool, retry: bool) -> None:
+async def _pull(
+    asked: Asked, ref: ModelRef, dest: Path, name: str | None, *, force: bool, named: Sequence[Path], retry: bool
+) -> None:
     async with connect(asked) as hub:
         view = await hub.release(str(ref))
         variant = variant_of(shape.opened(view), name)
         offer = offer_of(view, variant)
+        bases = await read_bases(named, silent=asked.json)
         tally = Tally(variant.manifest.content_size)
-        taker = FolderTaker(dest, variant, view.number, force=force)
+        taker = FolderTaker(dest, variant, view.number, force=force, bases=bases)
         began = time.monotonic()
         try:
             with meter(f"pulling {view.model}:{view.number}", silent=asked.json) as shown:
@@ -72,14 +94,22 @@ async def _pull(asked: Asked, ref: ModelRef, dest: Path, name: str | None, *, fo
                     shown.show(tally.step)
 
                 async def attempt() -> None:
+                    tally.begin()
                     await carry(hub, lambda pump: pump.take(offer), offer.manifest, taker=taker, show=show)
 
                 await insist(attempt, retry=retry, note=shown.note, moved=lambda: taker.wire)
         finally:
             taker.close()
-    seconds = time.monotonic() - began
-    name = f"{view.model}:{view.number}"
-    pulled = Pulled(name, variant, dest, taker.placed, taker.had, taker.wire, seconds)
+    cost = Cost(
+        content=variant.manifest.content_size,
+        had=taker.had,
+        coded=tally.coded,
+        wire=taker.wire,
+        giver_cpu=tally.giver_cpu,
+        taker_cpu=tally.taker_cpu,
+        seconds=time.monotonic() - began,
+    )
+    pulled = Pulled(f"{view.model}:{view.number}", variant, dest, taker.placed, cost, tuple(bases))
     asked.answer(describe(pulled), text(pulled))
 
 
@@ -94,10 +124,8 @@ def describe(done: Pulled) -> dict[str, object]:
         "path": str(done.folder),
         "files": done.variant.manifest.files,
         "files_placed": done.placed,
-        "bytes": done.variant.manifest.content_size,
-        "bytes_had": done.had,
-        "bytes_wire": done.wire,
-        "seconds": round(done.seconds, 3),
+        **costs.describe(done.cost),
+        "bases": [one.describe() for one in done.bases],
     }
 
 
@@ -106,7 +134,15 @@ def text(done: Pulled) -> str:
     content = f"{count(done.variant.manifest.files, 'file')}, {size(done.variant.manifest.content_size)}"
     if not done.placed:
         return f"{done.release} was in {done.folder} already ({content}), and every byte of it is right."
-    had = f"{share(done.had, done.variant.manifest.content_size)} was here already" if done.had else "all of it is new"
-    return (
-        f"{done.release} is in {done.folder}: {content}; {had}, {size(done.wire)} fetched in {duration(done.seconds)}."
+    cost = done.cost
+    had = f"{share(cost.had, cost.content)} was here already" if cost.had else "all of it is new"
+    told = (
+        f"{done.release} is in {done.folder}: {content}; {had}, {size(cost.wire)} fetched in {duration(cost.seconds)}."
     )
+    lines = [told, costs.sentence(cost, here=cost.taker_cpu, there=cost.giver_cpu)]
+    if done.bases and cost.plain and not cost.coded:
+        named = " or ".join(str(one.path) for one in done.bases)
+        lines.append(
+            f"Nothing was coded against {named}: it is no release that the hub holds, or does not resemble it."
+        )
+    return "\n".join(line for line in lines if line)
