@@ -42,7 +42,8 @@ _CALLS = {"open", "print", "input", "exec", "eval", "compile", "__import__"}
 PURE = [
     name
     for name in sources("modelsyncd")
-    if name.count("/") == 1 or name.startswith(("modelsyncd/session/", "modelsyncd/codec/", "modelsyncd/formats/"))
+    if name.count("/") == 1
+    or name.startswith(("modelsyncd/session/", "modelsyncd/codec/", "modelsyncd/formats/", "modelsyncd/matching/"))
 ]
 
 
