@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from modelsyncd import __version__
 from modelsyncd.codec.registry import READABLE
@@ -32,9 +32,12 @@ async def carry(
     *,
     taker: TakerStore | None = None,
     giver: GiverStore | None = None,
+    holds: Sequence[Digest] = (),
     show: Callable[[Progress], None] = lambda _: None,
 ) -> Settled:
     """Opens a session, begins, and waits until the transfer of this manifest has ended.
+
+    `holds` are manifests that are whole on this machine: chunks of what is pushed can be coded against them.
 
     Raises the error that ended it, from whichever side; RoadError and its kin when the link did.
     """
@@ -52,7 +55,7 @@ async def carry(
             case _:
                 pass  # the hub speaks of other things, too
 
-    hello = Hello(PROTOCOL, f"modelsyncctl/{__version__}", READABLE)
+    hello = Hello(PROTOCOL, f"modelsyncctl/{__version__}", READABLE, tuple(holds))
     with hub.road(SAFE):
         async with open_session(hub.channel, hub.address) as stream:
             pump = Pump(Session(hello), stream, taker=taker, giver=giver, deliver=deliver)

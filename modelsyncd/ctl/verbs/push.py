@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import click
 
+from modelsyncd.ctl import cost as costs
 from modelsyncd.ctl import pairs
 from modelsyncd.ctl.asked import Asked, asked
+from modelsyncd.ctl.bases import LocalBase, read_bases
+from modelsyncd.ctl.coder import Coding
 from modelsyncd.ctl.conversation import carry
+from modelsyncd.ctl.cost import Cost
 from modelsyncd.ctl.figures import count, duration, share, size
 from modelsyncd.ctl.hub import Hub, connect
 from modelsyncd.ctl.progress import Meter, Step, meter
@@ -33,6 +37,8 @@ from modelsyncd.session.progress import Progress
 from modelsyncd.store.source import Source, scan
 from modelsyncd.wire.nouns import encode_manifest, encode_release
 
+WORTH_A_HINT = 1 << 20  # bytes that travelled without a base
+HINT = "With --base DIR, the folder of an earlier release, what was only trained further travels as the difference."
 NUMBERS_TRIED = 10  # each is lost to somebody who published meanwhile; ten in a row means a storm
 
 
@@ -49,18 +55,18 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What came of it.
+    """What came of it; the cost counts from the first offer. `hint` says how it could have been less.
 
-    `had` in plain bytes was at the hub before, `wire` in encoded bytes travelled; `seconds` from the first offer.
+    `bases` are those that were named, with whether the hub holds them: None where that did not come up.
     """
 
     wish: Wish
     ref: ManifestRef
     settled: Settled
     ours: bool
-    had: int
-    wire: int
-    seconds: float
+    cost: Cost
+    bases: tuple[tuple[LocalBase, bool | None], ...] = ()
+    hint: str = ""
 
 
 @click.command("push")
@@ -70,6 +76,18 @@ class Published:
 @click.option("--label", "labels", multiple=True, metavar="K=V", help="A label of the release; repeatable.")
 @click.option("--metric", "metrics", multiple=True, metavar="K=V", help="A number known about it; repeatable.")
 @click.option("--note", default="", help="A sentence for people.")
+@click.option(
+    *("--base", "bases"),
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="An earlier release's folder or file: what resembles it travels as the difference; repeatable.",
+)
+@click.option(
+    "--coding",
+    type=click.Choice([one.value for one in Coding]),
+    default=Coding.AUTO.value,
+    help="How much CPU a saved byte is worth; by default the link's rate says.",
+)
 @click.option("--no-retry", is_flag=True, help="End when the link is lost, instead of going on when it is back.")
 @asked
 def command(
@@ -81,6 +99,8 @@ def command(
     labels: tuple[str, ...],
     metrics: tuple[str, ...],
     note: str,
+    bases: tuple[Path, ...],
+    coding: str,
     no_retry: bool,
 ) -> None:
     """Publish a file or folder as a model's next release.
@@ -92,7 +112,7 @@ def command(
     if len(note) > LIMITS.note_chars:
         raise BadInputError(f"a note may have {LIMITS.note_chars} characters, not {len(note)}")
     asked.run(
-        _push(asked, path, wish, retry=not no_retry),
+        _push(asked, path, wish, bases, Coding(coding), retry=not no_retry),
         interrupted="What the hub has received stays there: the same command goes on from it. Nothing was published.",
     )
 
@@ -105,13 +125,14 @@ def _channel(ref: ModelRef, channel: str | None) -> str:
     return parse_channel(channel) if channel else ref.channel or ""
 
 
-async def _push(asked: Asked, path: Path, wish: Wish, *, retry: bool) -> None:
+async def _push(asked: Asked, path: Path, wish: Wish, named: Sequence[Path], coding: Coding, *, retry: bool) -> None:
     async with connect(asked) as hub:
         number = await next_number(hub, wish.model)  # first of all: a hub that can't be reached must not cost a scan
         with meter(f"reading {path.name or path}", silent=asked.json) as shown:
             source = await in_thread(lambda check: _scan(path, shown, check))
+        bases = await read_bases(named, silent=asked.json)
         with source, meter(f"pushing {wish.model}", silent=asked.json) as shown:
-            published = await _Push(hub, wish, source, shown, retry=retry).run(number)
+            published = await _Push(hub, wish, source, bases, coding=coding, shown=shown, retry=retry).run(number)
     asked.answer(describe(published), text(published))
 
 
@@ -161,12 +182,23 @@ def ref_of(manifest: Manifest, manifest_bytes: bytes) -> ManifestRef:
 class _Push:
     """One push, over as many tries and numbers as it takes."""
 
-    def __init__(self, hub: Hub, wish: Wish, source: Source, shown: Meter, *, retry: bool) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        wish: Wish,
+        source: Source,
+        bases: Sequence[LocalBase],
+        *,
+        coding: Coding,
+        shown: Meter,
+        retry: bool,
+    ) -> None:
         manifest_bytes = encode_manifest(source.manifest)
         self._hub = hub
         self._wish = wish
         self._ref = ref_of(source.manifest, manifest_bytes)
-        self._giver = SourceGiver(self._ref.digest, manifest_bytes, source)
+        self._bases = bases
+        self._giver = SourceGiver(self._ref.digest, manifest_bytes, source, bases, coding)
         self._tally = Tally(self._ref.content_size)
         self._shown = shown
         self._retry = retry
@@ -187,14 +219,29 @@ class _Push:
             break
         # A try whose answer was lost may have published it: then the hub says "there already", and it is ours.
         ours = settled.created or settled.release_digest == digest_of(release)
-        seconds = time.monotonic() - began
-        had = self._ref.content_size - self._giver.plain
-        return Published(self._wish, self._ref, settled, ours, had, self._giver.wire, seconds)
+        cost = self._cost(time.monotonic() - began)
+        held = self._giver.held
+        bases = tuple((one, None if held is None else one.name in held) for one in self._bases)
+        hint = HINT if number > 1 and not bases and cost.plain >= WORTH_A_HINT else ""
+        return Published(self._wish, self._ref, settled, ours, cost, bases, hint)
+
+    def _cost(self, seconds: float) -> Cost:
+        return Cost(
+            content=self._ref.content_size,
+            had=self._ref.content_size - self._giver.plain,
+            coded=self._giver.coded,
+            wire=self._giver.wire,
+            giver_cpu=self._giver.cpu,
+            taker_cpu=self._tally.taker_cpu,
+            seconds=seconds,
+        )
 
     async def _offer(self, offer: Offer) -> Settled:
         def attempt() -> Awaitable[Settled]:
             say = partial(Pump.say, frame=offer)
-            return carry(self._hub, say, offer.manifest, giver=self._giver, show=self._show)
+            holds = [one.name for one in self._bases]
+            self._tally.begin()
+            return carry(self._hub, say, offer.manifest, giver=self._giver, holds=holds, show=self._show)
 
         return await insist(attempt, retry=self._retry, note=self._shown.note, moved=lambda: self._giver.wire)
 
@@ -213,10 +260,9 @@ def describe(done: Published) -> dict[str, object]:
         "release_digest": to_text(done.settled.release_digest),
         "manifest_digest": to_text(done.ref.digest),
         "files": done.ref.files,
-        "bytes": done.ref.content_size,
-        "bytes_had": done.had,
-        "bytes_wire": done.wire,
-        "seconds": round(done.seconds, 3),
+        **costs.describe(done.cost),
+        "bases": [one.describe() | {"held": held} for one, held in done.bases],
+        "hint": done.hint or None,
     }
 
 
@@ -225,13 +271,24 @@ def text(done: Published) -> str:
     name = f"{done.wish.model}:{done.settled.number}"
     content = f"{count(done.ref.files, 'file')}, {size(done.ref.content_size)}"
     if done.ours:
-        had = f"{share(done.had, done.ref.content_size)} was there already" if done.had else "none of it was there"
-        lines = [f"Published {name}: {content}; {had}, {size(done.wire)} sent in {duration(done.seconds)}."]
+        cost = done.cost
+        had = f"{share(cost.had, cost.content)} was there already" if cost.had else "none of it was there"
+        lines = [f"Published {name}: {content}; {had}, {size(cost.wire)} sent in {duration(cost.seconds)}."]
+        lines += [told] if (told := costs.sentence(cost, here=cost.giver_cpu, there=cost.taker_cpu)) else []
     else:
         lines = [f"The same content is there already as {name} ({content}); nothing new was published."]
+    lines += [_unknown(one) for one, held in done.bases if held is False]
+    lines += [done.hint] if done.hint else []
     if done.wish.channel:
         where = f"{done.wish.model}@{done.wish.channel}"
         lines += [f"{where} names it.", f"Next: modelsyncctl assign {where} --node NAME"]
     else:
         lines.append(f"Next: modelsyncctl promote {name} {DEFAULT_CHANNEL}")
     return "\n".join(lines)
+
+
+def _unknown(base: LocalBase) -> str:
+    return (
+        f"The hub does not hold {base.path} as it is, so nothing was coded against it: a base is a folder or file"
+        " exactly as it was pushed or pulled."
+    )
