@@ -17,6 +17,12 @@ class Limits:
     chunks: int = 16_000_000  # chunks of one manifest
     content_bytes: int = 1 << 44  # plain bytes of one manifest: 16 TiB
     tensors: int = 1_000_000  # tensors of one manifest
+    layout_tensors: int = 200_000  # tensors that are read from the header of one file
+    layout_bytes: int = 64 << 20  # bytes that are read of one file to find its tensors
+    layout_steps: int = 2_000_000  # things that are looked at in one file to find its tensors: some seconds
+    layout_nesting: int = 16  # headers inside headers: arrays of arrays, dictionaries in dictionaries
+    layout_extents: int = 64  # extents of one tensor
+    layout_name_chars: int = 1_024  # characters of a tensor's name
     labels: int = 64  # labels of one release or node
     label_chars: int = 256  # characters of one label's key or value
     note_chars: int = 4_096  # characters of a release's note

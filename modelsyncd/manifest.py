@@ -37,7 +37,7 @@ class Chunking:
     """How files were cut: sizes in bytes. The same bytes with the same parameters cut the same way anywhere."""
 
     step: int = 256 << 10
-    algorithm: str = "fastcdc-2020"
+    algorithm: str = "tensors-2/fastcdc-2020"
     smallest: int = 64 << 10
     average: int = 256 << 10
     largest: int = 1 << 20

@@ -7,9 +7,10 @@ The rules are those of the format's own reader (https://github.com/huggingface/s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import cast
 
+from modelsyncd.formats.dtype import BITS
+from modelsyncd.formats.header import Header, OddError
 from modelsyncd.limits import LIMITS
 from modelsyncd.manifest import Tensor
 
@@ -18,36 +19,27 @@ HEADER_BYTES = 16 << 20
 forty times as much memory for hostile JSON."""
 DIMENSIONS = 64  # extents of one tensor
 _COUNT_MAX = 1 << 64  # elements: where the format's own reader overflows
-
-_BITS = {
-    **dict.fromkeys(("F4",), 4),
-    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
-    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
-    **dict.fromkeys(("I16", "U16", "F16", "BF16"), 16),
-    **dict.fromkeys(("I32", "U32", "F32"), 32),
-    **dict.fromkeys(("I64", "U64", "F64", "C64"), 64),
+_DTYPES = {
+    name.upper(): name
+    for name in BITS
+    if name not in ("i2", "u2", "i4", "u4", "c128")  # which are other formats'
 }
-"""Bits of one element."""
 
 
-class _OddError(Exception):
-    """The header is not what we would have written."""
-
-
-def read_tensors(size: int, read_at: Callable[[int, int], bytes]) -> tuple[Tensor, ...] | None:
-    """The tensors of a file of `size` bytes, ascending by offset; None when anything about its header is odd."""
-    length = int.from_bytes(read_at(0, 8), "little")
-    if not 2 <= length <= min(HEADER_BYTES, size - 8):
-        return None
+def read_tensors(header: Header) -> tuple[Tensor, ...]:
+    """The tensors, ascending by offset. Raises OddError when anything about the header is odd."""
+    length = header.u64(0)
+    if not 2 <= length <= min(HEADER_BYTES, header.size - 8):
+        raise OddError
     try:
-        return _tensors(_parse(read_at(8, length), length), 8 + length, size)
-    except (_OddError, ValueError, RecursionError):  # ValueError: not UTF-8, not JSON, a number of 5,000 digits
-        return None
+        return _tensors(_parse(header.read(8, length)), 8 + length, header.size)
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, a number of 5,000 digits; too deep
+        raise OddError from error
 
 
-def _parse(header: bytes, length: int) -> dict[str, object]:
-    if len(header) != length or not header.startswith(b"{"):
-        raise _OddError
+def _parse(header: bytes) -> dict[str, object]:
+    if not header.startswith(b"{"):
+        raise OddError
     # An object whose keys repeat means different things to different readers.
     parsed: object = json.loads(header.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     return cast("dict[str, object]", parsed)
@@ -56,62 +48,62 @@ def _parse(header: bytes, length: int) -> dict[str, object]:
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     unique = dict(pairs)
     if len(unique) != len(pairs):
-        raise _OddError
+        raise OddError
     return unique
 
 
 def _no_constant(name: str) -> object:
     """NaN and Infinity are Python's, not JSON's."""
-    raise _OddError(name)
+    raise OddError(name)
 
 
 def _tensors(header: dict[str, object], start: int, size: int) -> tuple[Tensor, ...]:
     _check_metadata(header.pop("__metadata__", {}))
     if len(header) > LIMITS.tensors:
-        raise _OddError
+        raise OddError
     tensors = [_tensor(name, entry, start) for name, entry in header.items()]
     tensors.sort(key=lambda tensor: (tensor.offset, tensor.size))
     position = start
     for tensor in tensors:
         if tensor.offset != position:
-            raise _OddError
+            raise OddError
         position += tensor.size
     if position != size:
-        raise _OddError
+        raise OddError
     return tuple(tensors)
 
 
 def _check_metadata(metadata: object) -> None:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise _OddError
+        raise OddError
 
 
 def _tensor(name: str, entry: object, start: int) -> Tensor:
     """One entry of the header; its offsets count from `start`, the first byte after the header."""
     name.encode()  # half of a surrogate pair is no text
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise _OddError
+        raise OddError
     dtype, shape, (begin, end) = entry["dtype"], _naturals(entry["shape"]), _pair(entry["data_offsets"])
-    if not isinstance(dtype, str) or dtype not in _BITS or begin > end:
-        raise _OddError
-    if _count(shape) * _BITS[dtype] != 8 * (end - begin):
-        raise _OddError
-    return Tensor(name, dtype.lower(), shape, start + begin, end - begin)
+    if not isinstance(dtype, str) or dtype not in _DTYPES or begin > end:
+        raise OddError
+    if _count(shape) * BITS[_DTYPES[dtype]] != 8 * (end - begin):
+        raise OddError
+    return Tensor(name, _DTYPES[dtype], shape, start + begin, end - begin)
 
 
 def _naturals(value: object) -> tuple[int, ...]:
     if not isinstance(value, list) or len(value) > DIMENSIONS:
-        raise _OddError
+        raise OddError
     # Not isinstance: True is an int to Python.
     if not all(type(number) is int and 0 <= number < _COUNT_MAX for number in value):
-        raise _OddError
+        raise OddError
     return tuple(value)
 
 
 def _pair(value: object) -> tuple[int, int]:
     numbers = _naturals(value)
     if len(numbers) != 2:
-        raise _OddError
+        raise OddError
     return numbers[0], numbers[1]
 
 
@@ -121,5 +113,5 @@ def _count(shape: tuple[int, ...]) -> int:
     for extent in shape:
         count *= extent
         if count >= _COUNT_MAX // 64:
-            raise _OddError
+            raise OddError
     return count

@@ -18,9 +18,10 @@ from pathlib import Path
 from types import TracebackType
 
 from modelsyncd import formats, manifest
-from modelsyncd.chunker import ContentCutter, Cutter, GridCutter, grid
+from modelsyncd.chunker import TENSORS_1, Cutter, cutter
 from modelsyncd.chunker import check as check_chunking
 from modelsyncd.digest import FileHasher, digest_of
+from modelsyncd.formats import Layout
 from modelsyncd.limits import LIMITS, Limits
 from modelsyncd.manifest import Chunking, ChunkTable, File, Manifest
 from modelsyncd.store.listing import Entry, Stamp, changed, entries, reading
@@ -116,7 +117,7 @@ def scan(path: Path, chunking: Chunking = USUAL, progress: Progress | None = Non
     found = entries(path, limits)
     total = sum(entry.stamp.size for entry in found)
     with ThreadPoolExecutor(1, thread_name_prefix="sha256") as beside:
-        reader = _Reader(chunking, beside, total, progress or _silent)
+        reader = _Reader(chunking, beside, total, progress or _silent, _Layouts(found, chunking, limits))
         files = tuple(reader.file(entry) for entry in found)
     return Source(manifest.check(Manifest(files, chunking), limits), [entry.place for entry in found])
 
@@ -125,11 +126,40 @@ def _silent(_done: int, _total: int) -> None:
     """Progress that nobody watches."""
 
 
+class _Layouts:
+    """The layouts of a source's files: what they say themselves, and what others say of them."""
+
+    def __init__(self, found: Sequence[Entry], chunking: Chunking, limits: Limits) -> None:
+        """Reads the headers of the files that may speak of others."""
+        self._first = chunking.algorithm == TENSORS_1
+        self._left = limits.tensors  # of the version: what is beyond is cut by its content, not refused
+        self._limits = limits
+        self._told: dict[str, Layout] = {}
+        pointing = [entry for entry in found if formats.points_elsewhere(entry.path) and not self._first]
+        sizes = {entry.path: entry.stamp.size for entry in found} if pointing else {}
+        for entry in pointing:
+            with _unchanged(entry) as descriptor:
+                told = formats.read_elsewhere(entry.path, sizes, partial(_read_at, descriptor), limits)
+            self._told = told | self._told  # of two that speak of the same file, the first by name
+
+    def of(self, entry: Entry, descriptor: int) -> Layout | None:
+        """The layout of a file that is open."""
+        if self._first and not entry.path.casefold().endswith(".safetensors"):
+            return None
+        size, read_at = entry.stamp.size, partial(_read_at, descriptor)
+        layout = formats.read_layout(entry.path, size, read_at, self._limits) or self._told.get(entry.path)
+        if layout is None or len(layout.tensors) > self._left:
+            return None
+        self._left -= len(layout.tensors)
+        return layout
+
+
 class _Reader:
     """Reads files one after the other through one buffer, and counts what it has read."""
 
-    def __init__(self, chunking: Chunking, beside: Executor, total: int, progress: Progress) -> None:
+    def __init__(self, chunking: Chunking, beside: Executor, total: int, progress: Progress, layouts: _Layouts) -> None:
         self._chunking = chunking
+        self._layouts = layouts
         self._beside = beside
         self._buffer = memoryview(bytearray(min(PIECE, total)))
         self._total = total
@@ -139,10 +169,9 @@ class _Reader:
     def file(self, entry: Entry) -> File:
         """Cuts and hashes one file."""
         with _unchanged(entry) as descriptor:
-            layout = formats.read_layout(entry.path, entry.stamp.size, partial(_read_at, descriptor))
+            layout = self._layouts.of(entry, descriptor)
             tensors = layout.tensors if layout else ()
-            cutter = _cutter(entry.stamp.size, tensors, self._chunking)
-            sizes, digests, sha256 = self._hash(descriptor, entry, cutter)
+            sizes, digests, sha256 = self._hash(descriptor, entry, cutter(entry.stamp.size, tensors, self._chunking))
         return File(
             path=entry.path,
             size=entry.stamp.size,
@@ -154,7 +183,7 @@ class _Reader:
             format=layout.format if layout else "",
         )
 
-    def _hash(self, descriptor: int, entry: Entry, cutter: Cutter) -> tuple[list[int], list[bytes], bytes]:
+    def _hash(self, descriptor: int, entry: Entry, cuts: Cutter) -> tuple[list[int], list[bytes], bytes]:
         """Sizes and digests of the chunks, and the SHA-256 of the file."""
         sizes: list[int] = []
         digests: list[bytes] = []
@@ -168,14 +197,14 @@ class _Reader:
             # SHA-256 takes longer than all else together, so it runs beside the rest; all of it releases the GIL.
             if len(piece) < ALONE:
                 whole.update(piece)
-                name(cutter.feed(piece))
+                name(cuts.feed(piece))
                 continue
             hashed = self._beside.submit(whole.update, piece)
             try:
-                name(cutter.feed(piece))
+                name(cuts.feed(piece))
             finally:
                 hashed.result()  # before the buffer is used again
-        name(cutter.finish())
+        name(cuts.finish())
         return sizes, digests, whole.sha256()
 
     def _pieces(self, descriptor: int, entry: Entry) -> Iterator[memoryview]:
@@ -190,14 +219,6 @@ class _Reader:
             offset += length
             self._done += length
             self._progress(self._done, self._total)
-
-
-def _cutter(size: int, tensors: Sequence[manifest.Tensor], chunking: Chunking) -> Cutter:
-    if tensors:
-        return GridCutter(grid(size, tensors, chunking))
-    if size <= chunking.step:
-        return GridCutter([size] if size else [])
-    return ContentCutter(chunking)
 
 
 @contextmanager

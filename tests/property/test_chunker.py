@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelsyncd.chunker import ContentCutter, Cutter, GridCutter, grid
+from modelsyncd.chunker import TENSORS_1, ContentCutter, Cutter, GridCutter, Stretch, cutter, grid
 from modelsyncd.manifest import Chunking, Tensor
 
 SMALL = Chunking(step=100, smallest=64, average=256, largest=1024)
+FIRST = replace(SMALL, algorithm=TENSORS_1)
 
 
 def _tensor(offset: int, size: int) -> Tensor:
@@ -41,9 +44,58 @@ def _cut(cutter: Cutter, content: bytes, pieces: Sequence[int]) -> list[bytes]:
 @settings(deadline=None, derandomize=True, max_examples=300)
 @given(st.integers(0, 5_000), ANY_LAYOUT)
 def test_a_grid_covers_the_file_once_in_chunks_of_a_step_at_most(size: int, layout: list[Tensor]) -> None:
-    sizes = grid(size, layout, SMALL)
-    assert sum(sizes) == size
-    assert all(0 < chunk <= SMALL.step for chunk in sizes)
+    for chunking in (SMALL, FIRST):
+        stretches = grid(size, layout, chunking)
+        assert sum(stretch.size for stretch in stretches) == size
+        assert all(0 < stretch.size <= chunking.step or stretch.by_content for stretch in stretches)
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(
+    st.lists(st.tuples(st.integers(0, 9) | st.integers(0, 900), st.integers(1, 900)), max_size=20),
+    st.lists(st.integers(1, 2_000), min_size=1, max_size=8),
+)
+def test_any_layout_is_cut_alike_however_it_is_read_and_steps_begin_where_tensors_do(
+    runs: list[tuple[int, int]], pieces: list[int]
+) -> None:
+    layout: list[Tensor] = []
+    end = 0
+    for gap, length in runs:
+        layout.append(_tensor(end + gap, length))
+        end += gap + length
+    content = bytes(index * index % 251 for index in range(end + 150))
+    chunks = _cut(cutter(len(content), layout, SMALL), content, pieces)
+    assert b"".join(chunks) == content
+    assert chunks == _cut(cutter(len(content), layout, SMALL), content, [1 << 20])
+    starts = set(accumulate(map(len, chunks), initial=0))
+    for tensor in layout:
+        if tensor.size >= SMALL.step:
+            assert starts >= {*range(tensor.offset, tensor.offset + tensor.size, SMALL.step)}
+            assert tensor.offset + tensor.size in starts
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 400)), min_size=1, max_size=20), st.data())
+def test_a_gap_that_changes_touches_no_chunk_of_a_large_tensor(
+    runs: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    def large_chunks(gaps: list[int]) -> list[int]:
+        layout: list[Tensor] = []
+        end = 0
+        for gap, (_, length) in zip(gaps, runs, strict=True):
+            layout.append(_tensor(end + gap, length))
+            end += gap + length
+        borders = list(accumulate((stretch.size for stretch in grid(end, layout, SMALL)), initial=0))
+        return [
+            border - tensor.offset
+            for tensor in layout
+            if tensor.size >= SMALL.step
+            for border in borders
+            if tensor.offset <= border <= tensor.offset + tensor.size
+        ]
+
+    other = data.draw(st.lists(st.integers(0, 9), min_size=len(runs), max_size=len(runs)))
+    assert large_chunks([gap for gap, _ in runs]) == large_chunks(other)
 
 
 @settings(deadline=None, derandomize=True, max_examples=300)
@@ -70,7 +122,7 @@ def test_a_grid_does_not_depend_on_the_order_in_which_tensors_are_listed(
 def test_what_follows_a_large_tensor_is_cut_alike_whatever_came_before(
     before: list[int], other: list[int], large: int, after: list[int]
 ) -> None:
-    def tail(head: list[int]) -> list[int]:
+    def tail(head: list[int]) -> list[Stretch]:
         lengths = [*head, large, *after]
         layout = [_tensor(sum(lengths[:index]), length) for index, length in enumerate(lengths)]
         return grid(sum(lengths), layout, SMALL)[len(grid(sum(head), layout[: len(head)], SMALL)) :]

@@ -21,7 +21,7 @@ WEIGHTS = b"the weights of a very small model"
 DIGEST = digest_of(WEIGHTS)
 TENSOR = Tensor("layer.0", "bf16", (2, 4), 8, 16)
 FILE = File("model.safetensors", 33, bytes(range(32)), False, (33,), DIGEST, (TENSOR,), "safetensors")
-MANIFEST = Manifest((FILE,), Chunking())
+MANIFEST = Manifest((FILE,), Chunking(algorithm="fastcdc-2020"))
 MANIFEST_HEX = (
     "08011282010a116d6f64656c2e7361666574656e736f727310211a20000102030405060708090a0b0c0d0e0f101112131415"
     "161718191a1b1c1d1e1f2a01213220e06a74f38df52b1888882406b3a7241a5b915121848b0867719fe7b50c4266b03a170a"
