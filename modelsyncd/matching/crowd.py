@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
+from modelsyncd.matching.elements import LIKE
+
 LOOKED_THROUGH = 256  # members of a crowd that are compared with one sample
 TAKEN = 4  # likest members
 BUCKET = 64  # members whose signatures share a slice; more are as good as none
@@ -27,11 +29,11 @@ class Crowd(Generic[T]):
             self._sort_in()
 
     def likest(self, signature: int) -> list[T]:
-        """The members with the fewest other bits, best first; at most a quarter of the bits may differ."""
+        """The members with the fewest other bits, best first; no more than `LIKE` of the bits may differ."""
         near = sorted(
             (distance, number)
             for number in self._near(signature)
-            if (distance := (self._members[number][0] ^ signature).bit_count()) <= self._bits // 4
+            if (distance := (self._members[number][0] ^ signature).bit_count()) <= LIKE * self._bits
         )
         return [self._members[number][1] for _, number in near[:TAKEN]]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from modelsyncd.bases import Read
 from modelsyncd.manifest import Manifest, Tensor
 from modelsyncd.matching.crowd import Crowd
-from modelsyncd.matching.elements import Element, mean_bits, signature
+from modelsyncd.matching.elements import Element, is_same, mean_bits, signature
 from modelsyncd.matching.namesakes import Namesakes
 from modelsyncd.matching.samples import Located, Samples, located, sides, turned
 
@@ -55,21 +55,31 @@ class Pairs:
         return self._found[key]
 
     def _find(self, new: Located) -> Pair | None:
-        element, size = new.element, new.tensor.size
+        size = new.tensor.size
         named = self._namesakes.of(new)
         if size <= TRUSTED:
             same = (Pair(base.file, base.tensor, False, UNKNOWN) for base in named if base.tensor.size == size)
             return next(same, None)
         best: Pair | None = None
         for base in named:
-            best = _better(best, self._straight(new, base))
-            if best is not None and best.likeness * element.bits < element.sure:
-                return best
+            pair, sure = self._named(new, base)
+            if sure:
+                return pair
+            best = _better(best, pair)
         if size < SEARCHED:
             return best
         for pair in self._search(new):
             best = _better(best, pair)
         return best
+
+    def _named(self, new: Located, base: Located) -> tuple[Pair | None, bool]:
+        """The pair with a tensor of the same name, and whether nobody needs to look further."""
+        pair = self._straight(new, base)
+        if pair is None or pair.likeness * new.element.bits >= new.element.sure:
+            return pair, False
+        size = min(new.tensor.size, base.tensor.size)
+        samples = self._new_samples.spread(new, size), self._base_samples.spread(base, size)
+        return pair, is_same(*samples, new.element)
 
     def _straight(self, new: Located, base: Located) -> Pair | None:
         size = min(new.tensor.size, base.tensor.size)
