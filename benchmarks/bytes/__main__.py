@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import unchanged
-from benchmarks.bytes import ours, peers, report
+from benchmarks.bytes import ours, peers, report, speed
 from benchmarks.bytes.answers import Judge
 from benchmarks.bytes.making import Making
 from benchmarks.bytes.pairs import BY_NAME, PAIRS, Pair
@@ -46,6 +46,7 @@ def main() -> None:
     report.write(rows, asked.cache / "results.json")
     print(f"\n{machine()}")
     report.tables(rows)
+    speed.run(asked.cache)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=asked.folder) as work:
         unchanged.run(Path(work), 1.0)
 

@@ -15,7 +15,7 @@ from benchmarks.bytes.pairs import BY_NAME
 
 SHORT, LONG = 20, 300  # steps
 CLIENTS, LOCAL = 3, 50  # federated: clients, and steps of each
-NEW_WORDS = 256
+NEW_WORDS, EXTENDED = 256, 60  # the vocabulary: words, and steps of the embeddings alone
 LAST_LAYERS = ("encoder.layer.4.", "encoder.layer.5.")
 
 Write = Callable[[Path], None]
@@ -87,7 +87,7 @@ class Making:
         run = training.begin(
             weights, tokenizer, self._text, seed=5, only=lambda parameter: parameter == name, decay=0.0
         )
-        run.until(SHORT, self._say)
+        run.until(EXTENDED, self._say)
         self._pair("vocabulary", _saved(self._shipped), _saved(run.weights()))
 
     def _onnx(self) -> None:

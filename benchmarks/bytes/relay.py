@@ -10,15 +10,22 @@ from contextlib import contextmanager, suppress
 
 BLOCK = 1 << 16
 QUIET = 0.5  # seconds without a byte: what was going on is over
+HELD = 1 << 18  # bytes that a slow link's sockets hold back at most
 
 
 class Relay:
-    """Bytes in both directions, TLS and HTTP/2 included; TCP's own headers are not."""
+    """Bytes in both directions, TLS and HTTP/2 included; TCP's own headers are not.
 
-    def __init__(self, target: str) -> None:
+    `rate` in bytes a second each way makes it a slow link; 0 is as fast as the machine.
+    """
+
+    def __init__(self, target: str, rate: float = 0.0) -> None:
         host, _, port = target.rpartition(":")
         self._target = (host, int(port))
+        self._rate = rate
         self._listener = socket.create_server(("127.0.0.1", 0))
+        if rate:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, HELD)  # what is accepted inherits it
         self._lock = threading.Lock()
         self._sockets: list[socket.socket] = []
         self._up = 0
@@ -49,7 +56,7 @@ class Relay:
         with suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                far = socket.create_connection(self._target)
+                far = self._connected()
                 for end in (near, far):
                     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._sockets += [near, far]
@@ -63,10 +70,21 @@ class Relay:
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
 
+    def _connected(self) -> socket.socket:
+        far = socket.socket()
+        if self._rate:
+            far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, HELD)
+        far.connect(self._target)
+        return far
+
     def _copy(self, source: socket.socket, sink: socket.socket, upwards: bool) -> None:
-        buffer = bytearray(BLOCK)
+        buffer, free = bytearray(BLOCK), 0.0
         with suppress(OSError):
             while count := source.recv_into(buffer):
+                if self._rate:
+                    now = time.monotonic()
+                    free = max(free, now) + count / self._rate  # when the link has carried this
+                    time.sleep(free - now)
                 with self._lock:
                     if upwards:
                         self._up += count
@@ -78,9 +96,9 @@ class Relay:
 
 
 @contextmanager
-def relay(target: str) -> Iterator[Relay]:
+def relay(target: str, rate: float = 0.0) -> Iterator[Relay]:
     """A relay before this address, for as long as the block lasts."""
-    made = Relay(target)
+    made = Relay(target, rate)
     thread = threading.Thread(target=made.serve, daemon=True)
     thread.start()
     try:
