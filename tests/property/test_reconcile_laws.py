@@ -84,6 +84,7 @@ def all_observed(draw: st.DrawFn) -> Observed:
         previous=previous,
         staged=draw(st.frozensets(st.builds(manifest_of, st.integers(1, 6)), max_size=3)),
         taking=draw(st.dictionaries(st.builds(manifest_of, st.integers(1, 6)), st.integers(-1, 1), max_size=2)),
+        lent=draw(st.frozensets(st.builds(manifest_of, st.integers(1, 6)), max_size=2)),
         setbacks=draw(st.dictionaries(st.builds(manifest_of, st.integers(1, 6)), setback, max_size=3)),
         online=draw(st.booleans()),
     )
@@ -113,6 +114,7 @@ def carry_out(action: Action, seen: Observed, goals: Goals) -> Observed:
             assert which not in seen.active.values(), "pruned an active version"
             assert which not in seen.previous.values(), "pruned a previous version"
             rest = {one for one in seen.held | seen.damaged if one.model == which.model} - {which}
+            assert which.manifest not in seen.lent, "pruned what a transfer counts on"
             assert len(rest) >= goals.keep, "kept fewer versions than asked"
             return replace(seen, held=seen.held - {which}, damaged=seen.damaged - {which})
         case Discard(manifest):

@@ -120,6 +120,14 @@ def test_the_active_and_the_previous_version_stay_even_when_one_is_to_be_kept() 
     assert reconcile(goals(goal(2), keep=1), seen, 0) == Plan()
 
 
+def test_a_version_that_a_transfer_may_be_coded_against_is_pruned_only_when_it_is_over() -> None:
+    held = frozenset(version(number) for number in range(1, 6))
+    seen = Observed(held=held, active={STABLE: version(5)}, previous={STABLE: version(4)})
+    lent = replace(seen, lent=frozenset({version(1).manifest}))
+    assert reconcile(goals(goal(5), keep=2), lent, 0).actions == (Prune(version(2)), Prune(version(3)))
+    assert Prune(version(1)) in reconcile(goals(goal(5), keep=2), seen, 0).actions
+
+
 def test_a_version_that_waits_for_its_switch_is_not_pruned() -> None:
     held = frozenset({version(1), version(2), version(3)})
     seen = Observed(
