@@ -13,10 +13,12 @@ from pathlib import Path
 
 from cloud_hub.catalog import Catalog
 from cloud_hub.catalog_api import CatalogApi
+from cloud_hub.codings import Codings
 from cloud_hub.enrol_api import EnrolService
 from cloud_hub.events import Bus
+from cloud_hub.offers import EFFORTS
 from cloud_hub.presence import Presence
-from cloud_hub.stores import Stores, open_stores
+from cloud_hub.stores import CODINGS_BYTES, Stores, open_stores
 from cloud_hub.sync_api import SOFTWARE, SyncApi
 from modelsyncd.daemon import config, lifetime
 from modelsyncd.daemon.health import Health
@@ -36,6 +38,7 @@ from modelsyncd.wire.v1.sync_pb2_grpc import add_EnrolServiceServicer_to_server
 PROGRAM = "modelsync-hub"
 ADMIN = "admin"
 CONTEXT_FILE = "admin.toml"
+TIDY = 5.0  # seconds between two looks at codings that should be sealed
 FOLLOW = 2.0  # seconds between two looks for changes that another process made in the catalogue
 SERVICES = tuple(f"modelsyncd.wire.v1.{name}" for name in ("SyncService", "EnrolService", "CatalogService"))
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to call where everybody is let in by certificate
@@ -53,11 +56,18 @@ class Settings:
     """URL of the catalogue; empty for catalog.db in the data folder."""
     blobs: str = ""
     """URL of the place for packs; empty for packs/ in the data folder."""
+    coding: str = "auto"
+    """How hard chunks are coded against what a peer holds: auto, smallest, fast or plain."""
+    codings_bytes: int = CODINGS_BYTES
+    """Bytes of codings that are kept for the next node; 0 for none."""
     log_format: str = Style.AUTO
     log_level: str = "info"
 
     def __post_init__(self) -> None:
         address.split(self.listen)
+        _one_of("coding", self.coding, list(EFFORTS))
+        if self.codings_bytes < 0:
+            raise BadInputError("codings_bytes can't be less than nothing", hint="0 keeps no codings")
         _one_of("log_format", self.log_format, [str(style) for style in Style])
         _one_of("log_level", self.log_level, ["debug", "info", "warning", "error"])
 
@@ -84,6 +94,8 @@ def read_settings(arguments: Sequence[str]) -> Settings:
     parser.add_argument("--name", metavar="HOST", help="host by which others reach this hub, for admin.toml")
     parser.add_argument("--database", metavar="URL", help="default: catalog.db in the data folder")
     parser.add_argument("--blobs", metavar="URL", help="default: packs/ in the data folder")
+    parser.add_argument("--coding", choices=list(EFFORTS), help="default: auto, as the link to each peer is")
+    parser.add_argument("--codings-bytes", type=int, metavar="BYTES", help="codings to keep; default: 10 GiB")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML, named like these flags")
     parser.add_argument("--log-format", choices=list(Style), help="default: auto, for the journal or for people")
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default: info")
@@ -102,7 +114,9 @@ async def run(settings: Settings, life: Lifetime) -> None:
     """Serves until `life.stopping`. Raises ModelsyncError for what keeps the hub from starting."""
     log = Log()
     data = settings.data.absolute()
-    stores = await asyncio.to_thread(open_stores, data, settings.database, settings.blobs, time.time())
+    stores = await asyncio.to_thread(
+        open_stores, data, settings.database, settings.blobs, time.time(), codings_bytes=settings.codings_bytes
+    )
     try:
         if stores.recovered:
             log.info("packs.recovered", chunks=stores.recovered)
@@ -125,7 +139,7 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
     At the end every session is told, calls get a moment to finish, and what they had made durable stays.
     """
     bus, presence = Bus(), Presence()
-    sessions = SyncApi(stores.catalog, stores.stock, presence, bus, log=log)
+    sessions = SyncApi(stores, presence, bus, effort=EFFORTS[settings.coding], log=log)
     health = Health(SERVICES)
     server = make_server()
     serve_sessions(server, sessions.converse)
@@ -137,17 +151,28 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
     add_reflection(server, SERVICES)
     bound = bind_tls(server, settings.listen, stores.authority.issue_hub(time.time()))
     async with serving(server), asyncio.TaskGroup() as group:
-        following = group.create_task(_follow(stores.catalog, presence, log))
+        chores = [
+            group.create_task(_follow(stores.catalog, presence, log)),
+            group.create_task(_tidy(stores.codings)),
+        ]
         health.serving()
         try:
             yield _reached(bound, settings.name)
         finally:
-            following.cancel()
+            for chore in chores:
+                chore.cancel()
             health.failing()
             bus.close()
             sessions.stop(
                 RoadError("the hub stops", safe="every chunk that arrived is kept", hint="it may be back soon")
             )
+
+
+async def _tidy(codings: Codings) -> None:
+    """Lets other hub processes, and this one after a crash, find what was coded."""
+    while True:
+        await asyncio.sleep(TIDY)
+        await asyncio.to_thread(codings.tidy)
 
 
 async def _follow(catalog: Catalog, presence: Presence, log: Log) -> None:

@@ -7,15 +7,19 @@ pushes of overlapping content share what either has brought. Bytes are durable b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from cloud_hub.catalog import Catalog
+from cloud_hub.arrivals import Arrivals
+from cloud_hub.catalog import Catalog, ReleaseRow
 from cloud_hub.events import Event, Moved, Released
 from cloud_hub.stock import Stock
-from modelsyncd.codec.registry import decode
 from modelsyncd.digest import Digest, digest_of
-from modelsyncd.errors import DamageError, NotFoundError, NumberTakenError, RefusedError
+from modelsyncd.errors import DamageError, ModelsyncError, NotFoundError, NumberTakenError, RefusedError
+from modelsyncd.manifest import MANIFEST_PIECE
+from modelsyncd.names import ModelRef
 from modelsyncd.release import ManifestRef, Release
 from modelsyncd.session.effects import Keep
 from modelsyncd.session.events import Settled
@@ -24,6 +28,9 @@ from modelsyncd.session.ports import Keeping, Missing
 from modelsyncd.store.packs import Record
 from modelsyncd.trust.identity import Kind, Peer
 from modelsyncd.wire.nouns import decode_release
+
+BASES = 16  # manifests that a pusher is told of
+BASE_CHUNKS = 400_000  # chunks that are looked up, at least, to find out which manifests are here whole
 
 _SAFE = "nothing was changed; chunks that were pushed before are kept"
 
@@ -44,6 +51,7 @@ class HubIntake:
         peer: Peer,
         catalog: Catalog,
         stock: Stock,
+        arrivals: Arrivals,
         *,
         tell: Callable[[Event], None],
         clock: Callable[[], float],
@@ -51,6 +59,7 @@ class HubIntake:
         self._peer = peer
         self._catalog = catalog
         self._stock = stock
+        self._arrivals = arrivals
         self._tell = tell
         self._clock = clock
 
@@ -106,27 +115,55 @@ class HubIntake:
         return release
 
     def _survey(self, offer: Offer, part: Part) -> Missing:
-        ref = _ref(offer, decode_release(offer.release.release))
-        table = self._stock.table(ref, part)
+        release = decode_release(offer.release.release)
+        table = self._stock.table(_ref(offer, release), part)
         missing = self._stock.missing(table)
         self._stock.check_room(sum(table.sizes[ordinal] for ordinal in missing))
-        return Missing(table.sizes, missing)
+        bases = self._bases(release, len(table.sizes)) if missing and part is Part.CONTENT else ()
+        return Missing(table.sizes, missing, bases)
+
+    def _bases(self, release: Release, chunks: int) -> Sequence[Digest]:
+        """Manifests that are here whole and likely to resemble what is pushed: parents, channels, newest.
+
+        Whether a large one is whole takes a while to find out: only as many are looked at as are worth the chunks.
+        """
+        left = max(chunks, BASE_CHUNKS)
+        found: dict[Digest, None] = {}
+        for row in (*self._parents(release), *self._catalog.models.recent(release.model, BASES)):
+            for ref in (variant.manifest for variant in row.variants):
+                left -= ref.content_size // MANIFEST_PIECE
+                if ref.digest not in found and left >= 0 and self._is_there(ref):
+                    found[ref.digest] = None
+        return tuple(found)[:BASES]
+
+    def _is_there(self, ref: ManifestRef) -> bool:
+        try:
+            return self._stock.was_whole(ref)
+        except ModelsyncError:
+            return False  # an old release that is damaged is no reason to refuse a new one
+
+    def _parents(self, release: Release) -> Iterator[ReleaseRow]:
+        for parent in release.parents:
+            with suppress(NotFoundError):
+                yield self._catalog.models.release(ModelRef(parent.model, number=parent.number))
 
     def _keep(self, batch: Sequence[Keep]) -> Keeping:
         first = batch[0]
-        table = self._stock.table(_ref(first.offer, decode_release(first.offer.release.release)), first.part)
+        began = time.thread_time()
+        ref = _ref(first.offer, decode_release(first.offer.release.release))
+        table = self._stock.table(ref, first.part)
         arrived: list[Record] = []
         kept: list[int] = []
         spoiled: list[int] = []
         for keep in batch:
-            chunk = _checked(keep, table.digest(keep.ordinal), table.sizes[keep.ordinal])
+            chunk = self._arrivals.judged(keep, ref, table.digest(keep.ordinal), table.sizes[keep.ordinal])
             if chunk is None:
                 spoiled.append(keep.ordinal)
                 continue
             kept.append(keep.ordinal)
             arrived.append(chunk)
         self._stock.keep(arrived)
-        return Keeping(tuple(kept), tuple(spoiled))
+        return Keeping(tuple(kept), tuple(spoiled), time.thread_time() - began)
 
     def _complete(self, offer: Offer) -> _Commit:
         release = self._release(offer)
@@ -168,16 +205,3 @@ class HubIntake:
 
 def _ref(offer: Offer, release: Release) -> ManifestRef:
     return release.variant(offer.manifest).manifest
-
-
-def _checked(keep: Keep, digest: Digest, size: int) -> Record | None:
-    """The chunk as it will rest, or None when it is not as its digest says."""
-    try:
-        # A writing that is longer than the plain bytes is nobody's honest work, and would rest here for ever.
-        if keep.base is not None or len(keep.payload) > size:
-            return None
-        if digest_of(decode(keep.codec, keep.payload, size)) != digest:
-            return None
-    except DamageError:
-        return None
-    return Record(digest, keep.codec, keep.payload, size)

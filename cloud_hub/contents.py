@@ -12,16 +12,23 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from cloud_hub.stock import Stock
-from modelsyncd.bases import HOLE, Run
+from modelsyncd.bases import HOLE, Run, Turned, check, gather
 from modelsyncd.codec.registry import decode
 from modelsyncd.digest import Buffer, Digest, digest_of, short
 from modelsyncd.errors import DamageError, ModelsyncError
 from modelsyncd.manifest import ChunkTable, Manifest
+from modelsyncd.matching import Hints
+from modelsyncd.release import ManifestRef
 
 PLAIN_BYTES = 64 << 20  # plain bytes that are kept: two windows of a fast node
 WARM_BYTES = 16 << 20  # plain bytes that are read ahead for one load
-CACHED_MANIFESTS = 8
+TURNED_BYTES = 48 << 20  # of a matrix that is read column by column: each chunk needs all of its rows at hand
+CACHED_MANIFESTS = 16
 CACHED_WEIGHT = 400_000  # tensors and chunks of all kept manifests together: about 100 MB
+
+
+def _span(turned: Turned) -> int:
+    return turned.rows * turned.columns * turned.width
 
 
 class Content:
@@ -32,6 +39,7 @@ class Content:
         self.manifest = manifest
         self.table = ChunkTable(manifest)
         self.file_sizes = [file.size for file in manifest.files]
+        self.hints = Hints(manifest)
         self._plains = plains
 
     @property
@@ -47,6 +55,13 @@ class Content:
         if len(chunks) == 1:
             return memoryview(chunks[0])[start : start + size]
         return b"".join(chunks)[start : start + size]
+
+    def gather(self, runs: Sequence[Run], size: int) -> bytes:
+        """The bytes of these runs, end to end. Raises DamageError for runs that can't be, and as `read`."""
+        check(runs, self.file_sizes, size)
+        if any(run.turned is not None and _span(run.turned) > TURNED_BYTES for run in runs):
+            raise DamageError(f"a matrix of more than {TURNED_BYTES} bytes is not read column by column here")
+        return gather(runs, self.read)
 
     def warm(self, runs: Iterable[Run]) -> None:
         """Reads ahead, in one go, what is about to be asked for. Never raises: whoever reads then is told."""
@@ -72,19 +87,23 @@ class Contents:
         self._lock = threading.Lock()
         self._kept: OrderedDict[Digest, Content] = OrderedDict()
 
-    def get(self, manifest: Digest) -> Content:
-        """A manifest that was committed here.
+    def named(self, manifest: Digest) -> Content:
+        """A manifest that was committed here. Raises NotFoundError, and as `get`."""
+        return self.get(self._stock.ref(manifest))
 
-        Raises NotFoundError, DamageError, BadInputError and its kind, DiskError, RoadError.
+    def get(self, ref: ManifestRef) -> Content:
+        """A manifest whose pieces are all here.
+
+        Raises DamageError, BadInputError and its kind, DiskError, RoadError.
         """
         with self._lock:
-            content = self._kept.get(manifest)
+            content = self._kept.get(ref.digest)
             if content is not None:
-                self._kept.move_to_end(manifest)
+                self._kept.move_to_end(ref.digest)
                 return content
-        content = Content(manifest, self._stock.manifest(self._stock.ref(manifest)), self._plains)
+        content = Content(ref.digest, self._stock.manifest(ref), self._plains)
         with self._lock:
-            self._kept[manifest] = content
+            self._kept[ref.digest] = content
             while len(self._kept) > 1 and self._is_crowded():
                 self._kept.popitem(last=False)
         return content

@@ -1,31 +1,48 @@
-"""The only place where the hub gives chunks: checks the right to read, reads what rests, and hands it on as it rests.
+"""The only place where the hub gives chunks: checks the right to read, reads what rests, and hands it on.
 
-A chunk travels encoded as it was pushed, so serving costs a read and a checksum. It is encoded anew only for a peer
-that can't decode it. Bytes that are not what they should be are never given: they are forgotten, so that the next push
-of the same content brings them back.
+A chunk travels encoded as it was pushed, so serving costs a read and a checksum; or coded against what the peer holds,
+when it says what that is and that makes the chunk smaller. Bytes that are not what they should be are never given: they
+are forgotten, so that the next push of the same content brings them back.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
+from cloud_hub.encoder import Encoder, as_it_rests
 from cloud_hub.rights import Right
 from cloud_hub.stock import Stock
 from cloud_hub.tables import check_ordinals
-from modelsyncd.codec.registry import Codec, decode, encode
-from modelsyncd.digest import Buffer, Digest
+from modelsyncd.codec.profile import Profile, profile_for
+from modelsyncd.codec.registry import Codec
+from modelsyncd.digest import Digest
 from modelsyncd.session.events import Encoded
 from modelsyncd.session.frames import Part
-from modelsyncd.store.packs import Place
+
+Effort = Callable[[float], Profile]
+"""How hard chunks are coded for a link that carries so many bytes a second; 0 when that is not known yet."""
+
+EFFORTS: Mapping[str, Effort] = MappingProxyType(
+    {
+        "auto": profile_for,
+        "smallest": lambda _: Profile.SMALLEST,
+        "fast": lambda _: Profile.FAST,
+        "plain": lambda _: Profile.PLAIN,
+    }
+)
+"""By the word of the setting `coding`."""
 
 
 class Offers:
     """Implements `session.ports.GiverStore` for one peer."""
 
-    def __init__(self, stock: Stock, right: Right) -> None:
+    def __init__(self, stock: Stock, encoder: Encoder, right: Right, effort: Effort = profile_for) -> None:
         self._stock = stock
+        self._encoder = encoder
         self._right = right
+        self._effort = effort
 
     async def load(
         self,
@@ -38,27 +55,32 @@ class Offers:
         rate: float = 0.0,
     ) -> Sequence[Encoded]:
         """These chunks; see the port. Raises RefusedError, NotFoundError, BadInputError, DamageError, DiskError."""
-        return await asyncio.to_thread(self._load, manifest, part, ordinals, codecs)
+        if part is Part.MANIFEST:
+            return await asyncio.to_thread(self._load_pieces, manifest, ordinals, codecs)
+        profile = self._effort(rate)
+        if not bases or profile is Profile.PLAIN:
+            return await asyncio.to_thread(self._load, manifest, ordinals, codecs, (), profile)
+        async with self._encoder.turns:
+            return await asyncio.to_thread(self._load, manifest, ordinals, codecs, bases, profile)
 
     def _load(
-        self, manifest: Digest, part: Part, ordinals: Sequence[int], codecs: frozenset[Codec]
+        self,
+        manifest: Digest,
+        ordinals: Sequence[int],
+        codecs: frozenset[Codec],
+        bases: Sequence[Digest],
+        profile: Profile,
     ) -> Sequence[Encoded]:
         self._right(manifest)
-        table = self._stock.table(self._stock.ref(manifest), part)
+        allowed = self._right.bases(bases) if bases else ()
+        return self._encoder.encode(manifest, ordinals, allowed, codecs, profile)
+
+    def _load_pieces(self, manifest: Digest, ordinals: Sequence[int], codecs: frozenset[Codec]) -> Sequence[Encoded]:
+        self._right(manifest)
+        table = self._stock.table(self._stock.ref(manifest), Part.MANIFEST)
         check_ordinals(table, ordinals)
         resting = self._stock.read([table.digest(ordinal) for ordinal in ordinals])
         return [
-            _encoded(ordinal, place, payload, codecs)
+            as_it_rests(ordinal, place, payload, codecs)
             for ordinal, (place, payload) in zip(ordinals, resting, strict=True)
         ]
-
-
-def _encoded(ordinal: int, place: Place, resting: Buffer, codecs: frozenset[Codec]) -> Encoded:
-    if place.codec in codecs:
-        return Encoded(ordinal, place.codec, _view(resting))
-    codec, payload = encode(decode(place.codec, resting, place.plain_size), codecs)
-    return Encoded(ordinal, codec, _view(payload))
-
-
-def _view(payload: Buffer) -> bytes | memoryview:
-    return payload if isinstance(payload, bytes) else memoryview(payload)

@@ -43,6 +43,8 @@ class Stock:
         self._log = Log()
         self._tables = TableCache()
         self._refs: OrderedDict[Digest, ManifestRef] = OrderedDict()
+        self._whole: set[Digest] = set()
+        self._losses = 0
         self._lock = threading.Lock()
 
     # --- chunks ---
@@ -79,6 +81,9 @@ class Stock:
     def _forget(self, damaged: Sequence[Place]) -> None:
         """Forgets chunks that were read and are wrong, or whose pack is gone, and says so to whoever runs this hub."""
         self._catalog.chunks.forget(damaged)
+        with self._lock:
+            self._losses += len(damaged)
+            self._whole.clear()
         for pack in sorted({place.pack for place in damaged}):
             chunks = [short(place.digest) for place in damaged if place.pack == pack]
             named = ",".join(chunks[:NAMED]) + (",…" if len(chunks) > NAMED else "")
@@ -129,6 +134,21 @@ class Stock:
         if self.missing(PieceTable(ref)):
             return False
         return not self.missing(self.table(ref, Part.CONTENT))
+
+    def was_whole(self, ref: ManifestRef) -> bool:
+        """As `is_whole`, and remembered until this process finds something damaged: for guesses, not for promises.
+
+        Raises as `is_whole`.
+        """
+        with self._lock:
+            if ref.digest in self._whole:
+                return True
+            losses = self._losses
+        whole = self.is_whole(ref)
+        with self._lock:
+            if whole and losses == self._losses:
+                self._whole.add(ref.digest)
+        return whole
 
     def check_room(self, size: int) -> None:
         """Raises DiskFullError when `size` more bytes would not fit."""

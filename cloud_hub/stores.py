@@ -7,19 +7,24 @@ closed and their chunks are known again, so that no byte travels twice.
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from cloud_hub.catalog import Catalog
+from cloud_hub.codings import PACK_BYTES, Codings
+from cloud_hub.contents import Contents
+from cloud_hub.encoder import Encoder
 from cloud_hub.stock import Stock
 from modelsyncd.store.blobs import open_blobs
 from modelsyncd.store.durable import lock_folder, write_file
-from modelsyncd.store.marked import MarkedBlobs
+from modelsyncd.store.marked import BESIDE, MarkedBlobs
 from modelsyncd.store.packs import PackReader, PackWriter, recover
 from modelsyncd.trust.authority import Authority
 
 LOCK = "hub.lock"
+CODINGS_BYTES = 10 << 30  # bytes of codings that are kept unless the settings say otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,9 @@ class Stores:
 
     catalog: Catalog
     stock: Stock
+    contents: Contents
+    codings: Codings
+    encoder: Encoder
     authority: Authority
     recovered: int
     _open: ExitStack
@@ -37,7 +45,7 @@ class Stores:
         self._open.close()
 
 
-def open_stores(data: Path, database: str, blobs: str, now: float) -> Stores:
+def open_stores(data: Path, database: str, blobs: str, now: float, *, codings_bytes: int = CODINGS_BYTES) -> Stores:
     """Opens a data folder (absolute), making what is not there; empty URLs mean places inside the folder.
 
     Raises LockedError, NewerFormatError, BadInputError, DamageError, DiskError, RoadError; then nothing stays open.
@@ -56,4 +64,20 @@ def open_stores(data: Path, database: str, blobs: str, now: float) -> Stores:
         writer = PackWriter(spool, packs)
         stack.callback(writer.close)
         stock = Stock(catalog, writer, PackReader(spool, packs), data)
-        return Stores(catalog, stock, authority, len(found), stack.pop_all())
+        codings = _codings(stack, catalog, data, blobs, codings_bytes)
+        contents = Contents(stock)
+        encoder = Encoder(stock, contents, codings)
+        return Stores(catalog, stock, contents, codings, encoder, authority, len(found), stack.pop_all())
+
+
+def _codings(stack: ExitStack, catalog: Catalog, data: Path, blobs: str, room: int) -> Codings:
+    """Codings beside the packs, with a spool of their own: what is lost of them is made again, so nothing is marked."""
+    kept = open_blobs(f"{blobs.rstrip('/')}/{BESIDE.rstrip('/')}" if blobs else (data / "codings").as_uri())
+    stack.callback(kept.close)
+    spool = data / "codings-spool"
+    recovered = recover(spool, kept)
+    writer, reader = PackWriter(spool, kept, pack_bytes=PACK_BYTES), PackReader(spool, kept)
+    codings = Codings(catalog, writer, reader, kept, data, room=room, clock=time.time)
+    codings.adopt(recovered)
+    stack.callback(codings.close)
+    return codings

@@ -6,15 +6,16 @@ import time
 from collections.abc import Callable
 
 from cloud_hub import gate
-from cloud_hub.catalog import Catalog
+from cloud_hub.arrivals import Arrivals
 from cloud_hub.commit import HubIntake
 from cloud_hub.events import Bus, Event, Moved
 from cloud_hub.node_session import NodeSession
-from cloud_hub.offers import Offers
+from cloud_hub.offers import Effort, Offers
 from cloud_hub.presence import Presence
 from cloud_hub.rights import AssignedOnly, anything
-from cloud_hub.stock import Stock
+from cloud_hub.stores import Stores
 from modelsyncd import __version__
+from modelsyncd.codec.profile import profile_for
 from modelsyncd.codec.registry import READABLE
 from modelsyncd.daemon.log import Log
 from modelsyncd.errors import ModelsyncError, RoadError
@@ -35,16 +36,17 @@ class SyncApi:
 
     def __init__(
         self,
-        catalog: Catalog,
-        stock: Stock,
+        stores: Stores,
         presence: Presence,
         bus: Bus,
         *,
+        effort: Effort = profile_for,
         log: Log,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._catalog = catalog
-        self._stock = stock
+        self._stores = stores
+        self._catalog = stores.catalog
+        self._effort = effort
         self._presence = presence
         self._bus = bus
         self._log = log
@@ -101,8 +103,15 @@ class SyncApi:
         return Pump(
             Session(Hello(PROTOCOL, SOFTWARE, READABLE)),
             stream,
-            taker=HubIntake(peer, self._catalog, self._stock, tell=self._tell, clock=self._clock),
-            giver=Offers(self._stock, right),
+            taker=HubIntake(
+                peer,
+                self._catalog,
+                self._stores.stock,
+                Arrivals(self._stores.contents),
+                tell=self._tell,
+                clock=self._clock,
+            ),
+            giver=Offers(self._stores.stock, self._stores.encoder, right, self._effort),
             deliver=deliver,
         )
 
@@ -113,10 +122,19 @@ class SyncApi:
 
 
 def _log_transfer(log: Log, finished: Finished) -> None:
-    manifest = finished.manifest
+    """How a transfer ended, and what it cost: bytes, plain but `wire`, and seconds of both sides' processors."""
+    seen = finished.progress
+    log = log.bind(
+        manifest=finished.manifest,
+        size=seen.total,
+        had=seen.had,
+        coded=seen.coded,
+        plain=max(0, seen.done - seen.had - seen.coded),
+        wire=seen.wire,
+        giver_cpu=round(seen.giver_cpu, 3),
+        taker_cpu=round(seen.taker_cpu, 3),
+    )
     if finished.settled is not None:
-        log.info(
-            "transfer.settled", manifest=manifest, number=finished.settled.number, created=finished.settled.created
-        )
+        log.info("transfer.settled", number=finished.settled.number, created=finished.settled.created)
     elif finished.fault is not None:
-        log.warning("transfer.failed", manifest=manifest, error=finished.fault.code, why=finished.fault.message)
+        log.warning("transfer.failed", error=finished.fault.code, why=finished.fault.message)

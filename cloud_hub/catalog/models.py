@@ -56,6 +56,25 @@ class Models:
             found = releases.with_manifest(connection, model, manifest)[:1]
             return next(iter(releases.load(connection, found).values()), None)
 
+    def recent(self, model: ModelName, limit: int) -> Sequence[ReleaseRow]:
+        """At most `limit` releases of the model: those that a channel names now, then others, the newest first each.
+
+        None for a model that is not there.
+        """
+        rows, channels = schema.releases, schema.channels
+        named = select(channels.c.release_id).where(channels.c.release_id == rows.c.id).exists()
+        query = (
+            select(rows.c.id)
+            .join(schema.models, schema.models.c.id == rows.c.model_id)
+            .where(schema.models.c.name == str(model))
+            .order_by(named.desc(), rows.c.number.desc())
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            ids = connection.scalars(query).all()
+            loaded = releases.load(connection, ids)
+        return [loaded[each] for each in ids]
+
     def next_number(self, model: ModelName) -> int:
         """The number that the model's next release must have; 1 for a model that is not there yet."""
         with self._database.read() as connection:

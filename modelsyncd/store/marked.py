@@ -15,6 +15,7 @@ from modelsyncd.store.blobs import Blob, Blobs
 from modelsyncd.store.durable import make_folder, write_file
 
 MARK = "packs.mark"
+BESIDE = "codings/"  # a place of its own below this one; what is in it says nothing about this one
 _WORDS = b"A modelsync-hub keeps its packs here. Without this file it believes that the place is not mounted.\n"
 
 
@@ -32,7 +33,7 @@ class MarkedBlobs:
         """
         if self._is_marked():
             return
-        if expected and next(self._blobs.list(), None) is None:
+        if expected and next(self.list(), None) is None:
             raise self._away("there is nothing")
         make_folder(spool)
         write_file(spool / MARK, _WORDS)
@@ -64,8 +65,9 @@ class MarkedBlobs:
         self._blobs.delete(key)
 
     def list(self, prefix: str = "") -> Iterator[Blob]:
-        """See `Blobs`; the mark is none."""
-        return (blob for blob in self._blobs.list(prefix) if blob.key != MARK)
+        """See `Blobs`; the mark is none, and what lies beside is not listed."""
+        listed = self._blobs.list(prefix)
+        return (blob for blob in listed if blob.key != MARK and not blob.key.startswith(BESIDE))
 
     def close(self) -> None:
         """See `Blobs`."""

@@ -7,10 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cloud_hub.arrivals import Arrivals
 from cloud_hub.catalog import Catalog
+from cloud_hub.codings import Codings
 from cloud_hub.commit import HubIntake
+from cloud_hub.contents import Contents
+from cloud_hub.encoder import Encoder
 from cloud_hub.events import Event
+from cloud_hub.offers import Effort, Offers
+from cloud_hub.rights import Right, anything
 from cloud_hub.stock import Stock
+from modelsyncd.codec.profile import profile_for
 from modelsyncd.codec.registry import READABLE, Codec
 from modelsyncd.digest import digest_of
 from modelsyncd.session.effects import Keep
@@ -34,12 +41,21 @@ class HubStore:
     blobs: Blobs
     writer: PackWriter
     stock: Stock
+    codings: Codings
     told: list[Event] = field(default_factory=list)
 
     def intake(self, peer: Peer = ADMIN) -> HubIntake:
-        return HubIntake(peer, self.catalog, self.stock, tell=self.told.append, clock=lambda: 1_000.0)
+        arrivals = Arrivals(Contents(self.stock))
+        return HubIntake(peer, self.catalog, self.stock, arrivals, tell=self.told.append, clock=lambda: 1_000.0)
+
+    def encoder(self) -> Encoder:
+        return Encoder(self.stock, Contents(self.stock), self.codings)
+
+    def offers(self, right: Right = anything, effort: Effort = profile_for) -> Offers:
+        return Offers(self.stock, self.encoder(), right, effort)
 
     def close(self) -> None:
+        self.codings.close()
         self.writer.close()
         self.blobs.close()
         self.catalog.close()
@@ -53,7 +69,15 @@ def hub_store(folder: Path) -> HubStore:
     blobs = open_blobs(f"file://{folder}/packs")
     writer = PackWriter(folder / "spool", blobs)
     stock = Stock(catalog, writer, PackReader(folder / "spool", blobs), folder)
-    return HubStore(folder, catalog, blobs, writer, stock)
+    codings = codings_in(folder, catalog)
+    return HubStore(folder, catalog, blobs, writer, stock, codings)
+
+
+def codings_in(folder: Path, catalog: Catalog, *, room: int = 1 << 30, pack_bytes: int = 1 << 20) -> Codings:
+    """The codings below a hub's folder, as a process of that hub has them."""
+    kept, spool = open_blobs(f"file://{folder}/codings"), folder / "codings-spool"
+    writer, reader = PackWriter(spool, kept, pack_bytes=pack_bytes), PackReader(spool, kept)
+    return Codings(catalog, writer, reader, kept, folder, room=room, clock=lambda: 1_000.0)
 
 
 def spoil(catalog: Catalog, folder: Path, plain: bytes) -> None:

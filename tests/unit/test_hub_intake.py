@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from cloud_hub.events import Moved, Released
-from cloud_hub.offers import Offers
 from cloud_hub.rights import AssignedOnly, Right, anything
 from cloud_hub.stores import open_stores
 from modelsyncd.codec.registry import READABLE, Codec, decode
@@ -39,7 +38,7 @@ def _model(seed: int = 1, number: int = 1, channel: str = "", chunks: int = 5) -
 
 
 async def _given(hub: HubStore, which: Publication, right: Right = anything) -> list[bytes]:
-    offers = Offers(hub.stock, right)
+    offers = hub.offers(right)
     chunks = await offers.load(which.manifest, Part.CONTENT, range(len(which.chunks)), READABLE, ())
     return [
         bytes(decode(chunk.codec, chunk.payload, len(plain))) for chunk, plain in zip(chunks, which.chunks, strict=True)
@@ -51,7 +50,7 @@ async def test_what_was_pushed_is_given_byte_for_byte(hub: HubStore) -> None:
     settled = await push(hub.intake(), model)
     assert settled == Settled(1, True, digest_of(model.offer.release.release))
     assert await _given(hub, model) == model.chunks
-    pieces = await Offers(hub.stock, anything).load(model.manifest, Part.MANIFEST, [0], READABLE, ())
+    pieces = await hub.offers().load(model.manifest, Part.MANIFEST, [0], READABLE, ())
     ref = model.ref()
     assert digest_of(decode(pieces[0].codec, pieces[0].payload, ref.size)) == ref.digest
     assert hub.told == [
@@ -220,7 +219,7 @@ async def test_a_peer_that_reads_plain_bytes_only_gets_plain_bytes(hub: HubStore
     await push(hub.intake(), model)
     (place,) = hub.catalog.chunks.places([digest_of(bytes(STEP))]).values()
     assert place.codec is Codec.ZSTD
-    offers = Offers(hub.stock, anything)
+    offers = hub.offers()
     chunks = await offers.load(model.manifest, Part.CONTENT, [0, 1], frozenset({Codec.STORED}), ())
     assert [(chunk.codec, bytes(chunk.payload)) for chunk in chunks] == [(Codec.STORED, bytes(STEP))] * 2
 
@@ -246,7 +245,7 @@ async def test_a_node_reads_only_what_its_channels_name_now(hub: HubStore) -> No
 async def test_a_chunk_that_is_not_in_the_manifest_is_refused_in_words(hub: HubStore) -> None:
     model = _model()
     await push(hub.intake(), model)
-    offers = Offers(hub.stock, anything)
+    offers = hub.offers()
     for ordinal in (5, -1, 1 << 31):
         with pytest.raises(BadInputError, match="no chunk"):
             await offers.load(model.manifest, Part.CONTENT, [ordinal], READABLE, ())
