@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -53,24 +54,30 @@ _KNOWN = {
 _OPAQUE = Element(1, "B", floating=False, related=4.0, sure=2.5, turns=False)
 
 
+SIGNED = 128  # numbers in a signature
+SAME = 1 / 16  # share of a signature's bits: when fewer differ, two tensors of one name are surely one
+LIKE = 1 / 8  # the same for tensors that only look alike
+
+
 def element_of(dtype: str) -> Element:
     """How to read a dtype. Several elements in one byte, and blocks that share a scale, are read as bytes."""
     return _KNOWN.get(dtype, _OPAQUE)
 
 
-def numbers(sample: bytes, element: Element) -> list[int]:
-    """The sample's numbers, in an order in which neighbours in value are neighbours; a rest is left out."""
+def numbers(sample: bytes, element: Element, most: int = 1 << 20) -> Sequence[int]:
+    """The sample's numbers, about `most` of them, so mapped that they are ordered like the values."""
     count = len(sample) * 8 // element.bits
-    # Little-endian, as all formats have it; `unpack_from` would refuse nothing less.
+    # Little-endian, as all formats have it; what is left of a number at the end is left out.
     found = struct.unpack(f"<{count}{element.letter}", sample[: count * element.bits // 8])
+    found = found[:: -(-count // most)] if count > most else found
     if not element.floating:
-        return list(found)
+        return found
     magnitude = (1 << (element.bits - 1)) - 1
     return [number ^ magnitude if number < 0 else number for number in found]
 
 
 def mean_bits(new: bytes, base: bytes, element: Element) -> float:
-    """Mean length in bits of the zigzag differences of two samples of the same places; 0 for equal ones."""
+    """Mean length in bits of the zigzag differences of two samples of one length; 0 for equal ones."""
     if new == base:
         return 0.0
     pairs = zip(numbers(new, element), numbers(base, element), strict=True)
@@ -80,24 +87,25 @@ def mean_bits(new: bytes, base: bytes, element: Element) -> float:
     return min(total / max(len(differences), 1), element.bits)
 
 
-SAME = 1 / 16
-"""Share of a signature's bits that differ below which two samples of the same name are one tensor's, surely."""
-LIKE = 1 / 8
-"""The same for tensors that only look alike."""
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A bit for each of some numbers of a sample: whether it is above the median. Training moves few over it."""
+
+    bits: int
+    length: int
+
+    def apart(self, other: Signature) -> float:
+        """The share of bits that differ."""
+        return (self.bits ^ other.bits).bit_count() / self.length
 
 
-def signature(sample: bytes, element: Element) -> int:
-    """A bit for each number: whether it is above the median. Training moves few over it."""
-    found = numbers(sample, element)
-    if not found:
-        return 0
+def signature(sample: bytes, element: Element) -> Signature:
+    """The signature of up to 128 numbers from all over the sample."""
+    found = numbers(sample, element, SIGNED) or [0]
     median = sorted(found)[len(found) // 2]
-    return int("".join("1" if number > median else "0" for number in found), 2)
+    return Signature(int("".join(["1" if number > median else "0" for number in found]), 2), len(found))
 
 
 def is_same(new: bytes, base: bytes, element: Element) -> bool:
     """Whether two samples of one length are of one tensor, surely."""
-    if new == base:
-        return True
-    apart = (signature(new, element) ^ signature(base, element)).bit_count()
-    return apart <= SAME * (8 * len(new) // element.bits)
+    return new == base or signature(new, element).apart(signature(base, element)) <= SAME

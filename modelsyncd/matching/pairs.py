@@ -90,7 +90,7 @@ class Pairs:
         """The likest of the same dtype and size, and of the shape the other way round."""
         tensor = new.tensor
         sample = self._new_samples.spread(new, tensor.size)
-        straight = self._crowd((tensor.dtype, tensor.size, ()), len(sample) * 8 // new.element.bits, blocks=False)
+        straight = self._crowd((tensor.dtype, tensor.size, ()), blocks=False)
         for base in straight.likest(signature(sample, new.element)):
             yield self._straight(new, base)
         shape = sides(tensor)
@@ -98,18 +98,18 @@ class Pairs:
         if shape is None or kind not in self._by_kind():
             return
         sample = turned(self._new_samples.blocks(new), new)
-        crowd = self._crowd(kind, len(sample) * 8 // new.element.bits, blocks=True)
+        crowd = self._crowd(kind, blocks=True)
         for base in crowd.likest(signature(sample, new.element)):
             bits = mean_bits(sample, self._base_samples.blocks(base), new.element)
             yield _pair(base, bits, new.element, turned=True)
 
-    def _crowd(self, kind: Kind, bits: int, *, blocks: bool) -> Crowd[Located]:
+    def _crowd(self, kind: Kind, *, blocks: bool) -> Crowd[Located]:
         key = (kind, blocks)
         if key not in self._crowds:
             look = self._base_samples.blocks if blocks else self._whole
             members = self._by_kind().get(kind, [])
             signed = ((signature(look(member), member.element), member) for member in members)
-            self._crowds[key] = Crowd(signed, bits)
+            self._crowds[key] = Crowd(signed)
         return self._crowds[key]
 
     def _whole(self, where: Located) -> bytes:
