@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cloud_hub.contents import Content, Contents
-from modelsyncd.bases import Run
+from modelsyncd.bases import Read, Run
 from modelsyncd.daemon.log import Log
-from modelsyncd.digest import Digest
+from modelsyncd.digest import Buffer, Digest
 from modelsyncd.errors import ModelsyncError, NotFoundError
 from modelsyncd.matching import Bases, promising
 
@@ -58,16 +58,12 @@ class Pairs:
     def resembling(self, target: Content, named: Sequence[Digest], ordinals: Sequence[int]) -> dict[int, Resemblance]:
         """What each of these chunks resembles in the best of the bases; a chunk that resembles nothing is left out.
 
-        Bases that are not here are passed over, and a chunk whose samples can't be read is left out.
+        Bases that are not here are passed over.
         """
         choice = self._choice(target, tuple(named[:CONSIDERED]))
         found: dict[int, Resemblance] = {}
         for ordinal in ordinals if choice.contents else ():
-            try:
-                like = choice.of(ordinal)
-            except ModelsyncError as error:
-                self.complain(target.name, error)
-                continue
+            like = choice.of(ordinal)
             if like is not None:
                 found[ordinal] = like
         return found
@@ -91,12 +87,25 @@ class Pairs:
                 return choice
         here = [content for name in named if (content := self._content(name)) is not None]
         worth = [here[number] for number in promising(target.manifest, [each.manifest for each in here])]
-        choice = _Choice(worth, Bases(target.manifest, target.read, [(each.manifest, each.read) for each in worth]))
+        readers = [(each.manifest, self._sampler(each)) for each in worth]
+        choice = _Choice(worth, Bases(target.manifest, self._sampler(target), readers))
         with self._lock:
             choice = self._kept.setdefault(key, choice)  # another thread's, if it was first: it knows more by now
             while len(self._kept) > CHOICES:
                 self._kept.popitem(last=False)
         return choice
+
+    def _sampler(self, content: Content) -> Read:
+        """A reader for samples: zeros for what can't be read. One damaged chunk says nothing about the others."""
+
+        def read(file: int, offset: int, size: int) -> Buffer:
+            try:
+                return content.read(file, offset, size)
+            except ModelsyncError as error:
+                self.complain(content.name, error)
+                return bytes(size)
+
+        return read
 
     def _content(self, name: Digest) -> Content | None:
         try:

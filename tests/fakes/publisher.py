@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modelsyncd import digest
+from modelsyncd.bases import gather
 from modelsyncd.codec.registry import Codec, decode, encode
 from modelsyncd.digest import Digest, digest_of
 from modelsyncd.errors import DamageError
-from modelsyncd.manifest import ChunkTable, File, Manifest, piece_digests, piece_sizes, pieces
+from modelsyncd.manifest import ChunkTable, File, Manifest, Tensor, piece_digests, piece_sizes, pieces
 from modelsyncd.names import parse_model
-from modelsyncd.release import ManifestRef, Release, SignedRelease, Variant
+from modelsyncd.release import ManifestRef, Parent, Release, SignedRelease, Variant
 from modelsyncd.session.effects import Keep
 from modelsyncd.session.events import Encoded, Settled
 from modelsyncd.session.frames import Offer, Part
@@ -79,8 +81,12 @@ def publication(
     producer: str = "admin/tester",
     channel: str = "",
     step: int = STEP,
+    dtype: str = "",
+    shape: tuple[int, ...] = (),
+    tensor: str = "weights",
+    parents: tuple[Parent, ...] = (),
 ) -> Publication:
-    """A release of these files, cut at fixed steps."""
+    """A release of these files, cut at fixed steps; with a dtype, each file is one tensor."""
     chunks: list[bytes] = []
     listed: list[File] = []
     for path, data in sorted(files.items()):
@@ -94,6 +100,7 @@ def publication(
                 executable=False,
                 chunk_sizes=tuple(map(len, cut)),
                 chunk_digests=b"".join(map(digest_of, cut)),
+                tensors=(Tensor(tensor, dtype, shape or (len(data) // 4,), 0, len(data)),) if dtype else (),
             )
         )
     manifest = Manifest(tuple(listed))
@@ -101,7 +108,9 @@ def publication(
     ref = ManifestRef(
         digest_of(encoded), len(encoded), manifest.content_size, len(manifest.files), piece_digests(encoded)
     )
-    release = Release(parse_model(model), number, (Variant("default", ref),), producer=producer, created_at=1)
+    release = Release(
+        parse_model(model), number, (Variant("default", ref),), producer=producer, created_at=1, parents=parents
+    )
     offer = Offer(SignedRelease(encode_release(release)), ref.digest, channel)
     return Publication(offer, release, [bytes(piece) for piece in pieces(encoded)], chunks)
 
@@ -112,12 +121,29 @@ def weights(seed: int, size: int) -> bytes:
     return b"".join(rng.randbytes(min(STEP, size - start)) for start in range(0, size, STEP))
 
 
+def numbers(seed: int, count: int) -> bytes:
+    """float32, as weights are, the same for the same seed."""
+    rng = random.Random(seed)
+    return struct.pack(f"<{count}f", *(rng.gauss(0, 0.05) for _ in range(count)))
+
+
+def trained(weights: bytes, seed: int) -> bytes:
+    """The same weights, each moved a little."""
+    rng = random.Random(seed)
+    count = len(weights) // 4
+    return struct.pack(f"<{count}f", *(old + rng.gauss(0, 1e-6) for old in struct.unpack(f"<{count}f", weights)))
+
+
 @dataclass
 class Puller:
     """Takes releases into memory. Implements `session.ports.TakerStore`."""
 
     held: dict[Digest, bytes] = field(default_factory=dict)
     arrived: list[tuple[Part, int]] = field(default_factory=list)
+    whole: dict[Digest, Mapping[str, bytes]] = field(default_factory=dict)
+    """Files of versions that are here whole, by manifest: what chunks may be coded against."""
+    coded: list[int] = field(default_factory=list)
+    """Ordinals that came coded against one of them."""
 
     async def consider(self, offer: Offer) -> Settled | None:
         raise AssertionError("nobody offers to a puller")
@@ -127,7 +153,8 @@ class Puller:
         first: dict[Digest, int] = {}
         for ordinal, name in enumerate(names):
             first.setdefault(name, ordinal)
-        return Missing(sizes, sorted(ordinal for name, ordinal in first.items() if name not in self.held))
+        missing = sorted(ordinal for name, ordinal in first.items() if name not in self.held)
+        return Missing(sizes, missing, tuple(self.whole) if part is Part.CONTENT else ())
 
     async def keep(self, batch: Sequence[Keep]) -> Keeping:
         kept: list[int] = []
@@ -135,7 +162,7 @@ class Puller:
         for keep in batch:
             sizes, names = self._list(keep.offer, keep.part)
             try:
-                plain = bytes(decode(keep.codec, keep.payload, sizes[keep.ordinal]))
+                plain = bytes(decode(keep.codec, keep.payload, sizes[keep.ordinal], self._base(keep)))
             except DamageError:
                 plain = b""
             good = digest_of(plain) == names[keep.ordinal]
@@ -143,11 +170,18 @@ class Puller:
             if good:
                 self.held[names[keep.ordinal]] = plain
                 self.arrived.append((keep.part, keep.ordinal))
+                self.coded += [keep.ordinal] if keep.base is not None else []
         return Keeping(tuple(kept), tuple(spoiled))
 
     async def complete(self, offer: Offer) -> Settled:
         number = decode_release(offer.release.release).number
         return Settled(number, True, digest_of(offer.release.release))
+
+    def _base(self, keep: Keep) -> bytes | None:
+        if keep.base is None:
+            return None
+        files = [data for _, data in sorted(self.whole[keep.base.manifest].items())]
+        return gather(keep.base.runs, lambda file, offset, size: files[file][offset : offset + size])
 
     def content(self, offer: Offer) -> bytes:
         """All files of a release that was taken, end to end."""
