@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from modelsyncd.wire.v1 import nouns_pb2 as _nouns_pb2
 from modelsyncd.wire.v1 import sync_pb2 as _sync_pb2
 import builtins as _builtins
@@ -19,6 +20,50 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ChangeKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ChangeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChangeKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHANGE_KIND_UNSPECIFIED: _ChangeKind.ValueType  # 0
+    """Never sent."""
+    CHANGE_KIND_UNCHANGED: _ChangeKind.ValueType  # 1
+    """The same bytes under the same name."""
+    CHANGE_KIND_CHANGED: _ChangeKind.ValueType  # 2
+    """Other bytes, same dtype and shape."""
+    CHANGE_KIND_ADDED: _ChangeKind.ValueType  # 3
+    """Only in the second release."""
+    CHANGE_KIND_REMOVED: _ChangeKind.ValueType  # 4
+    """Only in the first release."""
+    CHANGE_KIND_RESIZED: _ChangeKind.ValueType  # 5
+    """Same dtype, other shape."""
+    CHANGE_KIND_RETYPED: _ChangeKind.ValueType  # 6
+    """Other dtype."""
+    CHANGE_KIND_RENAMED: _ChangeKind.ValueType  # 7
+    """The same bytes under another name."""
+
+class ChangeKind(_ChangeKind, metaclass=_ChangeKindEnumTypeWrapper):
+    """What became of a tensor."""
+
+CHANGE_KIND_UNSPECIFIED: ChangeKind.ValueType  # 0
+"""Never sent."""
+CHANGE_KIND_UNCHANGED: ChangeKind.ValueType  # 1
+"""The same bytes under the same name."""
+CHANGE_KIND_CHANGED: ChangeKind.ValueType  # 2
+"""Other bytes, same dtype and shape."""
+CHANGE_KIND_ADDED: ChangeKind.ValueType  # 3
+"""Only in the second release."""
+CHANGE_KIND_REMOVED: ChangeKind.ValueType  # 4
+"""Only in the first release."""
+CHANGE_KIND_RESIZED: ChangeKind.ValueType  # 5
+"""Same dtype, other shape."""
+CHANGE_KIND_RETYPED: ChangeKind.ValueType  # 6
+"""Other dtype."""
+CHANGE_KIND_RENAMED: ChangeKind.ValueType  # 7
+"""The same bytes under another name."""
+Global___ChangeKind: _TypeAlias = ChangeKind  # noqa: Y015
 
 @_typing.final
 class ReleaseView(_message.Message):
@@ -1185,3 +1230,413 @@ class VerifyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VerifyResponse: _TypeAlias = VerifyResponse  # noqa: Y015
+
+@_typing.final
+class PlanRequest(_message.Message):
+    """Asks what it would take to have a release somewhere."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    FROM_REF_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    ref: _builtins.str
+    """The release: as in GetReleaseRequest."""
+    node: _builtins.str
+    """The node that would fetch it; what it holds is as it last said. Empty when `from_ref` is used, or for a first fetch."""
+    from_ref: _builtins.str
+    """A release that whoever fetches holds whole, and nothing else."""
+    rate: _builtins.float
+    """What the link carries, in bytes a second; 0 for what was measured on the node's session, if anything was."""
+    def __init__(
+        self,
+        *,
+        ref: _builtins.str = ...,
+        node: _builtins.str = ...,
+        from_ref: _builtins.str = ...,
+        rate: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_ref", b"from_ref", "node", b"node", "rate", b"rate", "ref", b"ref"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanRequest: _TypeAlias = PlanRequest  # noqa: Y015
+
+@_typing.final
+class PlanResponse(_message.Message):
+    """How far a plan has come; the last one has the plan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BYTES_FIELD_NUMBER: _builtins.int
+    BYTES_TOTAL_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
+    bytes: _builtins.int
+    """Plain bytes whose way is known."""
+    bytes_total: _builtins.int
+    """Plain bytes that are to travel in all."""
+    @_builtins.property
+    def plan(self) -> Global___TransferPlan:
+        """Set in the last message."""
+
+    def __init__(
+        self,
+        *,
+        bytes: _builtins.int = ...,
+        bytes_total: _builtins.int = ...,
+        plan: Global___TransferPlan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "bytes_total", b"bytes_total", "plan", b"plan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanResponse: _TypeAlias = PlanResponse  # noqa: Y015
+
+@_typing.final
+class TransferPlan(_message.Message):
+    """What a transfer takes. Sizes are bytes; those of the content are plain unless they say `wire`, which is payload as it
+    travels.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    MANIFEST_FIELD_NUMBER: _builtins.int
+    BYTES_TOTAL_FIELD_NUMBER: _builtins.int
+    BYTES_HAD_FIELD_NUMBER: _builtins.int
+    BYTES_CODED_FIELD_NUMBER: _builtins.int
+    CODED_WIRE_FIELD_NUMBER: _builtins.int
+    BYTES_PLAIN_FIELD_NUMBER: _builtins.int
+    PLAIN_WIRE_FIELD_NUMBER: _builtins.int
+    MANIFEST_BYTES_FIELD_NUMBER: _builtins.int
+    MANIFEST_WIRE_FIELD_NUMBER: _builtins.int
+    BYTES_WIRE_FIELD_NUMBER: _builtins.int
+    FRAMING_ESTIMATE_FIELD_NUMBER: _builtins.int
+    CHUNKS_TOTAL_FIELD_NUMBER: _builtins.int
+    CHUNKS_FETCH_FIELD_NUMBER: _builtins.int
+    DISK_BYTES_FIELD_NUMBER: _builtins.int
+    DISK_FREE_FIELD_NUMBER: _builtins.int
+    HOLDINGS_KNOWN_FIELD_NUMBER: _builtins.int
+    BASES_FIELD_NUMBER: _builtins.int
+    BYTES_ARRIVED_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    EFFORT_FIELD_NUMBER: _builtins.int
+    CPU_SECONDS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """namespace/name."""
+    number: _builtins.int
+    """Number."""
+    manifest: _builtins.bytes
+    """Digest of the manifest, 32 bytes."""
+    bytes_total: _builtins.int
+    """The whole content."""
+    bytes_had: _builtins.int
+    """Of those, what equals chunks that are there, or chunks that travel once and lie in several places."""
+    bytes_coded: _builtins.int
+    """Of those, what travels coded against a base."""
+    coded_wire: _builtins.int
+    """What that takes."""
+    bytes_plain: _builtins.int
+    """Of those, what travels without a base."""
+    plain_wire: _builtins.int
+    """What that takes."""
+    manifest_bytes: _builtins.int
+    """The manifest itself; 0 when it is there."""
+    manifest_wire: _builtins.int
+    """What that takes."""
+    bytes_wire: _builtins.int
+    """All payload together: exact, for the effort and the codecs below."""
+    framing_estimate: _builtins.int
+    """What the protocol adds to the payload, up to and without TCP: an estimate."""
+    chunks_total: _builtins.int
+    """Chunks of the content."""
+    chunks_fetch: _builtins.int
+    """Chunks of the content that travel."""
+    disk_bytes: _builtins.int
+    """What the version takes on the disk of whoever fetches."""
+    disk_free: _builtins.int
+    """What is free there, as the node last said; 0 for unknown."""
+    holdings_known: _builtins.bool
+    """Whether it is known what is there: false for a node that never said it."""
+    bytes_arrived: _builtins.int
+    """Plain bytes of the content that the node has fetched already, in an earlier try; they will not travel again."""
+    rate: _builtins.float
+    """What the link carries, in bytes a second: as asked, or as measured; 0 for unknown."""
+    seconds: _builtins.float
+    """Time for payload and framing at that rate; 0 for unknown."""
+    effort: _builtins.str
+    """How hard chunks are coded at that rate: "smallest", "fast" or "plain"."""
+    cpu_seconds: _builtins.float
+    """CPU that was spent on working it out, in seconds; the transfer need not spend it again."""
+    @_builtins.property
+    def bases(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlanBase]:
+        """Versions that are there, the likeliest base first."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        number: _builtins.int = ...,
+        manifest: _builtins.bytes = ...,
+        bytes_total: _builtins.int = ...,
+        bytes_had: _builtins.int = ...,
+        bytes_coded: _builtins.int = ...,
+        coded_wire: _builtins.int = ...,
+        bytes_plain: _builtins.int = ...,
+        plain_wire: _builtins.int = ...,
+        manifest_bytes: _builtins.int = ...,
+        manifest_wire: _builtins.int = ...,
+        bytes_wire: _builtins.int = ...,
+        framing_estimate: _builtins.int = ...,
+        chunks_total: _builtins.int = ...,
+        chunks_fetch: _builtins.int = ...,
+        disk_bytes: _builtins.int = ...,
+        disk_free: _builtins.int = ...,
+        holdings_known: _builtins.bool = ...,
+        bases: _abc.Iterable[Global___PlanBase] | None = ...,
+        bytes_arrived: _builtins.int = ...,
+        rate: _builtins.float = ...,
+        seconds: _builtins.float = ...,
+        effort: _builtins.str = ...,
+        cpu_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bases", b"bases", "bytes_arrived", b"bytes_arrived", "bytes_coded", b"bytes_coded", "bytes_had", b"bytes_had", "bytes_plain", b"bytes_plain", "bytes_total", b"bytes_total", "bytes_wire", b"bytes_wire", "chunks_fetch", b"chunks_fetch", "chunks_total", b"chunks_total", "coded_wire", b"coded_wire", "cpu_seconds", b"cpu_seconds", "disk_bytes", b"disk_bytes", "disk_free", b"disk_free", "effort", b"effort", "framing_estimate", b"framing_estimate", "holdings_known", b"holdings_known", "manifest", b"manifest", "manifest_bytes", b"manifest_bytes", "manifest_wire", b"manifest_wire", "model", b"model", "number", b"number", "plain_wire", b"plain_wire", "rate", b"rate", "seconds", b"seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferPlan: _TypeAlias = TransferPlan  # noqa: Y015
+
+@_typing.final
+class PlanBase(_message.Message):
+    """A version that is there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    MANIFEST_FIELD_NUMBER: _builtins.int
+    BYTES_CODED_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """namespace/name; empty when this hub does not know it as a release."""
+    number: _builtins.int
+    """Number."""
+    manifest: _builtins.bytes
+    """Digest of its manifest, 32 bytes."""
+    bytes_coded: _builtins.int
+    """Plain bytes that travel coded against it."""
+    allowed: _builtins.bool
+    """Whether chunks may be coded against it: for a node, only if a channel that it follows ever named it."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        number: _builtins.int = ...,
+        manifest: _builtins.bytes = ...,
+        bytes_coded: _builtins.int = ...,
+        allowed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "bytes_coded", b"bytes_coded", "manifest", b"manifest", "model", b"model", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanBase: _TypeAlias = PlanBase  # noqa: Y015
+
+@_typing.final
+class DiffRequest(_message.Message):
+    """Asks what changes from one release to another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    NORMS_FIELD_NUMBER: _builtins.int
+    before: _builtins.str
+    """As in GetReleaseRequest."""
+    after: _builtins.str
+    """As in GetReleaseRequest."""
+    norms: _builtins.bool
+    """Whether to read both and say how much the tensors have changed."""
+    def __init__(
+        self,
+        *,
+        before: _builtins.str = ...,
+        after: _builtins.str = ...,
+        norms: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "norms", b"norms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiffRequest: _TypeAlias = DiffRequest  # noqa: Y015
+
+@_typing.final
+class DiffResponse(_message.Message):
+    """Some tensors, and how far it has come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BYTES_FIELD_NUMBER: _builtins.int
+    BYTES_TOTAL_FIELD_NUMBER: _builtins.int
+    TENSORS_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    bytes: _builtins.int
+    """Plain bytes of tensors that were compared."""
+    bytes_total: _builtins.int
+    """Plain bytes of tensors to compare in all."""
+    done: _builtins.bool
+    """Set in the last message."""
+    @_builtins.property
+    def tensors(self) -> _containers.RepeatedCompositeFieldContainer[Global___TensorChange]:
+        """Tensors that are done, each once, in the order of their files."""
+
+    def __init__(
+        self,
+        *,
+        bytes: _builtins.int = ...,
+        bytes_total: _builtins.int = ...,
+        tensors: _abc.Iterable[Global___TensorChange] | None = ...,
+        done: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "bytes_total", b"bytes_total", "done", b"done", "tensors", b"tensors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiffResponse: _TypeAlias = DiffResponse  # noqa: Y015
+
+@_typing.final
+class TensorChange(_message.Message):
+    """A tensor in one release or both."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    NORM_FIELD_NUMBER: _builtins.int
+    kind: Global___ChangeKind.ValueType
+    """What became of it."""
+    @_builtins.property
+    def before(self) -> Global___TensorView:
+        """As it was; absent when it was added."""
+
+    @_builtins.property
+    def after(self) -> Global___TensorView:
+        """As it is; absent when it was removed."""
+
+    @_builtins.property
+    def norm(self) -> Global___ChangeNorm:
+        """How much it changed; absent when that was not asked for, or has no meaning."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___ChangeKind.ValueType = ...,
+        before: Global___TensorView | None = ...,
+        after: Global___TensorView | None = ...,
+        norm: Global___ChangeNorm | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "norm", b"norm"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "kind", b"kind", "norm", b"norm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TensorChange: _TypeAlias = TensorChange  # noqa: Y015
+
+@_typing.final
+class TensorView(_message.Message):
+    """A tensor."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    DTYPE_FIELD_NUMBER: _builtins.int
+    SHAPE_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    file: _builtins.str
+    """Path of its file."""
+    name: _builtins.str
+    """Name."""
+    dtype: _builtins.str
+    """Type of its elements, in lower case: "f32", "bf16"."""
+    bytes: _builtins.int
+    """Bytes."""
+    @_builtins.property
+    def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Outermost first."""
+
+    def __init__(
+        self,
+        *,
+        file: _builtins.str = ...,
+        name: _builtins.str = ...,
+        dtype: _builtins.str = ...,
+        shape: _abc.Iterable[_builtins.int] | None = ...,
+        bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "dtype", b"dtype", "file", b"file", "name", b"name", "shape", b"shape"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TensorView: _TypeAlias = TensorView  # noqa: Y015
+
+@_typing.final
+class ChangeNorm(_message.Message):
+    """How much a tensor changed, over all elements that are finite in both releases."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    L2_FIELD_NUMBER: _builtins.int
+    L2_BEFORE_FIELD_NUMBER: _builtins.int
+    LARGEST_FIELD_NUMBER: _builtins.int
+    ELEMENTS_FIELD_NUMBER: _builtins.int
+    ELEMENTS_CHANGED_FIELD_NUMBER: _builtins.int
+    ELEMENTS_LEFT_OUT_FIELD_NUMBER: _builtins.int
+    l2: _builtins.float
+    """Euclidean norm of the difference."""
+    l2_before: _builtins.float
+    """Euclidean norm of the tensor as it was."""
+    largest: _builtins.float
+    """Largest difference of one element."""
+    elements: _builtins.int
+    """Elements."""
+    elements_changed: _builtins.int
+    """Elements whose value differs, or that are no number in one release only."""
+    elements_left_out: _builtins.int
+    """Elements that are infinite or no number in either release: left out of the norms."""
+    def __init__(
+        self,
+        *,
+        l2: _builtins.float = ...,
+        l2_before: _builtins.float = ...,
+        largest: _builtins.float = ...,
+        elements: _builtins.int = ...,
+        elements_changed: _builtins.int = ...,
+        elements_left_out: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["elements", b"elements", "elements_changed", b"elements_changed", "elements_left_out", b"elements_left_out", "l2", b"l2", "l2_before", b"l2_before", "largest", b"largest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangeNorm: _TypeAlias = ChangeNorm  # noqa: Y015

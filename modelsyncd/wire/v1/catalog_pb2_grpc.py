@@ -110,6 +110,16 @@ class CatalogServiceStub(object):
                 request_serializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.VerifyRequest.SerializeToString,
                 response_deserializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.VerifyResponse.FromString,
                 _registered_method=True)
+        self.Plan = channel.unary_stream(
+                '/modelsyncd.wire.v1.CatalogService/Plan',
+                request_serializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.PlanRequest.SerializeToString,
+                response_deserializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.PlanResponse.FromString,
+                _registered_method=True)
+        self.Diff = channel.unary_stream(
+                '/modelsyncd.wire.v1.CatalogService/Diff',
+                request_serializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.DiffRequest.SerializeToString,
+                response_deserializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.DiffResponse.FromString,
+                _registered_method=True)
 
 
 class CatalogServiceServicer(object):
@@ -221,6 +231,20 @@ class CatalogServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Plan(self, request, context):
+        """Works out what a transfer would take, byte for byte, and keeps the codings that it makes for the transfer itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Diff(self, request, context):
+        """Compares two releases tensor by tensor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CatalogServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -298,6 +322,16 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.Verify,
                     request_deserializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.VerifyRequest.FromString,
                     response_serializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.VerifyResponse.SerializeToString,
+            ),
+            'Plan': grpc.unary_stream_rpc_method_handler(
+                    servicer.Plan,
+                    request_deserializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.PlanRequest.FromString,
+                    response_serializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.PlanResponse.SerializeToString,
+            ),
+            'Diff': grpc.unary_stream_rpc_method_handler(
+                    servicer.Diff,
+                    request_deserializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.DiffRequest.FromString,
+                    response_serializer=modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.DiffResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -706,6 +740,60 @@ class CatalogService(object):
             '/modelsyncd.wire.v1.CatalogService/Verify',
             modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.VerifyRequest.SerializeToString,
             modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.VerifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Plan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/modelsyncd.wire.v1.CatalogService/Plan',
+            modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.PlanRequest.SerializeToString,
+            modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.PlanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Diff(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/modelsyncd.wire.v1.CatalogService/Diff',
+            modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.DiffRequest.SerializeToString,
+            modelsyncd_dot_wire_dot_v1_dot_catalog__pb2.DiffResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -63,6 +63,10 @@ class CatalogServiceStub:
     """Events as they happen: releases, channel moves, nodes coming and going, reports."""
     Verify: _grpc.UnaryStreamMultiCallable[_catalog_pb2.VerifyRequest, _catalog_pb2.VerifyResponse]
     """Reads back and re-hashes what rests at the hub."""
+    Plan: _grpc.UnaryStreamMultiCallable[_catalog_pb2.PlanRequest, _catalog_pb2.PlanResponse]
+    """Works out what a transfer would take, byte for byte, and keeps the codings that it makes for the transfer itself."""
+    Diff: _grpc.UnaryStreamMultiCallable[_catalog_pb2.DiffRequest, _catalog_pb2.DiffResponse]
+    """Compares two releases tensor by tensor."""
 
 @_typing.type_check_only
 class CatalogServiceAsyncStub(CatalogServiceStub):
@@ -99,6 +103,10 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """Events as they happen: releases, channel moves, nodes coming and going, reports."""
     Verify: _aio.UnaryStreamMultiCallable[_catalog_pb2.VerifyRequest, _catalog_pb2.VerifyResponse]  # type: ignore[assignment]
     """Reads back and re-hashes what rests at the hub."""
+    Plan: _aio.UnaryStreamMultiCallable[_catalog_pb2.PlanRequest, _catalog_pb2.PlanResponse]  # type: ignore[assignment]
+    """Works out what a transfer would take, byte for byte, and keeps the codings that it makes for the transfer itself."""
+    Diff: _aio.UnaryStreamMultiCallable[_catalog_pb2.DiffRequest, _catalog_pb2.DiffResponse]  # type: ignore[assignment]
+    """Compares two releases tensor by tensor."""
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
     """The hub's catalogue."""
@@ -222,5 +230,21 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_catalog_pb2.VerifyResponse], _abc.AsyncIterator[_catalog_pb2.VerifyResponse]]:
         """Reads back and re-hashes what rests at the hub."""
+
+    @_abc_1.abstractmethod
+    def Plan(
+        self,
+        request: _catalog_pb2.PlanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_catalog_pb2.PlanResponse], _abc.AsyncIterator[_catalog_pb2.PlanResponse]]:
+        """Works out what a transfer would take, byte for byte, and keeps the codings that it makes for the transfer itself."""
+
+    @_abc_1.abstractmethod
+    def Diff(
+        self,
+        request: _catalog_pb2.DiffRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_catalog_pb2.DiffResponse], _abc.AsyncIterator[_catalog_pb2.DiffResponse]]:
+        """Compares two releases tensor by tensor."""
 
 def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
