@@ -22,7 +22,7 @@ from modelsyncd.store.durable import remove_tree
 from modelsyncd.store.tree import EdgeTree
 from modelsyncd.wire import nouns
 from tests.fakes.versions import HELMET, STEP, Published, content_of, fetch, published
-from tests.fakes.weights import as_bytes, trained, weights
+from tests.fakes.trained import as_bytes, trained, weights
 
 CHUNKS = 16
 BEFORE = weights("node bases", 1)
