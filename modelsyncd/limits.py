@@ -20,7 +20,7 @@ class Limits:
     layout_tensors: int = 200_000  # tensors that are read from the header of one file
     layout_bytes: int = 64 << 20  # bytes that are read of one file to find its tensors
     layout_steps: int = 2_000_000  # things that are looked at in one file to find its tensors: some seconds
-    layout_nesting: int = 16  # headers inside headers: arrays of arrays, dictionaries in dictionaries
+    layout_nesting: int = 32  # headers inside headers: arrays of arrays, dictionaries in dictionaries
     layout_extents: int = 64  # extents of one tensor
     layout_name_chars: int = 1_024  # characters of a tensor's name
     labels: int = 64  # labels of one release or node

@@ -80,7 +80,7 @@ def read_tensors(header: Header) -> tuple[Tensor, ...]:
     alignment = _alignment(reader, pairs)
     infos = [reader.info() for _ in range(tensors)]
     start = -(-cursor.position // alignment) * alignment
-    if any(info.offset % alignment for info in infos):
+    if any(info.offset % alignment or not info.name for info in infos) or len({info.name for info in infos}) != tensors:
         raise OddError
     return laid_out(
         [Tensor(info.name, info.dtype, info.shape, start + info.offset, info.size) for info in infos], header.size
