@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from modelsyncd.bases import HOLE, Read, Run, Turned
 from modelsyncd.limits import LIMITS, Limits
 from modelsyncd.manifest import Manifest
-from modelsyncd.matching.opaque import Opaque
+from modelsyncd.matching.opaque import Opaque, Shift
 from modelsyncd.matching.pairs import Pair, Pairs
 from modelsyncd.matching.pieces import Piece, Pieces
 from modelsyncd.matching.samples import Located
@@ -23,6 +24,10 @@ class Found:
 
     runs: tuple[Run, ...]
     likeness: float
+
+
+_Place = tuple[Sequence[Run], float]
+"""Runs and their likeness."""
 
 
 class Match:
@@ -48,28 +53,30 @@ class Match:
         size = end - start
         if size < SMALLEST:
             return None
-        unlike = 0.0
+        pieces = list(islice(self._pieces.of(ordinal), PIECES + 1))
+        if len(pieces) > PIECES:
+            return None
+        places = [self._tensor(piece) for piece in pieces]
         chain = _Chain()
-        for number, piece in enumerate(self._pieces.of(ordinal)):
-            runs, likeness = self._piece(piece)
-            chain.extend(runs)
-            unlike += likeness * (piece.end - piece.start)
-            if len(chain.runs) > self._limits.base_runs or number >= PIECES:
+        unlike = 0.0
+        for number, piece in enumerate(pieces):
+            place = places[number] or self._opaque.runs(piece, _beside(pieces, places, number))
+            chain.extend(place[0])
+            unlike += place[1] * (piece.end - piece.start)
+            if len(chain.runs) > self._limits.base_runs:
                 return None
         if all(run.file == HOLE for run in chain.runs):
             return None
         return Found(tuple(chain.runs), unlike / size)
 
-    def _piece(self, piece: Piece) -> tuple[list[Run], float]:
+    def _tensor(self, piece: Piece) -> _Place | None:
+        """Where a piece of a tensor is; None for bytes of none, or if nobody knows where the base has tensors."""
         if piece.tensor is None:
-            return self._opaque.runs(piece)
+            return None
         pair = self._pairs.of(Located(piece.file, piece.tensor))
         if pair is not None:
             return _runs(piece.end - piece.start, piece.start - piece.tensor.offset, pair)
-        # A base whose layout was not known when it was published.
-        if self._opaque.known(piece.file):
-            return self._opaque.runs(piece)
-        return [Run(HOLE, 0, piece.end - piece.start)], 1.0
+        return None if self._opaque.known(piece.file) else _hole(piece.end - piece.start)
 
 
 def match(manifest: Manifest, base: Manifest, read_new: Read, read_base: Read) -> Match:
@@ -77,7 +84,7 @@ def match(manifest: Manifest, base: Manifest, read_new: Read, read_base: Read) -
     return Match(Pieces(manifest), base, read_new, read_base)
 
 
-def _runs(size: int, first: int, pair: Pair) -> tuple[list[Run], float]:
+def _runs(size: int, first: int, pair: Pair) -> _Place:
     """The same place, from byte `first` of the tensor on, in the other one; zeros for what that one does not have."""
     if pair.turned:
         return _turned(size, first, pair)
@@ -86,13 +93,29 @@ def _runs(size: int, first: int, pair: Pair) -> tuple[list[Run], float]:
     return [run for run in runs if run.size], (there * pair.likeness + size - there) / size
 
 
-def _turned(size: int, first: int, pair: Pair) -> tuple[list[Run], float]:
+def _turned(size: int, first: int, pair: Pair) -> _Place:
     rows, columns = pair.tensor.shape
     width = pair.tensor.size // (rows * columns)
     if first % width or size % width:
-        return [Run(HOLE, 0, size)], 1.0
+        return _hole(size)
     turned = Turned(rows, columns, width, first // width)
     return [Run(pair.file, pair.tensor.offset, size, turned)], pair.likeness
+
+
+def _hole(size: int) -> _Place:
+    return [Run(HOLE, 0, size)], 1.0
+
+
+def _beside(pieces: Sequence[Piece], places: Sequence[_Place | None], number: int) -> Iterator[Shift]:
+    """Where the neighbours of a piece were found."""
+    if number and (before := places[number - 1]):
+        run = before[0][-1]
+        if run.file != HOLE and run.turned is None:
+            yield Shift(run.file, run.offset + run.size - pieces[number].start)
+    if number + 1 < len(places) and (after := places[number + 1]):
+        run = after[0][0]
+        if run.file != HOLE and run.turned is None:
+            yield Shift(run.file, run.offset - pieces[number].end)
 
 
 class _Chain:
