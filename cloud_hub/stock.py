@@ -178,6 +178,11 @@ class Stock:
                 self._refs.popitem(last=False)
         return ref
 
+    def remembered(self, manifest: Digest) -> ManifestRef | None:
+        """The same if it was asked for lately; never blocks."""
+        with self._lock:
+            return self._refs.get(manifest)
+
     def table(self, ref: ManifestRef, part: Part) -> Table:
         """The chunks of a manifest, or of its content once the manifest itself is here.
 

@@ -21,6 +21,7 @@ from modelsyncd.daemon.log import Log
 from modelsyncd.errors import ModelsyncError, RoadError
 from modelsyncd.link.pump import Pump
 from modelsyncd.link.stream import ServicerStream
+from modelsyncd.release import ManifestRef
 from modelsyncd.session.effects import Finished
 from modelsyncd.session.faults import fault_of
 from modelsyncd.session.frames import PROTOCOL, Frame, Hello
@@ -97,7 +98,7 @@ class SyncApi:
 
         def deliver(said: Frame | Finished) -> None:
             if isinstance(said, Finished):
-                _log_transfer(log, said)
+                _log_transfer(log, said, self._stores.stock.remembered(said.manifest))
             hear(said)
 
         return Pump(
@@ -121,13 +122,18 @@ class SyncApi:
             self._presence.stir()
 
 
-def _log_transfer(log: Log, finished: Finished) -> None:
-    """How a transfer ended, and what it cost: bytes, plain but `wire`, and seconds of both sides' processors."""
+def _log_transfer(log: Log, finished: Finished, ref: ManifestRef | None) -> None:
+    """How a transfer ended, and what it cost: bytes, plain but `wire`, and seconds of both sides' processors.
+
+    Whoever gives learns what the taker lacks, and not what it has: that is the rest of the content.
+    """
     seen = finished.progress
+    begun = finished.settled is not None or seen.total > 0
+    unseen = max(0, ref.content_size - seen.total) if ref is not None and begun else 0
     log = log.bind(
         manifest=finished.manifest,
-        size=seen.total,
-        had=seen.had,
+        size=seen.total + unseen,
+        had=seen.had + unseen,
         coded=seen.coded,
         plain=max(0, seen.done - seen.had - seen.coded),
         wire=seen.wire,
