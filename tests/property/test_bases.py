@@ -139,3 +139,9 @@ def test_a_matrix_with_more_rows_than_may_be_read_is_refused() -> None:
     check([Run(0, 0, 1, turned)], [LIMITS.turned_rows + 1], 1)
     with pytest.raises(DamageError):
         check([Run(0, 0, 1, replace(turned, rows=turned.rows + 1))], [LIMITS.turned_rows + 1], 1)
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 7])
+def test_a_part_of_an_element_of_a_turned_matrix_is_refused(size: int) -> None:
+    with pytest.raises(DamageError):
+        check([Run(0, 0, size, Turned(4, 4, 4, 0))], SIZES, size)

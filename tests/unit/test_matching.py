@@ -128,6 +128,12 @@ def test_a_matrix_that_another_format_turned_is_found(dtype: str, shape: tuple[i
     assert files_of(holding({"m": new}), holding({"m": old})) == [expected]
 
 
+def test_a_turned_matrix_is_no_base_for_a_part_of_an_element() -> None:
+    old = Trainable("layer.weight", "f32", (40, 40), 1)
+    found = based_on(holding({"m": [turned(old.trained.weights)]}, step=1_600 - 2), holding({"m": [old]}))
+    assert found == [None, None, None, None, None]
+
+
 def test_a_matrix_that_was_turned_under_its_name_is_found() -> None:
     old = Trainable("layer.weight", "f32", (64, 64), 1)
     new, base = holding({"m": [turned(old.trained.weights)]}), holding({"m": [old]})
