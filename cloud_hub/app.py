@@ -16,6 +16,7 @@ from cloud_hub.catalog_api import CatalogApi
 from cloud_hub.codings import Codings
 from cloud_hub.enrol_api import EnrolService
 from cloud_hub.events import Bus
+from cloud_hub.gc import gc
 from cloud_hub.offers import EFFORTS
 from cloud_hub.presence import Presence
 from cloud_hub.stores import CODINGS_BYTES, Stores, open_stores
@@ -75,7 +76,11 @@ class Settings:
 def start(arguments: Sequence[str]) -> int:
     """Runs the hub until it is told to stop; its exit code is that of the error that ended it (docs/exit-codes.md)."""
     try:
-        settings = read_settings(arguments)
+        flags = _parser().parse_args(arguments)
+        settings = _settings(flags)
+        if flags.verb == "gc":
+            setup("warning", Style(settings.log_format))
+            return _gc(settings, as_json=flags.json)
     except ModelsyncError as error:
         sys.stderr.write(lifetime.explain(PROGRAM, error))
         return error.exit_code
@@ -86,9 +91,15 @@ def start(arguments: Sequence[str]) -> int:
 
 def read_settings(arguments: Sequence[str]) -> Settings:
     """The settings file and the flags as one. Raises BadInputError, NotFoundError, DiskError."""
+    return _settings(_parser().parse_args(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(PROGRAM, description="Keeps a fleet's models, and who should have which.")
     parser.add_argument("--version", action="version", version=SOFTWARE)
-    parser.add_argument("verb", nargs="?", choices=["run"], default="run", help="run: serve until told to stop")
+    verbs = "run: serve until told to stop; gc: while it is stopped, say what rests, and free what need not"
+    parser.add_argument("verb", nargs="?", choices=["run", "gc"], default="run", help=verbs)
+    parser.add_argument("--json", action="store_true", help="gc: one object instead of lines for people")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder for everything that this hub keeps")
     parser.add_argument("--listen", metavar="HOST:PORT", help="default: 0.0.0.0:7443")
     parser.add_argument("--name", metavar="HOST", help="host by which others reach this hub, for admin.toml")
@@ -99,15 +110,23 @@ def read_settings(arguments: Sequence[str]) -> Settings:
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML, named like these flags")
     parser.add_argument("--log-format", choices=list(Style), help="default: auto, for the journal or for people")
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default: info")
-    flags = vars(parser.parse_args(arguments))
+    return parser
+
+
+def _settings(parsed: argparse.Namespace) -> Settings:
+    flags = {name: value for name, value in vars(parsed).items() if name not in ("verb", "json")}
     file = flags.pop("config")
-    del flags["verb"]
     if file is None and flags["data"] is None:
         raise BadInputError(
             "it is not said where this hub keeps things",
             hint=f"{PROGRAM} run --data DIR; a new folder becomes a new hub",
         )
     return config.load(Settings, file, flags)
+
+
+def _gc(settings: Settings, *, as_json: bool) -> int:
+    room = settings.codings_bytes
+    return gc(settings.data, settings.database, settings.blobs, room, sys.stdout.write, as_json=as_json)
 
 
 async def run(settings: Settings, life: Lifetime) -> None:
@@ -144,9 +163,7 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
     server = make_server()
     serve_sessions(server, sessions.converse)
     add_EnrolServiceServicer_to_server(EnrolService(stores.authority, stores.catalog.nodes), server)
-    add_CatalogServiceServicer_to_server(
-        CatalogApi(stores.catalog, stores.stock, presence, bus, stores.authority), server
-    )
+    add_CatalogServiceServicer_to_server(CatalogApi(stores, presence, bus, effort=EFFORTS[settings.coding]), server)
     health.attach(server)
     add_reflection(server, SERVICES)
     bound = bind_tls(server, settings.listen, stores.authority.issue_hub(time.time()))

@@ -10,16 +10,18 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 
 from cloud_hub import gate, views
-from cloud_hub.catalog import AssignmentRow, Catalog, ModelRow, MoveRow
+from cloud_hub.catalog import AssignmentRow, ModelRow, MoveRow
 from cloud_hub.events import Bus, Event, Moved, NodeChanged, Released
+from cloud_hub.offers import Effort
 from cloud_hub.presence import Presence
-from cloud_hub.stock import Stock
+from cloud_hub.stores import Stores
+from cloud_hub.studies import Studies
 from cloud_hub.verify import Verification
+from modelsyncd.codec.profile import profile_for
 from modelsyncd.errors import BadInputError, LimitError, NotFoundError
 from modelsyncd.limits import LIMITS
 from modelsyncd.names import ModelRef, parse_channel, parse_model, parse_node, parse_ref
 from modelsyncd.release import check_labels
-from modelsyncd.trust.authority import Authority
 from modelsyncd.trust.invite import Invite, encode
 from modelsyncd.wire.status import Context, answering
 from modelsyncd.wire.v1 import catalog_pb2 as pb
@@ -36,19 +38,19 @@ class CatalogApi(CatalogServiceServicer):
 
     def __init__(
         self,
-        catalog: Catalog,
-        stock: Stock,
+        stores: Stores,
         presence: Presence,
         bus: Bus,
-        authority: Authority,
         *,
+        effort: Effort = profile_for,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._catalog = catalog
-        self._stock = stock
+        self._catalog = stores.catalog
+        self._stock = stores.stock
         self._presence = presence
         self._bus = bus
-        self._authority = authority
+        self._authority = stores.authority
+        self._studies = Studies(stores, presence, effort)
         self._clock = clock
 
     # --- models ---
@@ -272,6 +274,20 @@ class CatalogApi(CatalogServiceServicer):
         last = views.verify_view(found)
         last.done = True
         yield last
+
+    @answering
+    async def Plan(self, request: pb.PlanRequest, context: Context) -> AsyncIterator[pb.PlanResponse]:  # noqa: N802
+        """What a transfer would take. Raises NotFoundError, BadInputError and its kind, DamageError, DiskError."""
+        gate.admin(context)
+        async for answer in self._studies.plan(request):
+            yield answer
+
+    @answering
+    async def Diff(self, request: pb.DiffRequest, context: Context) -> AsyncIterator[pb.DiffResponse]:  # noqa: N802
+        """What changed, tensor by tensor. Raises NotFoundError, BadInputError and its kind, DamageError, DiskError."""
+        gate.admin(context)
+        async for answer in self._studies.diff(request):
+            yield answer
 
 
 def _fitting(rows: Iterable[ModelRow]) -> list[pb.ModelView]:

@@ -51,6 +51,8 @@ class NodeSession:
         """Takes what the node said; never waits."""
         match said:
             case Hello(software=software):
+                if self._live is not None:
+                    self._live.greeting = said
                 self._greeted.put(software)
             case Report():
                 self._reported.put(said)
@@ -59,7 +61,7 @@ class NodeSession:
 
     async def run(self, pump: Pump, turn: Callable[[Pump], Awaitable[None]]) -> None:
         """Has the pump turned, and does all that goes with it, until the conversation ends. Raises ModelsyncError."""
-        live = Live(self._node, lambda why: pump.close(fault_of(why)))
+        live = self._live = Live(self._node, lambda why: pump.close(fault_of(why)), lambda: pump.rate)
         try:
             with self._presence.enter(live):
                 await self._converse(pump, turn, live)

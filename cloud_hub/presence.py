@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from modelsyncd.errors import ModelsyncError, RefusedError
+from modelsyncd.session.frames import Hello
 
 T = TypeVar("T")
 
@@ -47,10 +48,16 @@ class Newest(Generic[T]):
 class Live:
     """One running session of a node: what it should look at next, and how to end it."""
 
-    def __init__(self, node: str, end: Callable[[ModelsyncError], None]) -> None:
+    def __init__(
+        self, node: str, end: Callable[[ModelsyncError], None], rate: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        """`rate` says what the link to the node carries, in bytes a second; 0 while that is unknown."""
         self.node = node
         self.stirred: Newest[bool] = Newest()
         """Filled when something may have changed for this node."""
+        self.greeting: Hello | None = None
+        """What the node said first."""
+        self.rate = rate
         self._end = end
 
     def cut(self, why: ModelsyncError) -> None:
@@ -82,6 +89,10 @@ class Presence:
         finally:
             if self._live.get(live.node) is live:
                 del self._live[live.node]
+
+    def live(self, node: str) -> Live | None:
+        """The node's session, if it is in one with this process."""
+        return self._live.get(node)
 
     def online(self) -> frozenset[str]:
         """Nodes in a session now."""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cloud_hub.catalog import AssignmentRow, ModelRow, MoveRow, NodeRow, ReleaseRow
+from cloud_hub.comparison import Compared, Comparison
 from cloud_hub.events import Moved
+from cloud_hub.holdings import Held, Holdings
+from cloud_hub.norms import Norm
+from cloud_hub.planning import Planning
 from cloud_hub.verify import Verification
+from modelsyncd.changes import Placed, Side
 from modelsyncd.digest import to_text
 from modelsyncd.names import parse_channel, parse_model, parse_node
-from modelsyncd.release import check_labels
+from modelsyncd.release import ManifestRef, check_labels
 from modelsyncd.wire.nouns import decode_report, report_to_pb, signed_to_pb
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 
@@ -88,6 +95,82 @@ def verify_view(found: Verification) -> pb.VerifyResponse:
         chunks_total=found.total,
         bytes=found.size,
         damaged=[to_text(digest) for digest in found.damaged],
+    )
+
+
+def plan_view(release: ReleaseRow, target: ManifestRef, holdings: Holdings, found: Planning) -> pb.TransferPlan:
+    """What a transfer would take; the rate and what hangs on it are the caller's."""
+    costs = found.costs
+    plan = costs.plan
+    return pb.TransferPlan(
+        model=str(release.model),
+        number=release.number,
+        manifest=target.digest,
+        bytes_total=plan.total,
+        bytes_had=plan.have,
+        bytes_coded=costs.coded.plain,
+        coded_wire=costs.coded.wire,
+        bytes_plain=costs.alone.plain,
+        plain_wire=costs.alone.wire,
+        manifest_bytes=costs.manifest.plain,
+        manifest_wire=costs.manifest.wire,
+        bytes_wire=costs.wire,
+        framing_estimate=costs.framing,
+        chunks_total=plan.chunks_total,
+        chunks_fetch=plan.chunks_fetch,
+        disk_bytes=0 if found.is_there else target.content_size + target.size,
+        disk_free=holdings.disk_free,
+        holdings_known=holdings.known,
+        bases=[_plan_base(held, found) for held in holdings.held],
+        bytes_arrived=holdings.arrived,
+        cpu_seconds=found.cpu,
+    )
+
+
+def _plan_base(held: Held, found: Planning) -> pb.PlanBase:
+    return pb.PlanBase(
+        model=str(held.model) if held.model is not None else "",
+        number=held.number,
+        manifest=held.manifest,
+        bytes_coded=found.against[held.manifest],
+        allowed=held.manifest in found.allowed,
+    )
+
+
+def diff_view(found: Comparison, tensors: Sequence[Compared]) -> pb.DiffResponse:
+    """Some tensors, and how far a comparison has come."""
+    return pb.DiffResponse(
+        bytes=found.size,
+        bytes_total=found.total,
+        tensors=[
+            pb.TensorChange(
+                kind=pb.ChangeKind.ValueType(one.kind.value),
+                before=_tensor_view(found.before, one.pair.before),
+                after=_tensor_view(found.after, one.pair.after),
+                norm=_norm_view(one.norm) if one.norm is not None else None,
+            )
+            for one in tensors
+        ],
+    )
+
+
+def _tensor_view(side: Side, placed: Placed | None) -> pb.TensorView | None:
+    if placed is None:
+        return None
+    tensor = placed.tensor
+    return pb.TensorView(
+        file=side.path(placed), name=tensor.name, dtype=tensor.dtype, shape=tensor.shape, bytes=tensor.size
+    )
+
+
+def _norm_view(norm: Norm) -> pb.ChangeNorm:
+    return pb.ChangeNorm(
+        l2=norm.l2,
+        l2_before=norm.l2_before,
+        largest=norm.largest,
+        elements=norm.elements,
+        elements_changed=norm.changed,
+        elements_left_out=norm.left_out,
     )
 
 

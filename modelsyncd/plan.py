@@ -1,9 +1,15 @@
-"""The only place that says what a transfer will cost: its exact plain size, before the first byte travels."""
+"""The only place that says what a transfer will cost: before the first byte travels, plain or as it will travel."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+# What the protocol adds, measured on real transfers: words of a Give (names, sizes, gRPC's prefix), the words about a
+# base and each of its runs, and the heads of the HTTP/2 frames and TLS records that 16 KiB are cut into.
+_GIVE = 72
+_BASE, _RUN = 40, 12
+_FRAME, _HEADS = 16 << 10, 9 + 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +35,52 @@ def make(sizes: Sequence[int], missing: Sequence[int]) -> Plan:
     total = sum(sizes)
     fetch = sum(sizes[ordinal] for ordinal in missing)
     return Plan(total, total - fetch, fetch, len(sizes), len(missing))
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Chunks that travel in one way: how many, their `plain` bytes, what these take on the `wire`; `runs` of bases."""
+
+    chunks: int = 0
+    plain: int = 0
+    wire: int = 0
+    runs: int = 0
+
+    def __add__(self, other: Share) -> Share:
+        return Share(
+            self.chunks + other.chunks, self.plain + other.plain, self.wire + other.wire, self.runs + other.runs
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """A plan with what it takes on the wire, exactly: `coded` against a base, `alone` without one, and the manifest.
+
+    Law: once everything is counted, the plain bytes of `coded` and `alone` are `plan.fetch`.
+    """
+
+    plan: Plan
+    coded: Share = Share()
+    alone: Share = Share()
+    manifest: Share = Share()
+
+    @property
+    def counted(self) -> int:
+        """Plain bytes of the content whose way is known."""
+        return self.coded.plain + self.alone.plain
+
+    @property
+    def wire(self) -> int:
+        """Payload bytes in all."""
+        return self.coded.wire + self.alone.wire + self.manifest.wire
+
+    @property
+    def framing(self) -> int:
+        """Bytes that the protocol adds, up to and without TCP's: an estimate."""
+        chunks = self.coded.chunks + self.alone.chunks + self.manifest.chunks
+        heads = _HEADS * (self.wire // _FRAME + chunks)
+        return _GIVE * chunks + _BASE * self.coded.chunks + _RUN * self.coded.runs + heads
+
+    def seconds(self, rate: float) -> float:
+        """How long payload and framing take on a link of `rate` bytes a second; 0 when the rate is not known (0)."""
+        return (self.wire + self.framing) / rate if rate > 0 else 0.0

@@ -75,6 +75,8 @@ class Pump:
         self._keeping_bytes = 0
         self._loads: deque[do.Load] = deque()
         self._rate = Rate()
+        self._given_last: Digest | None = None
+        self._idle_since: float | None = None
         self._wake_at: float | None = None
         self._hung_up = False
         self._fault: Fault | None = None
@@ -141,6 +143,11 @@ class Pump:
     def progress(self, manifest: Digest) -> Progress:
         """How far a transfer has come."""
         return self.session.progress(manifest)
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second that the link carries to the other side; 0 while too little was written to tell."""
+        return self._rate.bytes_per_second
 
     # --- effects ---
 
@@ -244,6 +251,8 @@ class Pump:
             if self._hung_up:
                 raise _Over
             self._to_write.clear()
+            if self._given_last is not None and self._idle_since is None:
+                self._idle_since = self._clock()
             await self._to_write.wait()
 
     async def _keep(self) -> None:
@@ -302,6 +311,9 @@ class Pump:
             await self._to_load.wait()
 
     async def _load_one(self, load: do.Load) -> None:
+        if self._idle_since is not None and self._given_last == load.manifest:
+            self._rate.waited(self._clock() - self._idle_since)
+        self._given_last, self._idle_since = None, None  # reading and encoding is nothing that the link is to blame for
         try:
             if self._giver is None:
                 raise RefusedError("nothing can be fetched from this side")
@@ -311,6 +323,7 @@ class Pump:
         except ModelsyncError as error:
             self._step(on.LoadFailed(load.manifest, load.serial, fault_of(error)))
             return
+        self._given_last = load.manifest
         self._step(on.Loaded(load.manifest, load.serial, load.part, chunks))
 
     async def _wake(self) -> None:

@@ -1,0 +1,74 @@
+"""The only place where an admin's question about a transfer or a difference becomes work, and its steps become answers.
+
+Both may read whole releases, so they go step by step, and end when whoever asked has gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+
+from cloud_hub import views
+from cloud_hub.catalog import ReleaseRow
+from cloud_hub.comparison import Comparison
+from cloud_hub.holdings import Holdings, NodeHoldings, fitting, of_release, usual
+from cloud_hub.offers import Effort
+from cloud_hub.planning import Planning
+from cloud_hub.presence import Presence
+from cloud_hub.stores import Stores
+from modelsyncd.errors import BadInputError
+from modelsyncd.names import parse_node, parse_ref
+from modelsyncd.release import Variant
+from modelsyncd.wire.v1 import catalog_pb2 as pb
+
+
+class Studies:
+    """Plans and comparisons. Each answer says how far it has come, and the last one has the rest."""
+
+    def __init__(self, stores: Stores, presence: Presence, effort: Effort) -> None:
+        self._stores = stores
+        self._presence = presence
+        self._effort = effort
+        self._nodes = NodeHoldings(stores.catalog)
+
+    async def plan(self, request: pb.PlanRequest) -> AsyncIterator[pb.PlanResponse]:
+        """What a transfer would take. Raises NotFoundError, BadInputError and its kind, DamageError, DiskError."""
+        if request.node and request.from_ref:
+            raise BadInputError("a plan is for a node, or from a release, not both")
+        if not (math.isfinite(request.rate) and request.rate >= 0):
+            raise BadInputError(f"a link can't carry {request.rate} bytes a second")
+        release = await self._release(request.ref)
+        variant, holdings = await self._holdings(request, release)
+        rate = request.rate or holdings.rate
+        target = variant.manifest
+        found = Planning(self._stores, target, holdings, self._effort(rate))
+        async for _ in found.run():
+            yield pb.PlanResponse(bytes=found.costs.counted, bytes_total=found.costs.plan.fetch)
+        plan = views.plan_view(release, target, holdings, found)
+        plan.rate, plan.seconds, plan.effort = rate, found.costs.seconds(rate), self._effort(rate).name.lower()
+        yield pb.PlanResponse(bytes=found.costs.counted, bytes_total=found.costs.plan.fetch, plan=plan)
+
+    async def diff(self, request: pb.DiffRequest) -> AsyncIterator[pb.DiffResponse]:
+        """What changed from one release to another. Raises as `plan`."""
+        before, after = [
+            await asyncio.to_thread(self._stores.contents.get, usual(await self._release(ref)).manifest)
+            for ref in (request.before, request.after)
+        ]
+        found = Comparison(before, after, self._stores.encoder.turns, norms=request.norms)
+        async for tensors in found.run():
+            yield views.diff_view(found, tensors)
+        yield pb.DiffResponse(bytes=found.size, bytes_total=found.total, done=True)
+
+    async def _release(self, ref: str) -> ReleaseRow:
+        return await asyncio.to_thread(self._stores.catalog.models.release, parse_ref(ref))
+
+    async def _holdings(self, request: pb.PlanRequest, release: ReleaseRow) -> tuple[Variant, Holdings]:
+        """The form of the release that travels, and what lies where it travels to."""
+        if request.node:
+            node = await asyncio.to_thread(self._stores.catalog.nodes.get, parse_node(request.node))
+            live = self._presence.live(node.name)
+            return fitting(release, node), await asyncio.to_thread(self._nodes.of, node, live, release)
+        if request.from_ref:
+            return usual(release), of_release(await self._release(request.from_ref))
+        return usual(release), Holdings()
