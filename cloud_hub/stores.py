@@ -17,7 +17,7 @@ from cloud_hub.codings import PACK_BYTES, Codings
 from cloud_hub.contents import Contents
 from cloud_hub.encoder import Encoder
 from cloud_hub.stock import Stock
-from modelsyncd.store.blobs import open_blobs
+from modelsyncd.store.blobs import Blobs, open_blobs
 from modelsyncd.store.durable import lock_folder, write_file
 from modelsyncd.store.marked import BESIDE, MarkedBlobs
 from modelsyncd.store.packs import PackReader, PackWriter, recover
@@ -32,6 +32,7 @@ class Stores:
     """What a hub rests on. `recovered` is how many chunks were found in packs that a killed hub had left open."""
 
     catalog: Catalog
+    packs: Blobs
     stock: Stock
     contents: Contents
     codings: Codings
@@ -67,7 +68,7 @@ def open_stores(data: Path, database: str, blobs: str, now: float, *, codings_by
         codings = _codings(stack, catalog, data, blobs, codings_bytes)
         contents = Contents(stock)
         encoder = Encoder(stock, contents, codings)
-        return Stores(catalog, stock, contents, codings, encoder, authority, len(found), stack.pop_all())
+        return Stores(catalog, packs, stock, contents, codings, encoder, authority, len(found), stack.pop_all())
 
 
 def _codings(stack: ExitStack, catalog: Catalog, data: Path, blobs: str, room: int) -> Codings:
