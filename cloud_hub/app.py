@@ -163,9 +163,7 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
     server = make_server()
     serve_sessions(server, sessions.converse)
     add_EnrolServiceServicer_to_server(EnrolService(stores.authority, stores.catalog.nodes), server)
-    add_CatalogServiceServicer_to_server(
-        CatalogApi(stores.catalog, stores.stock, presence, bus, stores.authority), server
-    )
+    add_CatalogServiceServicer_to_server(CatalogApi(stores, presence, bus, effort=EFFORTS[settings.coding]), server)
     health.attach(server)
     add_reflection(server, SERVICES)
     bound = bind_tls(server, settings.listen, stores.authority.issue_hub(time.time()))
