@@ -47,10 +47,14 @@ class Ledger:
 
 
 def joined(past: Progress, session: Progress) -> Progress:
-    """Both together: what was had is what was there first, what is done is what is there now."""
+    """Both together. What a session finds there and nobody counted counts as had.
+
+    That is what became durable while the session before was cut off.
+    """
+    travelled = past.done - past.had
     return Progress(
         total=session.total or past.total,
-        had=past.had if past.total else session.had,
+        had=max(0, session.had - travelled) if session.total else past.had,
         done=session.done if session.total else past.done,
         wire=past.wire + session.wire,
         resent=past.resent + session.resent,

@@ -17,6 +17,13 @@ def test_a_session_that_goes_on_adds_to_the_one_before() -> None:
     assert ledger.sum(ONE, REST) == Progress(1_000, 100, 1_000, 450, 10, 700, 1.5, 0.75)
 
 
+def test_what_became_durable_while_a_session_was_cut_off_counts_as_had() -> None:
+    ledger = Ledger()
+    ledger.close(ONE, FIRST)
+    found = ledger.sum(ONE, Progress(total=1_000, had=450, done=450))
+    assert (found.had, found.done) == (150, 450)
+
+
 def test_a_session_that_has_not_looked_yet_takes_nothing_back() -> None:
     ledger = Ledger()
     ledger.close(ONE, FIRST)
