@@ -32,7 +32,7 @@ def width_and_phase(payload: Buffer) -> tuple[int, int]:
 
 def split(plain: Buffer, width: int, phase: int) -> bytes:
     """`plain` sorted by the place of each byte in its element."""
-    return b"".join(plain[start::width] for start in _starts(width, phase))
+    return b"".join(bytes(plain[start::width]) for start in _starts(width, phase))
 
 
 def join(planes: Buffer, width: int, phase: int) -> bytes:
