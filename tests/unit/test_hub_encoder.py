@@ -204,6 +204,7 @@ async def test_a_node_is_given_nothing_coded_against_what_its_channels_never_nam
     hub.catalog.models.promote(parse_ref("acme/helmet:2"), "stable", who="admin/a", note="", now=2.0)
     after = await given(offers, new, secret.manifest)
     assert {chunk.base.manifest for chunk in after if chunk.base} == {secret.manifest}
+    assert plain_of(after, new, held=b"".join(secret.chunks)) == new.chunks
 
 
 async def test_the_setting_or_the_link_says_how_hard_it_is_tried(hub: HubStore, pair: Pair) -> None:
