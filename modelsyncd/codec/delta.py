@@ -1,11 +1,16 @@
-"""A chunk as its difference from a base of the same length: bit patterns as integers, zigzag, planes, zstd."""
+"""A chunk as its difference from a base of the same length.
+
+A payload's first byte says how: graded.MARK, or the width of elements whose differences, as integers with the sign
+in the lowest bit, were sorted by planes.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelsyncd.codec import planes, zstd
+from modelsyncd.codec import graded, planes
 from modelsyncd.codec.hint import Hint
+from modelsyncd.codec.profile import Profile
 from modelsyncd.digest import Buffer
 
 if TYPE_CHECKING:
@@ -13,37 +18,40 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def compress(plain: Buffer, base: Buffer, hint: Hint) -> bytes | None:
+def compress(plain: Buffer, base: Buffer, hint: Hint, profile: Profile) -> bytes | None:
     """The payload, or None when the difference is no smaller than the bytes themselves."""
+    if profile is Profile.SMALLEST:
+        return graded.compress(plain, base, hint)
     width, phase = hint.width, hint.phase % hint.width
     edge, new = _elements(plain, width, phase)
     _, old = _elements(base, width, phase)
     change = new - old
     folded = (change << 1) ^ -(change >> (8 * width - 1))
-    head = bytes(a ^ b for a, b in zip(plain[:edge], base[:edge], strict=True))
-    tail_at = edge + new.nbytes
-    tail = bytes(a ^ b for a, b in zip(plain[tail_at:], base[tail_at:], strict=True))
-    frame = zstd.compress(planes.split(head + folded.tobytes() + tail, width, phase))
-    return None if frame is None else bytes((width, phase)) + frame
+    return planes.fold(_joined(folded, plain, base, edge), width, phase)
 
 
 def decompress(payload: Buffer, base: Buffer, size: int) -> bytes:
     """The `size` plain bytes. Raises DamageError."""
-    width, phase = planes.width_and_phase(payload)
-    folded = planes.join(zstd.decompress(payload[2:], size), width, phase)
+    if payload[:1] == bytes((graded.MARK,)):
+        return graded.decompress(payload, base, size)
+    folded, width, phase = planes.unfold(payload, size)
     edge, change = _elements(folded, width, phase)
     _, old = _elements(base, width, phase)
-    new = old + ((change >> 1) ^ -(change & 1))
-    tail_at = edge + new.nbytes
-    head = bytes(a ^ b for a, b in zip(folded[:edge], base[:edge], strict=True))
-    tail = bytes(a ^ b for a, b in zip(folded[tail_at:], base[tail_at:], strict=True))
-    return head + new.tobytes() + tail
+    return _joined(old + ((change >> 1) ^ -(change & 1)), folded, base, edge)
 
 
-def _elements(plain: Buffer, width: int, phase: int) -> tuple[int, NDArray[np.unsignedinteger]]:
+def _elements(plain: Buffer, width: int, phase: int) -> tuple[int, NDArray[np.integer]]:
     """How many bytes come before the first whole element, and the whole elements' bit patterns."""
     import numpy as np  # noqa: PLC0415 - an idle agent never loads it
 
     edge = min(-phase % width, len(plain))
     count = (len(plain) - edge) // width
     return edge, np.frombuffer(plain, dtype=f"<u{width}", count=count, offset=edge)
+
+
+def _joined(elements: NDArray[np.integer], one: Buffer, other: Buffer, edge: int) -> bytes:
+    """The elements between odd bytes that are the exclusive or of both sides' ones."""
+    behind = edge + elements.nbytes
+    head = bytes(a ^ b for a, b in zip(one[:edge], other[:edge], strict=True))
+    tail = bytes(a ^ b for a, b in zip(one[behind:], other[behind:], strict=True))
+    return head + elements.tobytes() + tail

@@ -1,49 +1,63 @@
-"""Byte planes: the first bytes of all elements, then all second bytes, and so on, as one zstd frame."""
+"""A chunk without a base: its elements' bytes sorted by their place in the element, or their bits by how they matter.
+
+A payload's first byte says which: the width of an element, or graded.MARK.
+"""
 
 from __future__ import annotations
 
-from modelsyncd.codec import zstd
+from modelsyncd.codec import graded, zstd
 from modelsyncd.codec.hint import Hint
+from modelsyncd.codec.profile import Profile
 from modelsyncd.digest import Buffer
 from modelsyncd.errors import DamageError
 
 
-def compress(plain: Buffer, hint: Hint) -> bytes | None:
+def compress(plain: Buffer, hint: Hint, profile: Profile) -> bytes | None:
     """The payload, or None when planes would not make these bytes smaller."""
+    if profile is Profile.SMALLEST:
+        return graded.compress(plain, None, hint)
     if hint.width == 1:
         return None
-    phase = hint.phase % hint.width
-    frame = zstd.compress(split(plain, hint.width, phase))
-    return None if frame is None else bytes((hint.width, phase)) + frame
+    return fold(plain, hint.width, hint.phase % hint.width)
 
 
 def decompress(payload: Buffer, size: int) -> bytes:
     """The `size` plain bytes. Raises DamageError."""
-    width, phase = width_and_phase(payload)
-    return join(zstd.decompress(payload[2:], size), width, phase)
+    if payload[:1] == bytes((graded.MARK,)):
+        return graded.decompress(payload, None, size)
+    return unfold(payload, size)[0]
 
 
-def width_and_phase(payload: Buffer) -> tuple[int, int]:
-    """The two first bytes, checked. Raises DamageError."""
+def fold(plain: Buffer, width: int, phase: int) -> bytes | None:
+    """Width, phase, and each plane: its length (4 bytes), then a zstd frame or, when the length is full, the bytes."""
+    written = [bytes((width, phase))]
+    for start in _starts(width, phase):
+        plane = plain[start::width]
+        frame = zstd.compress(plane)
+        body = plane if frame is None else frame
+        written += [len(body).to_bytes(4, "little"), bytes(body)]
+    payload = b"".join(written)
+    return payload if len(payload) < zstd.WORTHWHILE * len(plain) else None
+
+
+def unfold(payload: Buffer, size: int) -> tuple[bytes, int, int]:
+    """What `fold` wrote, its width and its phase. Raises DamageError."""
     if len(payload) < 2 or payload[0] not in (1, 2, 4, 8) or payload[1] >= payload[0]:
         raise DamageError("a chunk's planes have an element that can't be")
-    return payload[0], payload[1]
-
-
-def split(plain: Buffer, width: int, phase: int) -> bytes:
-    """`plain` sorted by the place of each byte in its element."""
-    return b"".join(bytes(plain[start::width]) for start in _starts(width, phase))
-
-
-def join(planes: Buffer, width: int, phase: int) -> bytes:
-    """What `split` took apart."""
-    plain = bytearray(len(planes))
-    at = 0
+    width, phase = payload[0], payload[1]
+    plain = bytearray(size)
+    at = 2
     for start in _starts(width, phase):
-        count = len(range(start, len(planes), width))
-        plain[start::width] = planes[at : at + count]
-        at += count
-    return bytes(plain)
+        full = len(range(start, size, width))
+        stored = int.from_bytes(payload[at : at + 4], "little")
+        body = payload[at + 4 : at + 4 + stored]
+        at += 4 + stored
+        if at > len(payload) or stored > full:
+            raise DamageError("a chunk's planes end early")
+        plain[start::width] = body if stored == full else zstd.decompress(body, full)
+    if at != len(payload):
+        raise DamageError("a chunk's planes don't end where they should")
+    return bytes(plain), width, phase
 
 
 def _starts(width: int, phase: int) -> list[int]:

@@ -6,6 +6,7 @@ expect, and the caller checks the digest of what comes out.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import IntEnum
 from importlib.util import find_spec
 
@@ -35,6 +36,7 @@ READABLE: frozenset[Codec] = frozenset(
 """What this side can decode; said in Hello. The others compute with numpy, which is loaded when it is first needed."""
 
 _OPAQUE = Hint()
+_GOOD = 0.6  # of the plain size: nothing without a base gets there with weights
 
 
 def encode(
@@ -59,19 +61,17 @@ def encode(
 
 def _tries(
     plain: Buffer, allowed: frozenset[Codec], hint: Hint, base: Buffer | None, profile: Profile
-) -> list[tuple[Codec, Buffer | None]]:
+) -> Iterator[tuple[Codec, Buffer | None]]:
+    """Payloads to choose from, the likeliest first; no more of them once one is as small as can be hoped for."""
     if profile is not Profile.PLAIN and base is not None and Codec.DELTA in allowed:
-        payload = delta.compress(plain, base, hint)
-        if payload is not None and len(payload) < len(plain) // 2:
-            return [(Codec.DELTA, payload)]
-    else:
-        payload = None
-    tries: list[tuple[Codec, Buffer | None]] = [(Codec.DELTA, payload)]
-    if profile is not Profile.PLAIN and Codec.PLANES in allowed:
-        tries.append((Codec.PLANES, planes.compress(plain, hint)))
+        payload = delta.compress(plain, base, hint, profile)
+        yield Codec.DELTA, payload
+        if payload is not None and len(payload) < _GOOD * len(plain):
+            return
+    if profile is not Profile.PLAIN and hint.dtype and Codec.PLANES in allowed:
+        yield Codec.PLANES, planes.compress(plain, hint, profile)
     if Codec.ZSTD in allowed:
-        tries.append((Codec.ZSTD, zstd.compress(plain)))
-    return tries
+        yield Codec.ZSTD, zstd.compress(plain)
 
 
 def decode(codec: Codec, payload: Buffer, size: int, base: Buffer | None = None) -> Buffer:

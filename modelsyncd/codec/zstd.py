@@ -41,6 +41,11 @@ def compress(plain: Buffer) -> bytes | None:
     return frame if len(frame) < WORTHWHILE * len(plain) else None
 
 
+def squeeze(plain: Buffer) -> bytes:
+    """One zstd frame, whatever its size."""
+    return _contexts.compressor.compress(plain)
+
+
 def decompress(frame: Buffer, size: int) -> bytes:
     """The plain bytes of a frame that claims to hold `size` of them. Raises DamageError, and allocates no more."""
     try:

@@ -1,0 +1,73 @@
+"""Weights that saw no gradient: weight decay alone moved them, by an amount that only their mantissa decides.
+
+Every step of decoupled weight decay multiplies by one factor and rounds. A float's bit pattern then sinks by as much
+as every other one with the same mantissa, so the amount is learnt from the chunk itself and sent once for each of
+1,024 mantissas, not once for each element.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelsyncd.codec.patterns import Grain
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+STEPS = 10  # bits of the mantissa that are looked at
+SIZE = 4 << STEPS  # bytes of a table
+_SPREAD = 3  # a mantissa of almost 2 sinks twice as far as one of 1, and rounding adds some
+
+
+def touched_only_by_decay(change: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Which groups (rows of `change`) sank or rose as one."""
+    import numpy as np  # noqa: PLC0415 - an idle agent never loads it
+
+    least, most = change.min(axis=1), change.max(axis=1)
+    near = np.minimum(np.abs(least), np.abs(most))
+    far = np.maximum(np.abs(least), np.abs(most))
+    one_way = (least >= 0) == (most >= 0)
+    found: NDArray[np.bool_] = one_way & (near > 0) & (far < 1 << 20) & (far <= _SPREAD * near + 2)
+    return found
+
+
+def learn(change: NDArray[np.integer], place: NDArray[np.uint16]) -> NDArray[np.int32]:
+    """The usual change at each place; where none was seen, that of the place before."""
+    import numpy as np  # noqa: PLC0415
+
+    seen = np.bincount(place, minlength=1 << STEPS)
+    order = np.lexsort((change, place))
+    middle = np.cumsum(seen) - (seen + 1) // 2
+    known = np.flatnonzero(seen)
+    usual = change[order[middle[known]]].astype(np.int32)
+    nearest = np.maximum(np.searchsorted(known, np.arange(1 << STEPS), side="right") - 1, 0)
+    spread: NDArray[np.int32] = usual[nearest]
+    return spread
+
+
+def places(pattern: NDArray[np.integer], grain: Grain) -> NDArray[np.uint16]:
+    """For each element of the base, the top bits of its mantissa."""
+    import numpy as np  # noqa: PLC0415
+
+    top = (pattern >> (grain.mantissa - STEPS)) & ((1 << STEPS) - 1)
+    return top.astype(np.uint16)
+
+
+def can_be(grain: Grain) -> bool:
+    """Only float32 and float64 have a mantissa that is long enough to tell."""
+    return grain.mantissa > STEPS
+
+
+def write(table: NDArray[np.int32]) -> bytes:
+    """A table as bytes: the differences from entry to entry."""
+    import numpy as np  # noqa: PLC0415
+
+    return np.diff(table, prepend=np.int32(0)).astype("<i4").tobytes()
+
+
+def read(written: bytes) -> NDArray[np.int32]:
+    """The table again."""
+    import numpy as np  # noqa: PLC0415
+
+    return np.cumsum(np.frombuffer(written, dtype="<i4"), dtype=np.int32)

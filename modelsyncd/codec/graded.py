@@ -1,0 +1,282 @@
+"""A chunk as differences that are graded by how large a change is usual where they lie: the smallest coding.
+
+`docs/formats.md` says byte by byte what a payload looks like. Every count in one is bounded by the chunk's size, which
+the reader knows beforehand.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from modelsyncd.codec import bits, decay, entropy, patterns, scales, sides
+from modelsyncd.codec.hint import Hint
+from modelsyncd.codec.patterns import Grain
+from modelsyncd.codec.scales import CLASSES, ESCAPE, SPAN
+from modelsyncd.digest import Buffer
+from modelsyncd.errors import DamageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from modelsyncd.codec.patterns import Pattern
+
+MARK = 0x10  # the first byte of every such payload
+_HEAD = struct.Struct("<BBBBBBHQI")
+_DECAYED = 0x80  # in a group's byte: decay.py's table was subtracted
+_LARGEST_GROUP = 10  # log2 of elements
+_LANES = 12  # log2, at most
+_STEPS = 6  # log2 of symbols in a lane
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A chunk's elements in groups of `1 << group`, the last one filled up with zeros."""
+
+    grain: Grain
+    group: int
+    low: int
+    span: int
+
+    def rows(self, pattern: Pattern) -> Pattern:
+        import numpy as np  # noqa: PLC0415 - an idle agent never loads it
+
+        odd = -len(pattern) % (1 << self.group)
+        padded = np.pad(pattern, (0, odd)) if odd else pattern
+        return padded.reshape(-1, 1 << self.group)
+
+    def exponents(self, old: Pattern) -> NDArray[np.uint8]:
+        """The base's exponents, counted from `low`, as far as they are told apart."""
+        import numpy as np  # noqa: PLC0415
+
+        if not self.grain.mantissa or self.span == 1:
+            return np.zeros(old.shape, dtype=np.uint8)
+        most = (1 << (self.grain.bits - 1 - self.grain.mantissa)) - 1
+        field = (old >> self.grain.mantissa) & most
+        found = np.clip(field, self.low, min(self.low + self.span - 1, most))
+        found -= self.low
+        return np.asarray(found, dtype=np.uint8)
+
+
+def compress(plain: Buffer, base: Buffer | None, hint: Hint) -> bytes | None:
+    """The payload; None when there is not one whole element or the differences are too wild for it."""
+    import numpy as np  # noqa: PLC0415
+
+    grain = patterns.grain_of(hint)
+    new, odd = grain.elements(plain)
+    if not len(new):
+        return None
+    old = np.zeros_like(new) if base is None else grain.elements(base)[0]
+    grain = replace(grain, floor=_floor(grain, new, old, alone=base is None))
+    field = _field(grain, old, hint)
+    old, new = field.rows(old), field.rows(new)
+    change = _turn(grain.order(new) - grain.order(old), old, grain)
+    groups, table, change = _without_decay(change, old, grain)
+    negative = change >> (grain.bits - 1)
+    size = (change ^ -negative) + negative
+    exponents = field.exponents(old)
+    groups |= scales.classes(_levels(size, exponents, field))
+    moved = (groups & (CLASSES - 1)) != 0
+    if not moved.all():
+        size, negative, exponents = size[moved], negative[moved], exponents[moved]
+    facts = odd + groups.tobytes() + (decay.write(table) if table is not None else b"")
+    head = (MARK, grain.width, grain.edge, grain.mantissa, field.group)
+    if not moved.any():
+        return _HEAD.pack(*head, 0, field.low, grain.floor, 0) + sides.fold(facts)
+    cells = (groups[moved] & (CLASSES - 1)).astype(np.uint16)[:, None] * np.uint16(field.span) + exponents
+    lanes, more, words, rest = _numbers(size.ravel(), negative.ravel(), cells.ravel(), field, groups)
+    return _HEAD.pack(*head, lanes, field.low, grain.floor, len(words)) + sides.fold(facts + more) + words + rest
+
+
+def _floor(grain: Grain, new: Pattern, old: Pattern, *, alone: bool) -> int:
+    floor = patterns.smallest(grain, new, old)
+    if not alone or not floor:
+        return floor
+    return ((floor - 1) >> grain.mantissa << grain.mantissa) + 1  # symbols then begin where exponents do
+
+
+def _field(grain: Grain, old: Pattern, hint: Hint) -> _Field:
+    columns = hint.columns
+    group = min(max((columns & -columns).bit_length() - 1, 5), 8) if columns else 6
+    if not grain.mantissa:
+        return _Field(grain, group, 0, 1)
+    magnitude = old & ((1 << (grain.bits - 1)) - 1)
+    highest = int(magnitude.max()) >> grain.mantissa
+    lowest = int(magnitude.min()) >> grain.mantissa
+    low = max(lowest, highest - SPAN + 1)
+    return _Field(grain, group, low, highest - low + 1)
+
+
+def _turn(change: Pattern, old: Pattern, grain: Grain) -> Pattern:
+    """Counts changes away from zero as positive and changes towards it as negative, and back."""
+    if not grain.mantissa:
+        return change
+    sign = -(old >> (grain.bits - 1))
+    change ^= sign
+    change -= sign
+    return change
+
+
+def _without_decay(
+    change: Pattern, old: Pattern, grain: Grain
+) -> tuple[NDArray[np.uint8], NDArray[np.int32] | None, Pattern]:
+    """A byte for each group, the table, and the changes without what it foretells."""
+    import numpy as np  # noqa: PLC0415
+
+    groups = np.zeros(len(change), dtype=np.uint8)
+    if not decay.can_be(grain):
+        return groups, None, change
+    signed = change.view(f"<i{grain.width}")
+    alone = decay.touched_only_by_decay(signed)
+    if alone.sum() < 8:
+        return groups, None, change
+    place = decay.places(old[alone], grain)
+    table = decay.learn(signed[alone].ravel(), place.ravel())
+    change[alone] -= table.take(place).astype(change.dtype)
+    groups[alone] = _DECAYED
+    return groups, table, change
+
+
+def _levels(size: Pattern, exponents: NDArray[np.uint8], field: _Field) -> NDArray[np.float64]:
+    """The mean change of each group, in units that are the same for all exponents."""
+    import numpy as np  # noqa: PLC0415
+
+    if field.span > 1:
+        unit = np.exp2(np.arange(field.span, dtype=np.float32) - np.float32(field.span))
+        real = size.astype(np.float32)
+        real *= unit.take(exponents)
+        return np.asarray(real.sum(axis=1, dtype=np.float32), dtype=np.float64)
+    means: NDArray[np.float64] = size.mean(axis=1, dtype=np.float32).astype(np.float64)
+    return means
+
+
+def _numbers(
+    size: Pattern, negative: Pattern, cells: NDArray[np.uint16], field: _Field, groups: NDArray[np.uint8]
+) -> tuple[int, bytes, bytes, bytes]:
+    """Lanes (log2), facts, words, and the bits that are sent as they are."""
+    import numpy as np  # noqa: PLC0415
+
+    scale = scales.measure(size, cells, field.span)
+    shifts = scale.shifts.take(cells)
+    kinds = scale.kinds.take(cells)
+    high = size >> shifts.astype(size.dtype)
+    symbols = np.minimum(high, ESCAPE).astype(np.uint8)
+    beyond = high[symbols == ESCAPE] - size.dtype.type(ESCAPE)
+    counts = np.bincount((kinds.astype(np.uint16) << np.uint16(8)) | symbols, minlength=(int(kinds.max()) + 1) << 8)
+    tables = [entropy.table(row) for row in counts.reshape(-1, entropy.SYMBOLS)]
+    frequencies = np.stack([entropy.frequencies(table[1:]) for table in tables])
+    low = _low_bits(size, negative, symbols, shifts)
+    lanes = min(max(len(symbols).bit_length() - 1 - _STEPS, 0), _LANES)
+    filling = low[: 2 << lanes].ljust(2 << lanes, b"\0")
+    coded = entropy.encode(symbols, kinds, frequencies, 1 << lanes, filling)
+    present = np.unique(groups & (CLASSES - 1))
+    facts = scales.write(scale, present[present > 0], tables)
+    facts += len(beyond).to_bytes(4, "little") + beyond.tobytes()
+    return lanes, facts, coded.words, coded.states + low[2 << lanes :]
+
+
+def _low_bits(size: Pattern, negative: Pattern, symbols: NDArray[np.uint8], shifts: NDArray[np.uint8]) -> bytes:
+    """For each element that has them: its sign, and above it what was cut off."""
+    import numpy as np  # noqa: PLC0415
+
+    if not shifts.any():
+        return np.packbits(negative[symbols > 0].astype(np.uint8), bitorder="little").tobytes()
+    low = size & ((size.dtype.type(1) << shifts.astype(size.dtype)) - size.dtype.type(1))
+    low <<= size.dtype.type(1)
+    low |= negative
+    signed = (symbols > 0) | (shifts > 0)
+    return bits.pack(low * signed, shifts + signed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Coded:
+    payload: Buffer
+    lanes: int  # log2
+    words: int  # bytes
+
+
+def decompress(payload: Buffer, base: Buffer | None, size: int) -> bytes:
+    """The `size` plain bytes. Raises DamageError."""
+    import numpy as np  # noqa: PLC0415
+
+    if len(payload) < _HEAD.size:
+        raise DamageError("a chunk's payload ends early")
+    _, width, edge, mantissa, group, lanes, low, floor, words = _HEAD.unpack_from(payload)
+    grain = patterns.checked(width, edge, mantissa, floor)
+    if group > _LARGEST_GROUP or lanes > _LANES or (mantissa and low >> (grain.bits - 1 - mantissa)):
+        raise DamageError("a chunk has groups, lanes or exponents that can't be")
+    count = grain.count(size)
+    facts = sides.Facts(payload, _HEAD.size, 2 * size + (1 << 16))
+    odd = facts.take(size - count * width)
+    groups = np.frombuffer(facts.take(-(-count >> group)), dtype=np.uint8)
+    old = np.zeros(count, dtype=f"<u{width}") if base is None else grain.elements(base)[0]
+    field = _Field(grain, group, low, 1)
+    old = field.rows(old)
+    table = decay.read(facts.take(decay.SIZE)) if (groups & _DECAYED).any() and decay.can_be(grain) else None
+    change = np.zeros(old.shape, dtype=old.dtype)
+    moved = (groups & (CLASSES - 1)) != 0
+    if moved.any():
+        change[moved] = _restored(_Coded(payload, lanes, words), facts, field, old[moved], groups[moved])
+    facts.finish()
+    if table is not None:
+        alone = (groups & _DECAYED) != 0
+        change[alone] += table.take(decay.places(old[alone], grain)).astype(change.dtype)
+    change = _turn(change, old, grain)
+    change += grain.order(old)
+    new = grain.disorder(change).ravel()[:count]
+    before = min(edge, size)
+    return odd[:before] + new.tobytes() + odd[before:]
+
+
+def _restored(coded: _Coded, facts: sides.Facts, field: _Field, old: Pattern, groups: NDArray[np.uint8]) -> Pattern:
+    """The changes of the groups that have any."""
+    import numpy as np  # noqa: PLC0415
+
+    grain = field.grain
+    classes = groups & (CLASSES - 1)
+    scale, tables = scales.read(facts, np.unique(classes), grain.bits)
+    beyond = np.frombuffer(_escapes(facts, old.size, grain), dtype=old.dtype)
+    exponents = replace(field, span=scale.span).exponents(old)
+    cells = (classes.astype(np.uint16)[:, None] * np.uint16(scale.span) + exponents).ravel()
+    shifts = scale.shifts.take(cells)
+    if coded.words > len(coded.payload) - facts.end or (1 << coded.lanes) > old.size or coded.words % 2:
+        raise DamageError("a chunk's coded symbols end early")
+    words = bytes(coded.payload[facts.end : facts.end + coded.words])
+    row = bytes(coded.payload[facts.end + coded.words :])
+    state, took = entropy.states(row, 1 << coded.lanes)
+    symbols, filling = entropy.decode(state, words, scale.kinds.take(cells), tables)
+    size = symbols.astype(old.dtype)
+    far = np.flatnonzero(symbols == ESCAPE)
+    if len(far) != len(beyond):
+        raise DamageError("a chunk's large changes are not as many as they should be")
+    size[far] += beyond
+    negative = _with_low_bits(size, symbols, shifts, filling + row[took:])
+    return ((size ^ -negative) + negative).reshape(old.shape)
+
+
+def _escapes(facts: sides.Facts, most: int, grain: Grain) -> bytes:
+    count = facts.number(4)
+    if count > most:
+        raise DamageError("a chunk's large changes are more than its elements")
+    return facts.take(count * grain.width)
+
+
+def _with_low_bits(size: Pattern, symbols: NDArray[np.uint8], shifts: NDArray[np.uint8], row: bytes) -> Pattern:
+    """Puts the low bits back into `size`; the signs."""
+    import numpy as np  # noqa: PLC0415
+
+    signed = (symbols > 0) | (shifts > 0)
+    if not shifts.any():
+        signs = np.unpackbits(np.frombuffer(row, dtype=np.uint8), bitorder="little")
+        places = np.flatnonzero(signed)
+        if len(signs) < len(places):
+            raise DamageError("a chunk's signs end early")
+        negative = np.zeros_like(size)
+        negative[places] = signs[: len(places)]
+        return negative
+    low = bits.unpack(row, shifts + signed).astype(size.dtype)
+    size <<= shifts.astype(size.dtype)
+    size |= low >> size.dtype.type(1)
+    return low & size.dtype.type(1)
