@@ -1,39 +1,67 @@
-"""`modelsyncctl diff`: what changes from one release to another, and what it would cost to send."""
+"""`modelsyncctl diff`: what changes from one release to another: files, chunks, tensors."""
 
 from __future__ import annotations
 
 import click
 
-from modelsyncd.ctl import manifests, shape
+from modelsyncd.ctl import manifests, shape, tensors
 from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.difference import Difference, difference
 from modelsyncd.ctl.figures import count, plain, share, size
 from modelsyncd.ctl.hub import Hub, connect
+from modelsyncd.ctl.progress import Step, meter
 from modelsyncd.manifest import Manifest
 from modelsyncd.names import ModelRef, parse_ref
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 
 _RELEASE = "MODEL[@CHANNEL|:NUMBER]"
+_NO_TENSORS = tensors.describe(tensors.Tensors(()))
 _SIGNS = (("added", "+", "green"), ("removed", "-", "red"), ("changed", "~", "yellow"))
 
 
 @click.command("diff")
 @click.argument("before", metavar=_RELEASE)
 @click.argument("after", metavar=_RELEASE)
+@click.option("--norms", is_flag=True, help="Have the hub read both, and say how much each tensor changed.")
+@click.option("--all", "everything", is_flag=True, help="Show every tensor, not only those that changed most.")
 @asked
-def command(asked: Asked, before: str, after: str) -> None:
-    """Compare two releases: files, chunks, bytes that would travel.
+def command(asked: Asked, before: str, after: str, norms: bool, everything: bool) -> None:
+    """Compare two releases: files, chunks, tensors, bytes that would travel.
 
-    The bytes are those that a node with only the first one would fetch for the second, before compression.
+    The bytes are those that a node with only the first one would fetch for the second, before compression and coding:
+    `modelsyncctl plan` says what really travels.
     """
-    asked.run(_diff(asked, parse_ref(before), parse_ref(after)))
+    asked.run(_diff(asked, (parse_ref(before), parse_ref(after)), norms=norms, everything=everything))
 
 
-async def _diff(asked: Asked, before: ModelRef, after: ModelRef) -> None:
+async def _diff(asked: Asked, refs: tuple[ModelRef, ModelRef], *, norms: bool, everything: bool) -> None:
     async with connect(asked) as hub:
-        old, new = await hub.release(str(before)), await hub.release(str(after))
-        found = difference(await _manifest(hub, old), await _manifest(hub, new))
-    asked.answer(describe(old, new, found), text(old, new, found))
+        old, new = [await hub.release(str(ref)) for ref in refs]
+        first, second = await _manifest(hub, old), await _manifest(hub, new)
+        found = difference(first, second)
+        known = any(file.tensors for file in (*first.files, *second.files))
+        changes = await _tensors(asked, hub, (old, new), norms=norms) if known else None
+    document = describe(old, new, found) | (tensors.describe(changes) if changes else _NO_TENSORS)
+    told = text(old, new, found)
+    asked.answer(document, f"{told}\n{tensors.text(changes, everything=everything)}" if changes else told)
+
+
+async def _tensors(
+    asked: Asked, hub: Hub, views: tuple[pb.ReleaseView, pb.ReleaseView], *, norms: bool
+) -> tensors.Tensors:
+    """What became of the tensors; asked for by number, so that a channel that moves meanwhile changes nothing."""
+    before, after = (f"{view.model}:{view.number}" for view in views)
+    request = pb.DiffRequest(before=before, after=after, norms=norms)
+    found: list[pb.TensorChange] = []
+    done = False
+    with meter("comparing", silent=asked.json) as shown:
+        async for step in hub.listen(hub.catalog.Diff, request):
+            found += step.tensors
+            done = step.done
+            shown.show(Step(step.bytes_total, step.bytes))
+    if not done:
+        raise hub.ended("the hub stopped before it had compared every tensor")
+    return tensors.Tensors(found)
 
 
 async def _manifest(hub: Hub, view: pb.ReleaseView) -> Manifest:
