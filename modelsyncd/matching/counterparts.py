@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 from modelsyncd.manifest import Manifest
 
 
@@ -21,7 +19,7 @@ class Counterparts:
         path = self._new.files[file].path
         if path in self._paths:
             return self._paths[path]
-        suffix = PurePosixPath(path).suffix
+        suffix = _suffix(path)
         return self._only.get(suffix) if suffix in self._ours else None
 
 
@@ -29,5 +27,11 @@ def _only(manifest: Manifest) -> dict[str, int]:
     """By suffix, the files that are the only ones with it."""
     found: dict[str, list[int]] = {}
     for number, file in enumerate(manifest.files):
-        found.setdefault(PurePosixPath(file.path).suffix, []).append(number)
+        found.setdefault(_suffix(file.path), []).append(number)
     return {suffix: numbers[0] for suffix, numbers in found.items() if len(numbers) == 1}
+
+
+def _suffix(path: str) -> str:
+    """`.bin` of `a/b.bin`; empty without one."""
+    _, dot, suffix = path.rpartition("/")[2].rpartition(".")
+    return dot + suffix if dot else ""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from modelsyncd.bases import Read
+from modelsyncd.limits import LIMITS
 from modelsyncd.manifest import Manifest, Tensor
 from modelsyncd.matching.crowd import Crowd
 from modelsyncd.matching.elements import Element, is_same, mean_bits, signature
@@ -20,6 +21,8 @@ from modelsyncd.matching.samples import Located, Samples, located, sides, turned
 TRUSTED = 64  # bytes: a smaller tensor is taken by its name, for a look costs more than it can save
 SEARCHED = 256  # bytes: a smaller one is not looked for under other names
 UNKNOWN = 0.5  # likeness of what was not looked at
+
+_WIRE = 1 << 32  # columns that can't be said in a Turned
 
 Kind = tuple[str, int, tuple[int, ...]]
 """(dtype, size, shape) of tensors among which one is searched; no shape when it does not matter."""
@@ -123,7 +126,8 @@ class Pairs:
                 tensor = base.tensor
                 if tensor.size >= SEARCHED:
                     kinds[tensor.dtype, tensor.size, ()].append(base)
-                    if sides(tensor):
+                    shape = sides(tensor)
+                    if shape is not None and shape[0] <= LIMITS.turned_rows and shape[1] < _WIRE:
                         kinds[tensor.dtype, tensor.size, tensor.shape].append(base)
             self._kinds = dict(kinds)
         return self._kinds

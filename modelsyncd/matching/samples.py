@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from modelsyncd.bases import Read
-from modelsyncd.limits import LIMITS
 from modelsyncd.manifest import Manifest, Tensor
 from modelsyncd.matching.elements import Element, element_of
 
@@ -44,14 +43,13 @@ def located(manifest: Manifest) -> Iterator[Located]:
 
 
 def sides(tensor: Tensor) -> tuple[int, int] | None:
-    """(rows, columns) if this is a matrix that could be turned."""
+    """(rows, columns) if this is a matrix that may have been turned."""
     if len(tensor.shape) != 2:
         return None
     rows, columns = tensor.shape
     element = element_of(tensor.dtype)
     whole = rows * columns * element.width == tensor.size and element.width in _FORMATS
-    fits = min(rows, columns) >= SIDE_LEAST and max(rows, columns) <= LIMITS.turned_rows
-    return (rows, columns) if element.turns and whole and fits else None
+    return (rows, columns) if element.turns and whole and min(rows, columns) >= SIDE_LEAST else None
 
 
 class Samples:

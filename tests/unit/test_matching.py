@@ -128,6 +128,16 @@ def test_a_matrix_that_another_format_turned_is_found(dtype: str, shape: tuple[i
     assert files_of(holding({"m": new}), holding({"m": old})) == [expected]
 
 
+@pytest.mark.parametrize(("shape", "found"), [((8, 70_000), True), ((70_000, 8), False)])
+def test_a_matrix_of_too_many_rows_is_not_read_down_its_columns(shape: tuple[int, int], found: bool) -> None:
+    """Each of them would be a read; columns cost nothing."""
+    rows, columns = shape
+    plain = random.Random(1).randbytes(rows * columns)
+    old, new = Weights("a", "i8", shape, plain), turned(Weights("b", "i8", shape, plain))
+    runs = matched(holding({"m": [new]}, 1 << 18), holding({"m": [old]})).runs(0)
+    assert (runs is not None) == found
+
+
 def test_a_turned_matrix_is_no_base_for_a_part_of_an_element() -> None:
     old = Trainable("layer.weight", "f32", (40, 40), 1)
     found = based_on(holding({"m": [turned(old.trained.weights)]}, step=1_600 - 2), holding({"m": [old]}))
