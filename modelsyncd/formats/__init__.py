@@ -6,13 +6,14 @@ answers None to anything odd; the file is then cut by its content.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from modelsyncd.formats import gguf, numpy_files, onnx, pytorch, safetensors, tflite
+from modelsyncd.formats import gguf, hdf5, numpy_files, onnx, pytorch, safetensors, tflite
 from modelsyncd.formats.header import Header, OddError, ReadAt
 from modelsyncd.formats.layout import Layout, laid_out
 from modelsyncd.formats.zip_directory import MAGIC as ZIP
-from modelsyncd.formats.zip_directory import stored_entries
+from modelsyncd.formats.zip_directory import Entry, stored_entries
 from modelsyncd.limits import LIMITS, Limits
 from modelsyncd.manifest import Tensor
 
@@ -37,6 +38,8 @@ def _read(path: str, header: Header) -> tuple[str, tuple[Tensor, ...]]:
         return "gguf", gguf.read_tensors(header)
     if magic.startswith(ZIP):
         return _read_zip(header)
+    if magic.startswith(hdf5.MAGIC):
+        return "hdf5", hdf5.read_tensors(header)
     if magic.startswith(numpy_files.MAGIC):
         return "npy", numpy_files.read_tensors(header)
     if magic.endswith(tflite.MAGIC) and len(magic) == _SNIFFED:
@@ -55,7 +58,16 @@ def _read_zip(header: Header) -> tuple[str, tuple[Tensor, ...]]:
         return "pytorch", pytorch.read_tensors(header, entries, folder)
     if numpy_files.is_archive(entries):
         return "npz", numpy_files.read_archive(header, entries)
-    raise OddError
+    return "keras", _read_keras(header, [entry for entry in entries if entry.name.endswith(".h5")])
+
+
+def _read_keras(header: Header, weights: Sequence[Entry]) -> tuple[Tensor, ...]:
+    """The tensors of the one HDF5 file that a `.keras` file has in it."""
+    if len(weights) != 1:
+        raise OddError
+    start = weights[0].offset
+    found = hdf5.read_tensors(header.part(start, weights[0].size))
+    return tuple(replace(tensor, offset=start + tensor.offset) for tensor in found)
 
 
 def points_elsewhere(path: str) -> bool:

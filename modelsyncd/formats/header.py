@@ -35,6 +35,10 @@ class Header:
         self._start = 0
         self._ahead = _LEAST
 
+    def part(self, offset: int, size: int) -> Header:
+        """A file inside this file, with a budget of its own."""
+        return Header(size, lambda start, length: self._read_at(offset + start, length), self.limits)
+
     def read(self, offset: int, length: int) -> bytes:
         """Exactly `length` bytes."""
         found = self.upto(offset, length)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import struct
+import zlib
 from typing import NamedTuple
 
 from tests.fakes.zip_files import Member, Storage, TorchTensor, torch_file, zip_file
@@ -60,6 +62,11 @@ def _tflite() -> bytes:
     return bytes.fromhex(TFLITE)
 
 
+def _hdf5() -> bytes:
+    """Written once by h5py: a group with six floats and three bytes in two datasets."""
+    return zlib.decompress(base64.b85decode(HDF5))
+
+
 def _safetensors() -> bytes:
     entries = {
         "w": {"dtype": "F32", "shape": [3, 4], "data_offsets": [0, 48]},
@@ -76,6 +83,12 @@ TFLITE = (
     "00000200000003000000010000007700000004000600040000000000060008000400060000000c000000040004000400000006000000"
     "6162636465660000"
 )
+HDF5 = (
+    "c-rgqaB<`1lHy_j0S*oZ76t(ZWbhvfR&$~9Ve$!3nh{EOK<O1sFmXn(oCH){5NbZUx{x4OSCH!eXaHu<16Byl!7vI&BJgl^3;@v)P(Cb"
+    "`o?t>%mxGobJt(vnSNio}hVV03iA%o$9HZ%XH2osdFDyNEu%fEVhSEuB>DYlxdxQP_T|g-qmhKdo(eejcIvxeM$^lkLm@&fm8W5TZA^<"
+    "Cfpuvg3X9mVNNTr~HJg|-h#{`2o2ZMM$RGt+WLm+u3CWwI?&=kVVXu*M+Vql<R5QIvDJtS#50C58lFK~dQHzs)bJcARz39xjj!9JSC@T"
+    "WIO{4+8#qNOVsEdW+3zyZ_3K_FeN;6gP41||&B0AT_Ec(F^@"
+)
 
 SAMPLES = {
     sample.format: sample
@@ -87,6 +100,8 @@ SAMPLES = {
         Sample("m.pt", "pytorch", _pytorch()),
         Sample("m.safetensors", "safetensors", _safetensors()),
         Sample("m.tflite", "tflite", _tflite()),
+        Sample("m.h5", "hdf5", _hdf5()),
+        Sample("m.keras", "keras", zip_file([Member("c.json", b"{}"), Member("w.h5", _hdf5(), in_64=True)])),
     )
 }
 """By format."""

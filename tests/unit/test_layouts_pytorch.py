@@ -154,7 +154,7 @@ def test_a_pickle_as_deep_as_it_is_long_is_followed_no_further_than_the_limit() 
     assert len(views(b"\x80\x02" + _opcodes(deep) + b".")) == 1
     assert views(b"\x80\x02" + _opcodes([deep, 1]) + b".") == []
     assert views(b"\x80\x02" + b"(" * 100_000 + b"t" * 100_000 + b".") == []
-    assert views(b"\x80\x02N" + b"\x85" * 1_000_000 + b".") == []
+    assert views(b"\x80\x02N" + b"\x85" * 100_000 + b".") == []
 
 
 def _opcodes(value: object) -> bytes:
