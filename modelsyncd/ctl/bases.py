@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,11 +12,12 @@ from modelsyncd.ctl.progress import Meter, Step, meter
 from modelsyncd.ctl.thread import Check, in_thread
 from modelsyncd.digest import Digest, digest_of, short, to_text
 from modelsyncd.errors import ModelsyncError, NotFoundError
+from modelsyncd.formats import points_elsewhere
 from modelsyncd.limits import LIMITS
 from modelsyncd.manifest import Chunking, File, Manifest
 from modelsyncd.store.held import Files
 from modelsyncd.store.listing import Entry, entries
-from modelsyncd.store.source import Source, scan
+from modelsyncd.store.source import Source, scan, scan_entries
 from modelsyncd.wire.nouns import encode_manifest
 
 
@@ -76,10 +77,17 @@ def of_folder(folder: Path, looks: Sequence[Look], chunking: Chunking, work: str
         others = sum(entry.stamp.size for entry in found if entry.path not in seen)
         if others > sum(source.manifest.content_size for source in seen.values()):
             return None
-        files = tuple(_file(entry, seen.get(entry.path), chunking, check) for entry in found)
+        return _named(folder, _together(found, seen, chunking, check))
     except ModelsyncError:
         return None  # a link that leads outside, or the like: no release looks so
-    return _named(folder, Source(Manifest(files, chunking), [entry.place for entry in found]))
+
+
+def _together(found: Sequence[Entry], seen: Mapping[str, Source], chunking: Chunking, check: Check) -> Source:
+    """The entries as one source, with what was seen of them read no second time."""
+    if any(points_elsewhere(entry.path) for entry in found):  # how a file is cut, another one may say
+        return scan_entries(found, chunking, lambda _done, _total: check())
+    files = tuple(_file(entry, seen.get(entry.path), chunking, check) for entry in found)
+    return Source(Manifest(files, chunking), [entry.place for entry in found])
 
 
 def _file(entry: Entry, seen: Source | None, chunking: Chunking, check: Check) -> File:

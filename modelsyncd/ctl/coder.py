@@ -17,6 +17,9 @@ from modelsyncd.session.events import Encoded
 from modelsyncd.session.frames import Base
 from modelsyncd.store.source import Source
 
+_BASE_WORDS, _RUN_WORDS = 40, 12  # bytes that a base and each of its runs take on the wire, about
+_FEW = 0.02  # share of a payload up to which the words about its base are not worth a second coding
+
 
 class Coding(StrEnum):
     """How much CPU a saved byte is worth: by the link's rate, or as a person says."""
@@ -52,7 +55,12 @@ class Coder:
         if profile is not Profile.PLAIN and codecs & NEEDS_BASE:
             found = self._base_of(ordinal, held)
         base, there = found if found is not None else (None, None)
-        codec, payload = encode(plain, codecs, self._hints.of(ordinal), there, profile)
+        hint = self._hints.of(ordinal)
+        codec, payload = encode(plain, codecs, hint, there, profile)
+        if base is not None and codec in NEEDS_BASE and _words(base) > _FEW * len(payload):
+            other, without = encode(plain, codecs, hint, None, profile)
+            if len(without) <= len(payload) + _words(base):
+                codec, payload = other, without
         cpu = time.thread_time() - began
         payload = payload if isinstance(payload, memoryview) else bytes(payload)
         return Encoded(ordinal, codec, payload, base if codec in NEEDS_BASE else None, cpu)
@@ -75,3 +83,7 @@ class Coder:
             self._chosen = chosen
             readers = [(one.source.manifest, one.source.range) for one in chosen]
             self._bases = Bases(self._source.manifest, self._source.range, readers)
+
+
+def _words(base: Base) -> int:
+    return _BASE_WORDS + _RUN_WORDS * len(base.runs)

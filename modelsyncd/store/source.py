@@ -114,7 +114,13 @@ def scan(path: Path, chunking: Chunking = USUAL, progress: Progress | None = Non
     LimitError before anything is read, SourceChangedError when a file changed meanwhile, and DiskError.
     """
     check_chunking(chunking)
-    found = entries(path, limits)
+    return scan_entries(entries(path, limits), chunking, progress, limits)
+
+
+def scan_entries(
+    found: Sequence[Entry], chunking: Chunking, progress: Progress | None = None, limits: Limits = LIMITS
+) -> Source:
+    """Reads files that `entries` listed, all of them or some. Raises SourceChangedError, BadInputError, DiskError."""
     total = sum(entry.stamp.size for entry in found)
     with ThreadPoolExecutor(1, thread_name_prefix="sha256") as beside:
         reader = _Reader(chunking, beside, total, progress or _silent, _Layouts(found, chunking, limits))
