@@ -201,7 +201,9 @@ class Chunking(_message.Message):
     step: _builtins.int
     """Step inside tensors, and the largest join of small neighbours, in bytes."""
     algorithm: _builtins.str
-    """Name of the content-defined algorithm for opaque bytes: "fastcdc-2020"."""
+    """The law by which files were cut, and the content-defined algorithm for opaque bytes in it: "tensors-2/fastcdc-2020";
+    "fastcdc-2020" in manifests that were made before it.
+    """
     smallest: _builtins.int
     """Smallest, aimed-at and largest content-defined chunk, in bytes."""
     average: _builtins.int
