@@ -64,10 +64,10 @@ class Change:
         """Takes the same elements of both sides. Raises ValueError when they are not as many."""
         import numpy as np  # noqa: PLC0415 -- loaded when it is first needed
 
-        before, after = self._widen[0](old), self._widen[1](new)
-        if len(before) != len(after):
-            raise ValueError(f"{len(before)} elements against {len(after)}")
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):  # what is infinite or no number is expected here, and counted
+            before, after = self._widen[0](old), self._widen[1](new)
+            if len(before) != len(after):
+                raise ValueError(f"{len(before)} elements against {len(after)}")
             difference = after - before
             finite = np.isfinite(difference)  # not so if either is infinite or no number, or both are huge
             self._elements += len(before)
