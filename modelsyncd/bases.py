@@ -6,7 +6,7 @@ same place. Laid end to end the runs are exactly as long as the chunk. Pure: who
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +16,9 @@ from modelsyncd.limits import LIMITS, Limits
 
 HOLE = -1
 """In place of a file's index: this run is zeros, because nothing in the base resembles these bytes of the chunk."""
+
+TURNED_READ = 1 << 20  # bytes of a matrix that are read at once
+TURNED_WASTE = 16  # bytes read for each that is needed; beyond it, a read for each row costs less
 
 _FORMATS: dict[int, Literal["B", "H", "I", "Q"]] = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
@@ -81,13 +84,25 @@ def _bytes_of(run: Run, read: Read) -> Buffer:
 
 
 def _turn(run: Run, turned: Turned, read: Read) -> bytes:
-    """Reads the part of each row that is needed, and lays the columns end to end."""
-    rows, columns, width, first = turned.rows, turned.columns, turned.width, turned.first
+    """Takes the part of each row that is needed, and lays the columns end to end."""
+    rows, width, first = turned.rows, turned.width, turned.first
     count = run.size // width
     left, right = first // rows, (first + count - 1) // rows + 1
     span = right - left
-    block = b"".join(read(run.file, run.offset + (row * columns + left) * width, span * width) for row in range(rows))
+    block = b"".join(_parts(run, turned, left, span, read))
     elements = memoryview(block).cast(_FORMATS[width])
     turned_bytes = b"".join(elements[column::span].tobytes() for column in range(span))
     start = (first - left * rows) * width
     return turned_bytes[start : start + run.size]
+
+
+def _parts(run: Run, turned: Turned, left: int, span: int, read: Read) -> Iterator[bytes]:
+    """The elements of each row from number `left` on, `span` of them. Rows whose parts lie close are one read."""
+    pitch, part = turned.columns * turned.width, span * turned.width
+    together = max(1, TURNED_READ // pitch) if pitch <= TURNED_WASTE * part else 1
+    for first in range(0, turned.rows, together):
+        rows = min(together, turned.rows - first)
+        start = run.offset + first * pitch + left * turned.width
+        lines = memoryview(read(run.file, start, (rows - 1) * pitch + part))
+        # As copies, or all that was read would stay until the last row is there.
+        yield from (bytes(lines[row * pitch : row * pitch + part]) for row in range(rows))

@@ -13,7 +13,7 @@ from modelsyncd.bases import HOLE, Run, Turned, check, gather
 from modelsyncd.errors import DamageError
 from modelsyncd.limits import LIMITS
 
-SIZES = (200, 0, 90)
+SIZES = (2_000, 0, 90)
 FILES = [bytes((number * 7 + 13 * file) % 256 for number in range(size)) for file, size in enumerate(SIZES)]
 
 
@@ -22,11 +22,13 @@ class _Reader:
     """Refuses what `Read` would never be asked for."""
 
     reads: int = 0
+    longest: int = 0
 
     def __call__(self, file: int, offset: int, size: int) -> bytes:
         assert 0 <= file < len(FILES)
         assert 0 <= offset <= offset + size <= SIZES[file]
         self.reads += 1
+        self.longest = max(self.longest, size)
         return FILES[file][offset : offset + size]
 
 
@@ -38,7 +40,7 @@ _ANY_RUN = st.builds(Run, st.integers(-2, 3), _NUMBER, _NUMBER, st.none() | _TUR
 @st.composite
 def _turned_runs(draw: st.DrawFn) -> Run:
     """Runs of turned matrices that lie in the first file."""
-    rows, columns, width = draw(st.integers(1, 8)), draw(st.integers(1, 8)), draw(st.sampled_from([1, 2, 4, 8]))
+    rows, columns, width = draw(st.integers(1, 8)), draw(st.integers(1, 40)), draw(st.sampled_from([1, 2, 4, 8]))
     size = rows * columns * width
     assume(size <= SIZES[0])
     first = draw(st.integers(0, rows * columns - 1))
@@ -67,12 +69,27 @@ def test_a_turned_run_has_the_elements_down_the_columns(run: Run) -> None:
     assert gather([run], _Reader()) == _naively(run)
 
 
-@given(_turned_runs())
-def test_a_turned_run_costs_a_read_for_each_row(run: Run) -> None:
+@given(_turned_runs(), st.integers(1, 500))
+def test_rows_are_read_together_as_far_as_it_pays(run: Run, at_once: int) -> None:
     assert run.turned is not None
     reader = _Reader()
-    gather([run], reader)
-    assert reader.reads == run.turned.rows
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("modelsyncd.bases.TURNED_READ", at_once)
+        assert gather([run], reader) == _naively(run)
+    assert 1 <= reader.reads <= run.turned.rows
+    assert reader.longest <= max(at_once, 40 * 8)
+
+
+def test_a_thin_part_of_long_rows_is_a_read_for_each() -> None:
+    reader = _Reader()
+    gather([Run(0, 0, 8, Turned(8, 40, 1, 16))], reader)
+    assert (reader.reads, reader.longest) == (8, 1)
+
+
+def test_a_broad_part_of_short_rows_is_one_read() -> None:
+    reader = _Reader()
+    gather([Run(0, 0, 160, Turned(8, 40, 1, 16))], reader)
+    assert reader.reads == 1
 
 
 @given(st.lists(_ANY_RUN | _turned_runs(), max_size=4), st.none() | _NUMBER)
