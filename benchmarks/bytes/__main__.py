@@ -55,7 +55,7 @@ def _measure(pair: Pair, cache: Path, work: Path, judge: Judge) -> report.Row:
     """The same two files for everybody, one after the other."""
     old, new = pair.old(cache), pair.new(cache)
     trips = ours.travel(old, new, work / "ours", partial(judge.check, new))
-    return report.Row(pair, new.stat().st_size, peers.costs(old, new, work / "peers"), trips.up, trips.down)
+    return report.Row(pair, new.stat().st_size, peers.kept(old, new, work / "peers"), trips.up, trips.down)
 
 
 def _shipped() -> Path:

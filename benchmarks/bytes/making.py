@@ -124,7 +124,9 @@ class Making:
     def _pair(self, name: str, old: Write | None, new: Write | None) -> None:
         """Writes one or both of its files."""
         pair = BY_NAME[name]
-        pair.new(self._folder).parent.mkdir(parents=True, exist_ok=True)
+        folder = pair.new(self._folder).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "peers.json").unlink(missing_ok=True)  # what was measured of the files before
         base = pair.old(self._folder) or pair.new(self._folder)
         for path, write in ((base, old), (pair.new(self._folder), new)):
             if write is not None:
