@@ -56,7 +56,7 @@ def _of_goal(goal: Goal, observed: Observed, progress: Progress, wall: Callable[
         active=active.number if active else 0,
         bytes_total=goal.size,
         bytes_done=goal.size if held else progress.done,
-        bytes_had=progress.had,
+        bytes_had=goal.size if held and not progress.total else progress.had,  # nothing was ever fetched for it
         bytes_wire=progress.wire,
         fault=setback.fault if setback else None,
         next_try=wall(setback.next_try) if setback and phase is Phase.FAILED else 0.0,

@@ -42,15 +42,25 @@ def say(text: str) -> None:
     console.print(f"\n[bold]{text}[/bold]")
 
 
-def push(here: Fleet, folder: Path, note: str) -> tuple[int, Cost]:
-    """Publishes the folder on the channel `stable`."""
-    console.print(f"  $ modelsyncctl push {folder.name} {MODEL} --channel stable --note {note!r}")
-    done = here.ctl("push", str(folder), MODEL, "--channel", "stable", "--note", note)
-    console.print(
-        f"  {MODEL}:{done['number']}, {done['bytes'] / 1e6:.1f} MB: {done['bytes_had'] / 1e6:.1f} MB were at the hub"
-        f" already, {done['bytes_wire'] / 1e6:.1f} MB travelled"
-    )
+def push(here: Fleet, folder: Path, note: str, base: Path | None = None) -> tuple[int, Cost]:
+    """Publishes the folder on the channel `stable`; `base` is the version that it was trained from."""
+    shown = f" --base {base.relative_to(here.root)}" if base else ""
+    console.print(f"  $ modelsyncctl push {folder.name} {MODEL} --channel stable --note {note!r}{shown}")
+    against = ["--base", str(base)] if base else []
+    done = here.ctl("push", str(folder), MODEL, "--channel", "stable", "--note", note, *against)
+    console.print(f"  {MODEL}:{done['number']}, {done['bytes'] / 1e6:.1f} MB: {report(done)}")
     return int(done["number"]), Cost(f"push of :{done['number']}", done["bytes"], done["bytes_wire"], done["seconds"])
+
+
+def report(done: dict[str, Any]) -> str:
+    """What a transfer took, in a sentence."""
+    mega = {name: done[f"bytes_{name}"] / 1e6 for name in ("had", "coded", "plain", "wire")}
+    cpu = f"CPU: {done['giver_cpu']:.2f} s to encode, {done['taker_cpu']:.2f} s to decode"
+    coded = f", {mega['coded']:.1f} MB went as the difference to the base" if mega["coded"] else ""
+    return (
+        f"{mega['had']:.1f} MB were there already{coded}, {mega['plain']:.1f} MB went plainly;"
+        f" {mega['wire']:.2f} MB travelled ({cpu})"
+    )
 
 
 def follow(here: Fleet, number: int, began: float) -> list[Cost]:
@@ -62,6 +72,7 @@ def follow(here: Fleet, number: int, began: float) -> list[Cost]:
     )
     assert watch.stdout is not None
     costs: dict[str, Cost] = {}
+    reports: dict[str, str] = {}
     columns = (TextColumn("  {task.description}"), BarColumn(30), DownloadColumn(), TransferSpeedColumn())
     try:
         with Progress(*columns, TextColumn("{task.fields[phase]}"), console=console) as bars:
@@ -71,12 +82,16 @@ def follow(here: Fleet, number: int, began: float) -> list[Cost]:
                     _draw(bars, tasks, place)
                     if place["active"] == number and place["node"] not in costs:
                         costs[place["node"]] = _cost(place, number, time.monotonic() - began)
+                        reports[place["node"]] = report(place)
                 if len(costs) == len(NODES):
-                    return [costs[node] for node in NODES]
+                    break
     finally:
         watch.terminate()
         watch.wait()
-    raise DemoError("the watch ended before the release was active everywhere")
+    if len(costs) < len(NODES):
+        raise DemoError("the watch ended before the release was active everywhere")
+    console.print(f"  {NODES[0]}: {reports[NODES[0]]}")
+    return [costs[node] for node in NODES]
 
 
 def _draw(bars: Progress, tasks: dict[str, Any], place: dict[str, Any]) -> None:
@@ -171,7 +186,7 @@ def walk(here: Fleet) -> list[Cost]:
     say("3. The same model, its last layer trained on what the plant says")
     retrain(folder)
     began = time.monotonic()
-    second, cost = push(here, folder, "knows our floor")
+    second, cost = push(here, folder, "knows our floor", here.root / NODES[0] / "models" / MODEL / "stable")
     costs += [cost, *follow(here, second, began)]
     next_answer(job, second)
 
