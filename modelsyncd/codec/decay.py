@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 STEPS = 10  # bits of the mantissa that are looked at
 SIZE = 4 << STEPS  # bytes of a table
+MOST = 1 << 20  # units in the last place
+_SAMPLE = 1 << 14  # elements to learn from
 _SPREAD = 3  # a mantissa of almost 2 sinks twice as far as one of 1, and rounding adds some
 
 
@@ -28,19 +30,21 @@ def touched_only_by_decay(change: NDArray[np.integer]) -> NDArray[np.bool_]:
     near = np.minimum(np.abs(least), np.abs(most))
     far = np.maximum(np.abs(least), np.abs(most))
     one_way = (least >= 0) == (most >= 0)
-    found: NDArray[np.bool_] = one_way & (near > 0) & (far < 1 << 20) & (far <= _SPREAD * near + 2)
+    found: NDArray[np.bool_] = one_way & (near > 0) & (far < MOST) & (far <= _SPREAD * near + 2)
     return found
 
 
 def learn(change: NDArray[np.integer], place: NDArray[np.uint16]) -> NDArray[np.int32]:
     """The usual change at each place; where none was seen, that of the place before."""
-    import numpy as np  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415 - an idle agent never loads it
 
-    seen = np.bincount(place, minlength=1 << STEPS)
-    order = np.lexsort((change, place))
-    middle = np.cumsum(seen) - (seen + 1) // 2
+    every = len(change) // _SAMPLE + 1
+    where = place[::every]
+    pairs = np.sort((where.astype(np.int64) << 32) | (change[::every] + MOST).astype(np.int64))
+    seen = np.bincount(where, minlength=1 << STEPS)
     known = np.flatnonzero(seen)
-    usual = change[order[middle[known]]].astype(np.int32)
+    middle = (np.cumsum(seen) - (seen + 1) // 2)[known]
+    usual = ((pairs[middle] & 0xFFFFFFFF) - MOST).astype(np.int32)
     nearest = np.maximum(np.searchsorted(known, np.arange(1 << STEPS), side="right") - 1, 0)
     spread: NDArray[np.int32] = usual[nearest]
     return spread

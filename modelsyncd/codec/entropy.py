@@ -49,7 +49,7 @@ def frequencies(weights: bytes) -> NDArray[np.uint32]:
     codes = np.frombuffer(weights, dtype=np.uint8)
     if not codes.any() or codes.max() >= len(_WEIGHTS):
         raise DamageError("a chunk's table can't be")
-    amounts = np.array(_WEIGHTS, dtype=np.int64)[codes]
+    amounts = np.array(_WEIGHTS, dtype=np.int64).take(codes)
     present = amounts > 0
     free = _SCALE - int(present.sum())
     found = np.zeros(SYMBOLS, dtype=np.uint32)

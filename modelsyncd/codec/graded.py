@@ -10,10 +10,10 @@ import struct
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from modelsyncd.codec import bits, decay, entropy, patterns, scales, sides
+from modelsyncd.codec import decay, numbers, patterns, scales, sides
 from modelsyncd.codec.hint import Hint
 from modelsyncd.codec.patterns import Grain
-from modelsyncd.codec.scales import CLASSES, ESCAPE, SPAN
+from modelsyncd.codec.scales import CLASSES, SPAN
 from modelsyncd.digest import Buffer
 from modelsyncd.errors import DamageError
 
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
     from modelsyncd.codec.patterns import Pattern
 
 MARK = 0x10  # the first byte of every such payload
-_HEAD = struct.Struct("<BBBBBBHQI")
+_HEAD = struct.Struct("<BBBBBHQ")
 _DECAYED = 0x80  # in a group's byte: decay.py's table was subtracted
 _LARGEST_GROUP = 10  # log2 of elements
-_LANES = 12  # log2, at most
-_STEPS = 6  # log2 of symbols in a lane
+_MOST_FACTS = 1 << 16  # bytes, beyond what grows with the chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +81,14 @@ def compress(plain: Buffer, base: Buffer | None, hint: Hint) -> bytes | None:
     if not moved.all():
         size, negative, exponents = size[moved], negative[moved], exponents[moved]
     facts = odd + groups.tobytes() + (decay.write(table) if table is not None else b"")
-    head = (MARK, grain.width, grain.edge, grain.mantissa, field.group)
+    head = _HEAD.pack(MARK, grain.width, grain.edge, grain.mantissa, field.group, field.low, grain.floor)
     if not moved.any():
-        return _HEAD.pack(*head, 0, field.low, grain.floor, 0) + sides.fold(facts)
-    cells = (groups[moved] & (CLASSES - 1)).astype(np.uint16)[:, None] * np.uint16(field.span) + exponents
-    lanes, more, words, rest = _numbers(size.ravel(), negative.ravel(), cells.ravel(), field, groups)
-    return _HEAD.pack(*head, lanes, field.low, grain.floor, len(words)) + sides.fold(facts + more) + words + rest
+        return head + sides.fold(facts)
+    classes = groups[moved] & (CLASSES - 1)
+    cells = (classes.astype(np.uint16)[:, None] * np.uint16(field.span) + exponents).ravel()
+    scale = scales.measure(size.ravel(), cells, field.span)
+    tables, more, body = numbers.write(size.ravel(), negative.ravel(), cells, scale)
+    return head + sides.fold(facts + scales.write(scale, np.unique(classes), tables) + more) + body
 
 
 def _floor(grain: Grain, new: Pattern, old: Pattern, *, alone: bool) -> int:
@@ -152,73 +153,30 @@ def _levels(size: Pattern, exponents: NDArray[np.uint8], field: _Field) -> NDArr
     return means
 
 
-def _numbers(
-    size: Pattern, negative: Pattern, cells: NDArray[np.uint16], field: _Field, groups: NDArray[np.uint8]
-) -> tuple[int, bytes, bytes, bytes]:
-    """Lanes (log2), facts, words, and the bits that are sent as they are."""
-    import numpy as np  # noqa: PLC0415
-
-    scale = scales.measure(size, cells, field.span)
-    shifts = scale.shifts.take(cells)
-    kinds = scale.kinds.take(cells)
-    high = size >> shifts.astype(size.dtype)
-    symbols = np.minimum(high, ESCAPE).astype(np.uint8)
-    beyond = high[symbols == ESCAPE] - size.dtype.type(ESCAPE)
-    counts = np.bincount((kinds.astype(np.uint16) << np.uint16(8)) | symbols, minlength=(int(kinds.max()) + 1) << 8)
-    tables = [entropy.table(row) for row in counts.reshape(-1, entropy.SYMBOLS)]
-    frequencies = np.stack([entropy.frequencies(table[1:]) for table in tables])
-    low = _low_bits(size, negative, symbols, shifts)
-    lanes = min(max(len(symbols).bit_length() - 1 - _STEPS, 0), _LANES)
-    filling = low[: 2 << lanes].ljust(2 << lanes, b"\0")
-    coded = entropy.encode(symbols, kinds, frequencies, 1 << lanes, filling)
-    present = np.unique(groups & (CLASSES - 1))
-    facts = scales.write(scale, present[present > 0], tables)
-    facts += len(beyond).to_bytes(4, "little") + beyond.tobytes()
-    return lanes, facts, coded.words, coded.states + low[2 << lanes :]
-
-
-def _low_bits(size: Pattern, negative: Pattern, symbols: NDArray[np.uint8], shifts: NDArray[np.uint8]) -> bytes:
-    """For each element that has them: its sign, and above it what was cut off."""
-    import numpy as np  # noqa: PLC0415
-
-    if not shifts.any():
-        return np.packbits(negative[symbols > 0].astype(np.uint8), bitorder="little").tobytes()
-    low = size & ((size.dtype.type(1) << shifts.astype(size.dtype)) - size.dtype.type(1))
-    low <<= size.dtype.type(1)
-    low |= negative
-    signed = (symbols > 0) | (shifts > 0)
-    return bits.pack(low * signed, shifts + signed)
-
-
-@dataclass(frozen=True, slots=True)
-class _Coded:
-    payload: Buffer
-    lanes: int  # log2
-    words: int  # bytes
-
-
 def decompress(payload: Buffer, base: Buffer | None, size: int) -> bytes:
     """The `size` plain bytes. Raises DamageError."""
     import numpy as np  # noqa: PLC0415
 
     if len(payload) < _HEAD.size:
         raise DamageError("a chunk's payload ends early")
-    _, width, edge, mantissa, group, lanes, low, floor, words = _HEAD.unpack_from(payload)
+    _, width, edge, mantissa, group, low, floor = _HEAD.unpack_from(payload)
     grain = patterns.checked(width, edge, mantissa, floor)
-    if group > _LARGEST_GROUP or lanes > _LANES or (mantissa and low >> (grain.bits - 1 - mantissa)):
-        raise DamageError("a chunk has groups, lanes or exponents that can't be")
+    if group > _LARGEST_GROUP or (mantissa and low >> (grain.bits - 1 - mantissa)):
+        raise DamageError("a chunk has groups or exponents that can't be")
     count = grain.count(size)
-    facts = sides.Facts(payload, _HEAD.size, 2 * size + (1 << 16))
+    facts = sides.Facts(payload, _HEAD.size, 2 * size + _MOST_FACTS)
     odd = facts.take(size - count * width)
     groups = np.frombuffer(facts.take(-(-count >> group)), dtype=np.uint8)
-    old = np.zeros(count, dtype=f"<u{width}") if base is None else grain.elements(base)[0]
     field = _Field(grain, group, low, 1)
-    old = field.rows(old)
+    old = field.rows(np.zeros(count, dtype=f"<u{width}") if base is None else grain.elements(base)[0])
     table = decay.read(facts.take(decay.SIZE)) if (groups & _DECAYED).any() and decay.can_be(grain) else None
-    change = np.zeros(old.shape, dtype=old.dtype)
     moved = (groups & (CLASSES - 1)) != 0
-    if moved.any():
-        change[moved] = _restored(_Coded(payload, lanes, words), facts, field, old[moved], groups[moved])
+    if moved.all():
+        change = _restored(payload[facts.end :], facts, field, old, groups)
+    else:
+        change = np.zeros(old.shape, dtype=old.dtype)
+        if moved.any():
+            change[moved] = _restored(payload[facts.end :], facts, field, old[moved], groups[moved])
     facts.finish()
     if table is not None:
         alone = (groups & _DECAYED) != 0
@@ -230,53 +188,12 @@ def decompress(payload: Buffer, base: Buffer | None, size: int) -> bytes:
     return odd[:before] + new.tobytes() + odd[before:]
 
 
-def _restored(coded: _Coded, facts: sides.Facts, field: _Field, old: Pattern, groups: NDArray[np.uint8]) -> Pattern:
+def _restored(body: Buffer, facts: sides.Facts, field: _Field, old: Pattern, groups: NDArray[np.uint8]) -> Pattern:
     """The changes of the groups that have any."""
     import numpy as np  # noqa: PLC0415
 
-    grain = field.grain
     classes = groups & (CLASSES - 1)
-    scale, tables = scales.read(facts, np.unique(classes), grain.bits)
-    beyond = np.frombuffer(_escapes(facts, old.size, grain), dtype=old.dtype)
-    exponents = replace(field, span=scale.span).exponents(old)
-    cells = (classes.astype(np.uint16)[:, None] * np.uint16(scale.span) + exponents).ravel()
-    shifts = scale.shifts.take(cells)
-    if coded.words > len(coded.payload) - facts.end or (1 << coded.lanes) > old.size or coded.words % 2:
-        raise DamageError("a chunk's coded symbols end early")
-    words = bytes(coded.payload[facts.end : facts.end + coded.words])
-    row = bytes(coded.payload[facts.end + coded.words :])
-    state, took = entropy.states(row, 1 << coded.lanes)
-    symbols, filling = entropy.decode(state, words, scale.kinds.take(cells), tables)
-    size = symbols.astype(old.dtype)
-    far = np.flatnonzero(symbols == ESCAPE)
-    if len(far) != len(beyond):
-        raise DamageError("a chunk's large changes are not as many as they should be")
-    size[far] += beyond
-    negative = _with_low_bits(size, symbols, shifts, filling + row[took:])
-    return ((size ^ -negative) + negative).reshape(old.shape)
-
-
-def _escapes(facts: sides.Facts, most: int, grain: Grain) -> bytes:
-    count = facts.number(4)
-    if count > most:
-        raise DamageError("a chunk's large changes are more than its elements")
-    return facts.take(count * grain.width)
-
-
-def _with_low_bits(size: Pattern, symbols: NDArray[np.uint8], shifts: NDArray[np.uint8], row: bytes) -> Pattern:
-    """Puts the low bits back into `size`; the signs."""
-    import numpy as np  # noqa: PLC0415
-
-    signed = (symbols > 0) | (shifts > 0)
-    if not shifts.any():
-        signs = np.unpackbits(np.frombuffer(row, dtype=np.uint8), bitorder="little")
-        places = np.flatnonzero(signed)
-        if len(signs) < len(places):
-            raise DamageError("a chunk's signs end early")
-        negative = np.zeros_like(size)
-        negative[places] = signs[: len(places)]
-        return negative
-    low = bits.unpack(row, shifts + signed).astype(size.dtype)
-    size <<= shifts.astype(size.dtype)
-    size |= low >> size.dtype.type(1)
-    return low & size.dtype.type(1)
+    scale = scales.read(facts, np.unique(classes), field.grain.bits)
+    exponents = replace(field, span=scale[0].span).exponents(old)
+    cells = (classes.astype(np.uint16)[:, None] * np.uint16(scale[0].span) + exponents).ravel()
+    return numbers.read(facts, body, cells, scale, old.dtype).reshape(old.shape)

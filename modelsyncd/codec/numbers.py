@@ -1,0 +1,144 @@
+"""Signed numbers whose usual size both sides know, written in few bytes.
+
+Fine numbers are cut in two: what lies above the shift is a symbol (all of them together are a zstd frame, for its fast
+Huffman coder), the rest is noise and sent as it is, with the sign. Coarse numbers are symbols of a table of their own
+each (entropy.py), mostly 0, and signs. What is too large for a symbol is written out among the facts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelsyncd.codec import bits, entropy, zstd
+from modelsyncd.codec.scales import Scales
+from modelsyncd.codec.sides import Facts
+from modelsyncd.digest import Buffer
+from modelsyncd.errors import DamageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+ESCAPE = entropy.SYMBOLS - 1
+_LANES = 12  # log2, at most
+_STEPS = 6  # log2 of the symbols in a lane when there are many
+_LEAST = 8  # log2 of the lanes when there are few symbols: a step costs the same however few lanes take part
+
+
+def write(
+    size: NDArray[np.integer], negative: NDArray[np.integer], cells: NDArray[np.uint16], scale: Scales
+) -> tuple[bytes, bytes, bytes]:
+    """Tables, facts, and the body. `size`: magnitudes; `negative`: 1 where a number is below zero."""
+    import numpy as np  # noqa: PLC0415 - an idle agent never loads it
+
+    shifts = scale.shifts.take(cells)
+    fine = shifts > 0
+    high = size >> shifts.astype(size.dtype)
+    symbols = np.minimum(high, ESCAPE).astype(np.uint8)
+    beyond = high[symbols == ESCAPE] - size.dtype.type(ESCAPE)
+    if fine.all():
+        tables, lanes, words = b"\0", 0, b""
+        frame, rest = zstd.squeeze(symbols), _low_bits(size, negative, shifts)
+    else:
+        coarse = ~fine
+        mine = symbols[coarse]
+        frame = zstd.squeeze(symbols[fine].tobytes()) if fine.any() else b""
+        plain = _low_bits(size[fine], negative[fine], shifts[fine])
+        plain += np.packbits(negative[coarse][mine > 0].astype(np.uint8), bitorder="little").tobytes()
+        tables, lanes, words, rest = _coarse(mine, scale.kinds.take(cells[coarse]), plain)
+    facts = b"".join(count.to_bytes(4, "little") for count in (len(frame), len(words), len(beyond)))
+    return tables, facts + bytes((lanes,)) + beyond.tobytes(), frame + words + rest
+
+
+def _coarse(symbols: NDArray[np.uint8], kinds: NDArray[np.uint8], plain: bytes) -> tuple[bytes, int, bytes, bytes]:
+    """Tables, lanes (log2), words, and states with what is left of `plain`."""
+    import numpy as np  # noqa: PLC0415
+
+    count = int(kinds.max()) + 1
+    seen = np.bincount((kinds.astype(np.uint16) << np.uint16(8)) | symbols, minlength=count << 8)
+    seen[:: entropy.SYMBOLS] |= seen.reshape(count, -1).sum(axis=1) == 0  # a table that nobody uses can still be read
+    tables = [entropy.table(row) for row in seen.reshape(count, -1)]
+    size = len(symbols).bit_length() - 1
+    lanes = min(max(size - _STEPS, min(_LEAST, size - 3), 0), _LANES)
+    filling = plain[: 2 << lanes].ljust(2 << lanes, b"\0")
+    frequencies = np.stack([entropy.frequencies(table[1:]) for table in tables])
+    coded = entropy.encode(symbols, kinds, frequencies, 1 << lanes, filling)
+    return bytes((count,)) + b"".join(tables), lanes, coded.words, coded.states + plain[2 << lanes :]
+
+
+def _low_bits(size: NDArray[np.integer], negative: NDArray[np.integer], shifts: NDArray[np.uint8]) -> bytes:
+    """For each number its sign, and above it what was cut off."""
+    one = size.dtype.type(1)
+    low = size & ((one << shifts.astype(size.dtype)) - one)
+    low <<= one
+    low |= negative
+    return bits.pack(low, shifts + shifts.dtype.type(1))
+
+
+def read(
+    facts: Facts,
+    body: Buffer,
+    cells: NDArray[np.uint16],
+    read_scales: tuple[Scales, NDArray[np.uint32]],
+    like: np.dtype[np.integer],
+) -> NDArray[np.integer]:
+    """The numbers, in the unsigned dtype `like` and modulo its range. Raises DamageError."""
+    import numpy as np  # noqa: PLC0415
+
+    scale, tables = read_scales
+    frame_size, words_size, far, lanes = (facts.number(size) for size in (4, 4, 4, 1))
+    if far > len(cells) or frame_size + words_size > len(body) or words_size % 2:
+        raise DamageError("a chunk's numbers are more than its elements")
+    beyond = np.frombuffer(facts.take(far * like.itemsize), dtype=like)
+    shifts = scale.shifts.take(cells)
+    fine = shifts > 0
+    frame, words = bytes(body[:frame_size]), bytes(body[frame_size : frame_size + words_size])
+    rest = bytes(body[frame_size + words_size :])
+    if fine.all():
+        symbols = np.frombuffer(zstd.decompress(frame, len(cells)), dtype=np.uint8)
+        size = _sized(symbols, beyond)
+        return _with_low_bits(size, shifts, rest)
+    coarse = ~fine
+    kinds = scale.kinds.take(cells[coarse])
+    if lanes > _LANES or 1 << lanes > len(kinds) or int(kinds.max()) >= len(tables):
+        raise DamageError("a chunk has lanes or tables that can't be")
+    state, took = entropy.states(rest, 1 << lanes)
+    symbols = np.empty(len(cells), dtype=np.uint8)
+    symbols[coarse], filling = entropy.decode(state, words, kinds, tables)
+    plain = filling + rest[took:]
+    if fine.any():
+        symbols[fine] = np.frombuffer(zstd.decompress(frame, len(cells) - len(kinds)), dtype=np.uint8)
+    size = _sized(symbols, beyond)
+    if fine.any():
+        widths = shifts[fine]
+        size[fine] = _with_low_bits(size[fine], widths, plain)
+        plain = plain[bits.size(widths + np.uint8(1)) :]
+    places = np.flatnonzero(coarse & (symbols > 0))
+    signs = np.unpackbits(np.frombuffer(plain, dtype=np.uint8), bitorder="little")
+    if len(signs) < len(places):
+        raise DamageError("a chunk's signs end early")
+    below = places[signs[: len(places)] != 0]
+    size[below] = -size[below]
+    return size
+
+
+def _sized(symbols: NDArray[np.uint8], beyond: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Magnitudes above the shift, as numbers of the dtype of `beyond`."""
+    size = symbols.astype(beyond.dtype)
+    far = (symbols == ESCAPE).nonzero()[0]
+    if len(far) != len(beyond):
+        raise DamageError("a chunk's large changes are not as many as they should be")
+    size[far] += beyond
+    return size
+
+
+def _with_low_bits(size: NDArray[np.integer], shifts: NDArray[np.uint8], row: bytes) -> NDArray[np.integer]:
+    """The numbers, with what was cut off and with their signs."""
+    one = size.dtype.type(1)
+    low = bits.unpack(row, shifts + shifts.dtype.type(1)).astype(size.dtype, copy=False)
+    size <<= shifts.astype(size.dtype)
+    size |= low >> one
+    low = -(low & one)
+    size ^= low
+    size -= low
+    return size
