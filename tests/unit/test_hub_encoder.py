@@ -16,6 +16,7 @@ from cloud_hub.encoder import Encoder, _Job
 from cloud_hub.offers import EFFORTS, Offers
 from cloud_hub.rights import AssignedOnly, anything
 from modelsyncd.bases import gather
+from modelsyncd.codec import registry
 from modelsyncd.codec.profile import Profile
 from modelsyncd.codec.registry import NEEDS_BASE, READABLE, decode
 from modelsyncd.digest import Digest, digest_of
@@ -179,6 +180,24 @@ async def test_a_base_whose_manifest_is_damaged_costs_nothing_but_bytes(hub: Hub
     coded = await given(hub.offers(), new, old.manifest)
     assert plain_of(coded, new) == new.chunks
     assert all(chunk.base is None for chunk in coded)
+
+
+async def test_a_codec_that_stumbles_costs_nothing_but_bytes(
+    hub: HubStore, pair: Pair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, new = pair
+    right = registry.encode
+
+    def stumbling(plain: bytes, *rest: Any) -> object:
+        if digest_of(plain) == digest_of(new.chunks[1]):
+            raise IndexError("as a bug would")
+        return right(plain, *rest)
+
+    monkeypatch.setattr(encoder_room, "encode", stumbling)
+    coded = await given(hub.offers(), new, old.manifest)
+    assert plain_of(coded, new) == new.chunks
+    assert [chunk.ordinal for chunk in coded if chunk.base is None] == [1]
+    assert "coding.failed" in [record.getMessage() for record in caplog.records]
 
 
 async def test_damaged_bytes_of_what_is_wanted_are_never_given_coded_or_not(hub: HubStore, pair: Pair) -> None:
