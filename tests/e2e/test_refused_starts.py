@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.e2e.content import change, folder, tree
 from tests.e2e.fleet import admin, until_active
 from tests.e2e.processes import AgentProgram, HubProgram
 from tests.e2e.waiting import PATIENCE, until
-from tests.fakes.hub import talking
+from tests.fakes.hub import HELLO, talking
 from tests.fakes.oracle import whole_versions
 
 REF = "starts/model@stable"
@@ -97,7 +98,7 @@ def test_a_lost_cache_costs_no_byte_of_what_is_on_the_node(
 
 
 async def test_a_hub_refuses_another_protocol_number_and_says_who_should_upgrade(hub: HubProgram) -> None:
-    async with talking(hub.address, admin(hub), protocol=2) as talk:
+    async with talking(hub.address, admin(hub), hello=replace(HELLO, protocol=2)) as talk:
         error = await talk.ended()
     assert isinstance(error, WrongProtocolError)
     assert "test peer speaks 2" in error.message or "test peer speaks protocol 2" in error.message

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cloud_hub.app import Settings, serve
 from cloud_hub.stores import Stores, open_stores
-from modelsyncd.codec.registry import READABLE
+from modelsyncd.codec.registry import READABLE, Codec
 from modelsyncd.daemon.log import Log
+from modelsyncd.digest import Digest
 from modelsyncd.errors import ModelsyncError, RoadError
 from modelsyncd.link.channel import open_channel
 from modelsyncd.link.pump import Pump
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from modelsyncd.wire.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
     from modelsyncd.wire.v1.sync_pb2_grpc import EnrolServiceAsyncStub
 
+HELLO = Hello(PROTOCOL, "test peer", READABLE)
 PATIENCE = 20.0  # seconds until a test that waits for something gives up
 
 Found = TypeVar("Found")
@@ -138,9 +140,12 @@ class Hub:
         giver: GiverStore | None = None,
         taker: TakerStore | None = None,
         protocol: int = PROTOCOL,
+        codecs: frozenset[Codec] = READABLE,
+        holds: tuple[Digest, ...] = (),
     ) -> AbstractAsyncContextManager[Talk]:
         """A conversation with this hub for as long as the block lasts."""
-        return talking(self.address, identity, giver=giver, taker=taker, protocol=protocol)
+        hello = Hello(protocol, "test peer", codecs, holds)
+        return talking(self.address, identity, giver=giver, taker=taker, hello=hello)
 
     async def push(self, publication: Publication, identity: Identity | None = None) -> Settled:
         async with self.talk(identity or self.admin(), giver=publication) as talk:
@@ -171,7 +176,7 @@ async def talking(
     *,
     giver: GiverStore | None = None,
     taker: TakerStore | None = None,
-    protocol: int = PROTOCOL,
+    hello: Hello = HELLO,
 ) -> AsyncIterator[Talk]:
     """A conversation with the hub at an address for as long as the block lasts."""
     talk = Talk()
@@ -180,8 +185,7 @@ async def talking(
         asyncio.TaskGroup() as group,
         open_session(channel, address) as stream,
     ):
-        session = Session(Hello(protocol, "test peer", READABLE))
-        talk.pump = Pump(session, stream, taker=taker, giver=giver, deliver=talk.hear)
+        talk.pump = Pump(Session(hello), stream, taker=taker, giver=giver, deliver=talk.hear)
         running = group.create_task(_run(talk.pump, talk))
         yield talk
         talk.pump.close()
