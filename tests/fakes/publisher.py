@@ -103,15 +103,36 @@ def publication(
                 tensors=(Tensor(tensor, dtype, shape or (len(data) // 4,), 0, len(data)),) if dtype else (),
             )
         )
-    manifest = Manifest(tuple(listed))
+    release = Named(model, number, producer, channel, parents)
+    return published(Manifest(tuple(listed)), chunks, release)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a release is called, and by whom."""
+
+    model: str = "acme/helmet"
+    number: int = 1
+    producer: str = "admin/tester"
+    channel: str = ""
+    parents: tuple[Parent, ...] = ()
+
+
+def published(manifest: Manifest, chunks: list[bytes], named: Named) -> Publication:
+    """A release of a manifest with these chunks."""
     encoded = encode_manifest(manifest)
     ref = ManifestRef(
         digest_of(encoded), len(encoded), manifest.content_size, len(manifest.files), piece_digests(encoded)
     )
     release = Release(
-        parse_model(model), number, (Variant("default", ref),), producer=producer, created_at=1, parents=parents
+        parse_model(named.model),
+        named.number,
+        (Variant("default", ref),),
+        producer=named.producer,
+        created_at=1,
+        parents=named.parents,
     )
-    offer = Offer(SignedRelease(encode_release(release)), ref.digest, channel)
+    offer = Offer(SignedRelease(encode_release(release)), ref.digest, named.channel)
     return Publication(offer, release, [bytes(piece) for piece in pieces(encoded)], chunks)
 
 
