@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
+import onnx.helper
+import onnx.numpy_helper
 import pytest
 
 from modelsyncd.bases import gather
@@ -71,10 +74,17 @@ def test_what_an_earlier_try_left_in_the_folder_is_no_part_of_it(tmp_path: Path)
 def test_a_model_whose_tensors_lie_in_a_file_beside_it_is_known_again(tmp_path: Path) -> None:
     old, new = pair(tmp_path)
     for folder in (old, new):
-        (folder / "net.onnx").write_bytes(b"")
+        onnx.save(onnx_model(), folder / "net.onnx", save_as_external_data=True, location="net.data", size_threshold=0)
     found = dest_base(old, new)
+    assert any(file.path == "net.data" and file.tensors for file in scan(old).manifest.files)
     assert found is not None
     assert found.name == name_of(scan(old))
+
+
+def onnx_model() -> onnx.ModelProto:
+    """A model of one tensor of noise."""
+    made = onnx.numpy_helper.from_array(MODEL["layer.0.weight"][:64], "w")
+    return onnx.helper.make_model(onnx.helper.make_graph([], "net", [], [], [made]))
 
 
 def test_a_folder_with_more_of_somebody_s_own_than_of_the_release_is_not_read(tmp_path: Path) -> None:

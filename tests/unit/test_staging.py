@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,47 @@ def test_everything_is_missing_at_first_and_files_have_their_final_size(staging:
 
 def test_an_empty_staging_takes_next_to_no_room(staging: Staging) -> None:
     assert sum(path.lstat().st_blocks for path in staging.path.rglob("*") if path.is_file()) == 0
+
+
+def test_a_chunk_is_written_before_the_next_one_is_made(staging: Staging, version: Published) -> None:
+    def one_at_a_time() -> Iterator[tuple[int, bytearray]]:
+        for ordinal in (0, 1, 2):
+            plain = bytearray(version.chunks[ordinal])
+            yield ordinal, plain
+            plain[:] = bytes(len(plain))  # nobody holds on to it
+
+    staging.write(one_at_a_time())
+    assert [staging.read(ordinal) for ordinal in (0, 1, 2)] == version.chunks[:3]
+
+
+def test_nothing_counts_before_every_file_of_the_batch_is_synced(
+    staging: Staging, version: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+
+    def sync(descriptor: int) -> None:
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        synced.append(name)
+        if name == "model.bin":
+            raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    staging.missing()
+    with pytest.raises(DiskFullError):
+        write(staging, version, [0, len(version.chunks) - 1])
+    assert set(synced) == {"en.txt", "model.bin"}
+    assert staging.bytes_present() == 0
+
+
+def test_what_makes_the_chunks_may_fail_and_then_none_counts(staging: Staging, version: Published) -> None:
+    def failing() -> Iterator[tuple[int, bytes]]:
+        yield 0, version.chunks[0]
+        raise DiskError("a base can't be read")
+
+    staging.missing()
+    with pytest.raises(DiskError, match="a base"):
+        staging.write(failing())
+    assert staging.bytes_present() == 0
 
 
 def test_what_is_written_is_not_missing_and_can_be_read(staging: Staging, version: Published) -> None:
