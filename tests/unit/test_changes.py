@@ -98,6 +98,14 @@ def test_small_neighbours_in_one_chunk_are_unsure_only_when_that_chunk_changed()
     assert _spans(same, holding({"m": [small, _tensor("other", 3, 100)]}), "small") == [(0, 100, None)]
 
 
+def test_the_same_chunk_at_another_place_of_a_tensor_tells_nothing() -> None:
+    left, right = _tensor("a", 1, 100), _tensor("b", 2, 100)
+    swapped = Weights("b", "u8", (100,), left.data), Weights("a", "u8", (100,), right.data)
+    before, after = holding({"m": [left, right]}), holding({"m": swapped})
+    assert before.manifest.files[0].chunk_digests == after.manifest.files[0].chunk_digests
+    assert _spans(before, after, "a") == [(0, 100, None)]
+
+
 @pytest.mark.parametrize("steps", [(1_024, 4_096), (4_096, 1_024), (1_000, 3_000)])
 def test_what_was_cut_otherwise_is_never_taken_for_equal_or_different(steps: tuple[int, int]) -> None:
     one = _tensor("a", 1, 3 * STEP + 17)
