@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 STEPS = 10  # bits of the mantissa that are looked at
 SIZE = 4 << STEPS  # bytes of a table
 MOST = 1 << 20  # units in the last place
-_SAMPLE = 1 << 14  # elements to learn from
+_SAMPLE = 1 << 13  # elements to learn from
 _SPREAD = 3  # a mantissa of almost 2 sinks twice as far as one of 1, and rounding adds some
 
 

@@ -40,12 +40,13 @@ def write(
         tables, lanes, words = b"\0", 0, b""
         frame, rest = zstd.squeeze(symbols), _low_bits(size, negative, shifts)
     else:
-        coarse = ~fine
-        mine = symbols[coarse]
-        frame = zstd.squeeze(symbols[fine].tobytes()) if fine.any() else b""
-        plain = _low_bits(size[fine], negative[fine], shifts[fine])
-        plain += np.packbits(negative[coarse][mine > 0].astype(np.uint8), bitorder="little").tobytes()
-        tables, lanes, words, rest = _coarse(mine, scale.kinds.take(cells[coarse]), plain)
+        at, coarse = np.flatnonzero(fine), np.flatnonzero(~fine)
+        frame = zstd.squeeze(symbols.take(at)) if len(at) else b""
+        plain = _low_bits(size.take(at), negative.take(at), shifts.take(at))
+        mine = symbols.take(coarse)
+        signs = negative.take(coarse[np.flatnonzero(mine)])
+        plain += np.packbits(signs.astype(np.uint8), bitorder="little").tobytes()
+        tables, lanes, words, rest = _coarse(mine, scale.kinds.take(cells.take(coarse)), plain)
     facts = b"".join(count.to_bytes(4, "little") for count in (len(frame), len(words), len(beyond)))
     return tables, facts + bytes((lanes,)) + beyond.tobytes(), frame + words + rest
 
@@ -98,26 +99,27 @@ def read(
         symbols = np.frombuffer(zstd.decompress(frame, len(cells)), dtype=np.uint8)
         size = _sized(symbols, beyond)
         return _with_low_bits(size, shifts, rest)
-    coarse = ~fine
-    kinds = scale.kinds.take(cells[coarse])
+    at, coarse = np.flatnonzero(fine), np.flatnonzero(~fine)
+    kinds = scale.kinds.take(cells.take(coarse))
     if lanes > _LANES or 1 << lanes > len(kinds) or int(kinds.max()) >= len(tables):
         raise DamageError("a chunk has lanes or tables that can't be")
     state, took = entropy.states(rest, 1 << lanes)
-    symbols = np.empty(len(cells), dtype=np.uint8)
-    symbols[coarse], filling = entropy.decode(state, words, kinds, tables)
+    mine, filling = entropy.decode(state, words, kinds, tables)
     plain = filling + rest[took:]
-    if fine.any():
-        symbols[fine] = np.frombuffer(zstd.decompress(frame, len(cells) - len(kinds)), dtype=np.uint8)
+    symbols = np.zeros(len(cells), dtype=np.uint8)
+    symbols[coarse] = mine
+    if len(at):
+        symbols[at] = np.frombuffer(zstd.decompress(frame, len(at)), dtype=np.uint8)
     size = _sized(symbols, beyond)
-    if fine.any():
-        widths = shifts[fine]
-        size[fine] = _with_low_bits(size[fine], widths, plain)
+    if len(at):
+        widths = shifts.take(at)
+        size[at] = _with_low_bits(size.take(at), widths, plain)
         plain = plain[bits.size(widths + np.uint8(1)) :]
-    places = np.flatnonzero(coarse & (symbols > 0))
+    places = coarse[np.flatnonzero(mine)]
     signs = np.unpackbits(np.frombuffer(plain, dtype=np.uint8), bitorder="little")
     if len(signs) < len(places):
         raise DamageError("a chunk's signs end early")
-    below = places[signs[: len(places)] != 0]
+    below = places[np.flatnonzero(signs[: len(places)])]
     size[below] = -size[below]
     return size
 
