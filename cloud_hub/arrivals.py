@@ -6,7 +6,11 @@ with an arrival or with its base makes it spoiled, and the session asks for the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+
 from cloud_hub.contents import Contents
+from modelsyncd.bases import Run
 from modelsyncd.codec.registry import NEEDS_BASE, READABLE, decode, encode
 from modelsyncd.digest import Buffer, Digest, digest_of
 from modelsyncd.errors import DamageError, ModelsyncError
@@ -23,6 +27,16 @@ class Arrivals:
 
     def __init__(self, contents: Contents) -> None:
         self._contents = contents
+
+    def warm(self, batch: Sequence[Keep]) -> None:
+        """Reads ahead, in one go, what these were coded against. Never raises ModelsyncError."""
+        runs: dict[Digest, list[Run]] = {}
+        for keep in batch:
+            if keep.base is not None:
+                runs.setdefault(keep.base.manifest, []).extend(keep.base.runs)
+        for manifest, wanted in runs.items():
+            with suppress(ModelsyncError):
+                self._contents.named(manifest).warm(wanted)
 
     def judged(self, keep: Keep, ref: ManifestRef, digest: Digest, size: int) -> Record | None:
         """The chunk as it will rest, or None when it is not as its digest says. Raises DiskError, RoadError."""

@@ -152,6 +152,7 @@ class HubIntake:
         began = time.thread_time()
         ref = _ref(first.offer, decode_release(first.offer.release.release))
         table = self._stock.table(ref, first.part)
+        self._arrivals.warm(batch)
         arrived: list[Record] = []
         kept: list[int] = []
         spoiled: list[int] = []

@@ -21,7 +21,7 @@ from modelsyncd.matching import Hints
 from modelsyncd.release import ManifestRef
 
 PLAIN_BYTES = 64 << 20  # plain bytes that are kept: two windows of a fast node
-WARM_BYTES = 16 << 20  # plain bytes that are read ahead for one load
+WARM_BYTES = 32 << 20  # plain bytes that are read ahead at once: what a taker's window holds
 TURNED_BYTES = 48 << 20  # of a matrix that is read column by column: each chunk needs all of its rows at hand
 CACHED_MANIFESTS = 16
 CACHED_WEIGHT = 400_000  # tensors and chunks of all kept manifests together: about 100 MB
@@ -65,14 +65,17 @@ class Content:
 
     def warm(self, runs: Iterable[Run]) -> None:
         """Reads ahead, in one go, what is about to be asked for. Never raises: whoever reads then is told."""
-        wanted: dict[Digest, int] = {}
+        wanted: dict[Digest, None] = {}
+        room = WARM_BYTES
         for run in runs:
-            if run.file != HOLE and run.turned is None:
-                for ordinal in self._ordinals(run.file, run.offset, run.size):
-                    wanted[self.table.digest(ordinal)] = self.table.sizes[ordinal]
-        if sum(wanted.values()) <= WARM_BYTES:
-            with suppress(ModelsyncError):
-                self._plains.get(list(wanted))
+            if run.file == HOLE or run.turned is not None:
+                continue
+            room -= abs(run.size)
+            with suppress(IndexError):  # runs that a peer said, and nobody has checked yet
+                ordinals = self._ordinals(run.file, run.offset, run.size) if room >= 0 else ()
+                wanted.update((self.table.digest(ordinal), None) for ordinal in ordinals)
+        with suppress(ModelsyncError):
+            self._plains.get(list(wanted))
 
     def _ordinals(self, file: int, offset: int, size: int) -> range:
         return range(self.table.at(file, offset), self.table.at(file, offset + size - 1) + 1)

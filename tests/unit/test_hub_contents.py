@@ -109,6 +109,7 @@ def test_reading_ahead_never_raises_and_what_is_damaged_says_so_when_it_is_read(
     content = Contents(hub.stock).named(model.manifest)
     spoil(hub.catalog, hub.folder, FILES["a"][STEP : 2 * STEP])
     content.warm([Run(0, 0, 3_000), Run(HOLE, 0, 5)])
+    content.warm([Run(9, 0, 5), Run(0, -7, 5), Run(0, 0, 1 << 60), Run(0, 3_499, 2), Run(1, 0, 1)])
     with pytest.raises(DamageError):
         content.read(0, 1_500, 10)
     assert content.read(0, 500, 10) == FILES["a"][500:510]
