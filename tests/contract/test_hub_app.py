@@ -160,6 +160,8 @@ def test_settings_come_from_a_file_and_flags_come_before_them(tmp_path: Path) ->
     settings = read_settings(["--config", str(file), "--listen", "[::]:7443"])
     assert settings == Settings(Path("/srv/hub"), "[::]:7443", "hub.example.org")
     assert read_settings(["run", "--data", "x"]).listen == "0.0.0.0:7443"
+    coding = read_settings(["--data", "x", "--coding", "fast", "--codings-bytes", "0"])
+    assert (coding.coding, coding.codings_bytes) == ("fast", 0)
 
 
 def test_wrong_settings_are_refused_with_the_right_words(tmp_path: Path) -> None:
@@ -168,6 +170,11 @@ def test_wrong_settings_are_refused_with_the_right_words(tmp_path: Path) -> None
     with pytest.raises(BadInputError) as wrong:
         read_settings(["--config", str(file)])
     assert "json" in wrong.value.hint
+    for wrong_setting, right_words in (('coding = "hard"', "smallest"), ("codings_bytes = -1", "0 keeps no codings")):
+        file.write_text(f'data = "/srv/hub"\n{wrong_setting}\n')
+        with pytest.raises(BadInputError) as wrong:
+            read_settings(["--config", str(file)])
+        assert right_words in wrong.value.hint
     with pytest.raises(BadInputError, match="no address"):
         read_settings(["--data", "x", "--listen", "7443"])
     with pytest.raises(BadInputError, match="where this hub keeps"):
