@@ -15,7 +15,7 @@ from cloud_hub.norms import BITS, Change, Norm
 from modelsyncd.changes import Kind, Pair, Placed, Side, Span, pairs, spans
 from modelsyncd.digest import Buffer
 
-BLOCK = 4 << 20  # bytes of the wider side that are read at once
+BLOCK = 1 << 20  # bytes of the wider side that are read at once: several times that in float64
 STEP_BYTES = 32 << 20  # bytes that are read in one hop to a thread …
 STEP_TENSORS = 256  # … and tensors that are done in it, at most
 
