@@ -132,13 +132,15 @@ class Encoder:
     def _codings_of(self, jobs: Sequence[_Job], target: Content, way: _Way) -> list[tuple[_Job, Record]]:
         """The jobs with their codings: kept ones, new ones, and those that another thread makes right now."""
         keys = {job.ordinal: _key(job, way) for job in jobs}
+        kept: Mapping[Digest, Record] = {}
         if way.profile is Profile.FAST:  # a smaller coding that was made for somebody else costs nothing now
             smaller = {job.ordinal: _key(job, replace(way, profile=Profile.SMALLEST)) for job in jobs}
             kept = self._codings.find(smaller.values())
             keys.update((ordinal, key) for ordinal, key in smaller.items() if key in kept)
         mine, flights = self._board([keys[job.ordinal] for job in jobs])
         try:
-            made = self._codings.find(mine)
+            made = {key: kept[key] for key in mine if key in kept}
+            made.update(self._codings.find(mine - made.keys()))
             lacking = {keys[job.ordinal]: job for job in jobs if keys[job.ordinal] in mine - made.keys()}
             fresh = self._make(lacking, target, way)
             self._codings.keep(list(fresh.values()))
