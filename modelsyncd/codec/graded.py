@@ -76,7 +76,10 @@ def compress(plain: Buffer, base: Buffer | None, hint: Hint) -> bytes | None:
     negative = change >> (grain.bits - 1)
     size = (change ^ -negative) + negative
     exponents = field.exponents(old)
-    groups |= scales.classes(_levels(size, exponents, field))
+    if base is None and grain.mantissa:
+        groups |= size.any(axis=1)
+    else:
+        groups |= scales.classes(_levels(size, exponents, field))
     moved = (groups & (CLASSES - 1)) != 0
     if not moved.all():
         size, negative, exponents = size[moved], negative[moved], exponents[moved]
@@ -86,9 +89,12 @@ def compress(plain: Buffer, base: Buffer | None, hint: Hint) -> bytes | None:
         return head + sides.fold(facts)
     classes = groups[moved] & (CLASSES - 1)
     cells = (classes.astype(np.uint16)[:, None] * np.uint16(field.span) + exponents).ravel()
-    scale = scales.measure(size.ravel(), cells, field.span)
-    tables, more, body = numbers.write(size.ravel(), negative.ravel(), cells, scale)
-    return head + sides.fold(facts + scales.write(scale, np.unique(classes), tables) + more) + body
+    if base is None and grain.mantissa:
+        scale = scales.by_exponent(grain.mantissa)
+    else:
+        scale = scales.measure(size.ravel(), cells, field.span)
+    more, body = numbers.write(size.ravel(), negative.ravel(), cells, scale)
+    return head + sides.fold(facts + scales.write(scale, np.unique(classes)) + more) + body
 
 
 def _floor(grain: Grain, new: Pattern, old: Pattern, *, alone: bool) -> int:
@@ -194,6 +200,6 @@ def _restored(body: Buffer, facts: sides.Facts, field: _Field, old: Pattern, gro
 
     classes = groups & (CLASSES - 1)
     scale = scales.read(facts, np.unique(classes), field.grain.bits)
-    exponents = replace(field, span=scale[0].span).exponents(old)
-    cells = (classes.astype(np.uint16)[:, None] * np.uint16(scale[0].span) + exponents).ravel()
+    exponents = replace(field, span=scale.span).exponents(old)
+    cells = (classes.astype(np.uint16)[:, None] * np.uint16(scale.span) + exponents).ravel()
     return numbers.read(facts, body, cells, scale, old.dtype).reshape(old.shape)

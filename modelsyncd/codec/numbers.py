@@ -1,8 +1,8 @@
 """Signed numbers whose usual size both sides know, written in few bytes.
 
 Fine numbers are cut in two: what lies above the shift is a symbol (all of them together are a zstd frame, for its fast
-Huffman coder), the rest is noise and sent as it is, with the sign. Coarse numbers are symbols of a table of their own
-each (entropy.py), mostly 0, and signs. What is too large for a symbol is written out among the facts.
+Huffman coder), the rest is noise and sent as it is, with the sign. Coarse numbers are symbols, mostly 0
+(coarse.py), and signs. What is too large for a symbol is written out among the facts.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modelsyncd.codec import bits, entropy, zstd
+from modelsyncd.codec import coarse as coarse_symbols
 from modelsyncd.codec.scales import Scales
 from modelsyncd.codec.sides import Facts
 from modelsyncd.digest import Buffer
@@ -20,15 +21,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ESCAPE = entropy.SYMBOLS - 1
-_LANES = 12  # log2, at most
-_STEPS = 6  # log2 of the symbols in a lane when there are many
-_LEAST = 8  # log2 of the lanes when there are few symbols: a step costs the same however few lanes take part
 
 
 def write(
     size: NDArray[np.integer], negative: NDArray[np.integer], cells: NDArray[np.uint16], scale: Scales
-) -> tuple[bytes, bytes, bytes]:
-    """Tables, facts, and the body. `size`: magnitudes; `negative`: 1 where a number is below zero."""
+) -> tuple[bytes, bytes]:
+    """Facts and the body. `size`: magnitudes; `negative`: 1 where a number is below zero."""
     import numpy as np  # noqa: PLC0415 - an idle agent never loads it
 
     shifts = scale.shifts.take(cells)
@@ -37,34 +35,19 @@ def write(
     symbols = np.minimum(high, ESCAPE).astype(np.uint8)
     beyond = high[symbols == ESCAPE] - size.dtype.type(ESCAPE)
     if fine.all():
-        tables, lanes, words = b"\0", 0, b""
-        frame, rest = zstd.squeeze(symbols), _low_bits(size, negative, shifts)
+        coarse_facts, words = b"", b""
+        frame, rest = zstd.encode(symbols), _low_bits(size, negative, shifts)
     else:
         at, coarse = np.flatnonzero(fine), np.flatnonzero(~fine)
-        frame = zstd.squeeze(symbols.take(at)) if len(at) else b""
+        frame = zstd.encode(symbols.take(at)) if len(at) else b""
         plain = _low_bits(size.take(at), negative.take(at), shifts.take(at))
         mine = symbols.take(coarse)
         signs = negative.take(coarse[np.flatnonzero(mine)])
         plain += np.packbits(signs.astype(np.uint8), bitorder="little").tobytes()
-        tables, lanes, words, rest = _coarse(mine, scale.kinds.take(cells.take(coarse)), plain)
+        written = coarse_symbols.write(mine, scale.kinds.take(cells.take(coarse)), plain)
+        coarse_facts, words, rest = written.facts, written.words, written.rest
     facts = b"".join(count.to_bytes(4, "little") for count in (len(frame), len(words), len(beyond)))
-    return tables, facts + bytes((lanes,)) + beyond.tobytes(), frame + words + rest
-
-
-def _coarse(symbols: NDArray[np.uint8], kinds: NDArray[np.uint8], plain: bytes) -> tuple[bytes, int, bytes, bytes]:
-    """Tables, lanes (log2), words, and states with what is left of `plain`."""
-    import numpy as np  # noqa: PLC0415
-
-    count = int(kinds.max()) + 1
-    seen = np.bincount((kinds.astype(np.uint16) << np.uint16(8)) | symbols, minlength=count << 8)
-    seen[:: entropy.SYMBOLS] |= seen.reshape(count, -1).sum(axis=1) == 0  # a table that nobody uses can still be read
-    tables = [entropy.table(row) for row in seen.reshape(count, -1)]
-    size = len(symbols).bit_length() - 1
-    lanes = min(max(size - _STEPS, min(_LEAST, size - 3), 0), _LANES)
-    filling = plain[: 2 << lanes].ljust(2 << lanes, b"\0")
-    frequencies = np.stack([entropy.frequencies(table[1:]) for table in tables])
-    coded = entropy.encode(symbols, kinds, frequencies, 1 << lanes, filling)
-    return bytes((count,)) + b"".join(tables), lanes, coded.words, coded.states + plain[2 << lanes :]
+    return facts + beyond.tobytes() + coarse_facts, frame + words + rest
 
 
 def _low_bits(size: NDArray[np.integer], negative: NDArray[np.integer], shifts: NDArray[np.uint8]) -> bytes:
@@ -80,14 +63,13 @@ def read(
     facts: Facts,
     body: Buffer,
     cells: NDArray[np.uint16],
-    read_scales: tuple[Scales, NDArray[np.uint32]],
+    scale: Scales,
     like: np.dtype[np.integer],
 ) -> NDArray[np.integer]:
     """The numbers, in the unsigned dtype `like` and modulo its range. Raises DamageError."""
     import numpy as np  # noqa: PLC0415
 
-    scale, tables = read_scales
-    frame_size, words_size, far, lanes = (facts.number(size) for size in (4, 4, 4, 1))
+    frame_size, words_size, far = (facts.number(4) for _ in range(3))
     if far > len(cells) or frame_size + words_size > len(body) or words_size % 2:
         raise DamageError("a chunk's numbers are more than its elements")
     beyond = np.frombuffer(facts.take(far * like.itemsize), dtype=like)
@@ -101,11 +83,7 @@ def read(
         return _with_low_bits(size, shifts, rest)
     at, coarse = np.flatnonzero(fine), np.flatnonzero(~fine)
     kinds = scale.kinds.take(cells.take(coarse))
-    if lanes > _LANES or 1 << lanes > len(kinds) or int(kinds.max()) >= len(tables):
-        raise DamageError("a chunk has lanes or tables that can't be")
-    state, took = entropy.states(rest, 1 << lanes)
-    mine, filling = entropy.decode(state, words, kinds, tables)
-    plain = filling + rest[took:]
+    mine, plain = coarse_symbols.read(facts, words, rest, kinds)
     symbols = np.zeros(len(cells), dtype=np.uint8)
     symbols[coarse] = mine
     if len(at):

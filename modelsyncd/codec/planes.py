@@ -14,11 +14,13 @@ from modelsyncd.errors import DamageError
 
 def compress(plain: Buffer, hint: Hint, profile: Profile) -> bytes | None:
     """The payload, or None when planes would not make these bytes smaller."""
-    if profile is Profile.SMALLEST:
-        return graded.compress(plain, None, hint)
-    if hint.width == 1:
-        return None
-    return fold(plain, hint.width, hint.phase % hint.width)
+    folded = fold(plain, hint.width, hint.phase % hint.width) if hint.width > 1 else None
+    if profile is not Profile.SMALLEST:
+        return folded
+    smaller = graded.compress(plain, None, hint)
+    if folded is None or smaller is None:
+        return folded or smaller
+    return min(folded, smaller, key=len)
 
 
 def decompress(payload: Buffer, size: int) -> bytes:
@@ -33,7 +35,7 @@ def fold(plain: Buffer, width: int, phase: int) -> bytes | None:
     written = [bytes((width, phase))]
     for start in _starts(width, phase):
         plane = plain[start::width]
-        frame = zstd.compress(plane)
+        frame = zstd.code(plane)
         body = plane if frame is None else frame
         written += [len(body).to_bytes(4, "little"), bytes(body)]
     payload = b"".join(written)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-SLOW_LINK = 25e6  # bytes a second: below it, CPU is cheaper than bytes however it is spent
-FAST_LINK = 120e6  # bytes a second: above it, no coding saves more time than it costs
+SLOW_LINK = 6e6  # bytes a second: below it, one core makes the smallest payloads faster than the link takes them
+FAST_LINK = 200e6  # bytes a second: above it, no coding saves more time than it costs
 
 
 class Profile(IntEnum):

@@ -36,7 +36,7 @@ READABLE: frozenset[Codec] = frozenset(
 """What this side can decode; said in Hello. The others compute with numpy, which is loaded when it is first needed."""
 
 _OPAQUE = Hint()
-_GOOD = 0.6  # of the plain size: nothing without a base gets there with weights
+_GOOD = 0.75  # of the plain size: nothing without a base gets clearly below it with weights
 
 
 def encode(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modelsyncd.codec import entropy
 from modelsyncd.codec.sides import Facts
 from modelsyncd.errors import DamageError
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 CLASSES = 16  # class 0: groups without a change
 SPAN = 64  # exponents that are told apart; smaller ones count as the smallest
-TABLES = 64
 _FINE = 4  # log2: larger changes than this have low bits that are noise
 _KEPT = 2.2  # log2 of the typical symbol where low bits are cut off
 _EVERY = 3
@@ -68,6 +66,13 @@ def measure(sizes: NDArray[np.integer], cells: NDArray[np.uint16], span: int) ->
     return Scales(span, cut.astype(np.uint8), _merged(small, count))
 
 
+def by_exponent(mantissa: int) -> Scales:
+    """Scales for floats without a base: the exponent is the symbol, sign and mantissa are noise."""
+    import numpy as np  # noqa: PLC0415
+
+    return Scales(1, np.full(CLASSES, mantissa, dtype=np.uint8), np.zeros(CLASSES, dtype=np.uint8))
+
+
 def _merged(key: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Numbers for the keys that occur often; a rare one goes to the nearest of them."""
     import numpy as np  # noqa: PLC0415
@@ -82,15 +87,15 @@ def _merged(key: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.uint
     return found.take(key - least)
 
 
-def write(scales: Scales, present: NDArray[np.uint8], tables: bytes) -> bytes:
-    """The scales of the classes that are present, and the tables behind their number, as facts."""
+def write(scales: Scales, present: NDArray[np.uint8]) -> bytes:
+    """The scales of the classes that are present, as facts."""
     rows = [slice(int(at) * scales.span, (int(at) + 1) * scales.span) for at in present]
     columns = [column[row].tobytes() for column in (scales.shifts, scales.kinds) for row in rows]
-    return bytes((scales.span,)) + b"".join(columns) + tables
+    return bytes((scales.span,)) + b"".join(columns)
 
 
-def read(facts: Facts, present: NDArray[np.uint8], bits: int) -> tuple[Scales, NDArray[np.uint32]]:
-    """The scales and the tables' frequencies. Raises DamageError."""
+def read(facts: Facts, present: NDArray[np.uint8], bits: int) -> Scales:
+    """The scales. Raises DamageError."""
     import numpy as np  # noqa: PLC0415
 
     span = facts.number(1)
@@ -101,8 +106,6 @@ def read(facts: Facts, present: NDArray[np.uint8], bits: int) -> tuple[Scales, N
         column = np.zeros((CLASSES, span), dtype=np.uint8)
         column[present] = np.frombuffer(facts.take(len(present) * span), dtype=np.uint8).reshape(-1, span)
         columns.append(column.ravel())
-    count = facts.number(1)
-    if columns[0].max() >= bits or count > TABLES:
+    if columns[0].max() >= bits:
         raise DamageError("a chunk has scales that can't be")
-    tables = [entropy.frequencies(facts.take(facts.number(1) + 1)) for _ in range(count)]
-    return Scales(span, columns[0], columns[1]), np.array(tables, dtype=np.uint32).reshape(-1, entropy.SYMBOLS)
+    return Scales(span, columns[0], columns[1])
