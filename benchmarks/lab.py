@@ -115,10 +115,10 @@ def started(command: list[str], log: Path) -> Iterator[Running]:
 
 
 @contextmanager
-def lab(root: Path) -> Iterator[Lab]:
+def lab(root: Path, *options: str) -> Iterator[Lab]:
     """A fresh hub below `root`."""
     root.mkdir(parents=True, exist_ok=True)
-    command = [str(BIN / "modelsync-hub"), "run", "--data", str(root / "hub"), "--listen", "127.0.0.1:0"]
+    command = [str(BIN / "modelsync-hub"), "run", "--data", str(root / "hub"), "--listen", "127.0.0.1:0", *options]
     with started(command, root / "hub.log") as hub:
         made = Lab(root, hub)
         until(made.context.exists, hub.process)

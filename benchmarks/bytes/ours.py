@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import resource
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.bytes.relay import Relay, relay
-from benchmarks.lab import BIN, Lab, Running, lab, until
+from benchmarks.lab import Lab, Running, lab, until
 
 MODEL = "bench/model"
 NODE = "node"
-RATE = 12.5e6  # bytes a second each way: 100 Mbit/s, where fewer bytes are worth their CPU seconds
+RATE = 12.5e6  # bytes a second each way: 100 Mbit/s, so that the seconds say something
+CODING = ("--coding", "smallest")  # what a hub and ctl do by themselves on a slower link
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def travel(old: Path | None, new: Path, work: Path, check: Callable[[Path], None
     """A hub and a node that hold `old` (or nothing) get `new`; `check` sees the node's file while it is there."""
     name = f"model{new.suffix}"
     with (
-        lab(work / "lab") as here,
+        lab(work / "lab", *CODING) as here,
         relay(here.address, RATE) as pushing,
         relay(here.address, RATE) as syncing,
         here.agent(NODE, syncing.address) as (agent, data),
@@ -50,7 +50,7 @@ def travel(old: Path | None, new: Path, work: Path, check: Callable[[Path], None
         if old is not None:
             base = _named(old, work / "old" / f"model{old.suffix}")
             here.ctl("push", str(base), MODEL, "--channel", "stable")
-            flags = ["--base", str(base)] if knows_bases() else []
+            flags = ["--base", str(base)]
             number = 2
         here.ctl("assign", f"{MODEL}@stable", "--node", NODE)
         landed = data / "models" / MODEL / "stable" / name
@@ -63,16 +63,10 @@ def travel(old: Path | None, new: Path, work: Path, check: Callable[[Path], None
         return Trips(up, down, landed)
 
 
-def knows_bases() -> bool:
-    """Whether `modelsyncctl push` codes against a base."""
-    asked = subprocess.run([str(BIN / "modelsyncctl"), "push", "--help"], capture_output=True, text=True, check=True)
-    return "--base" in asked.stdout
-
-
 def _push(here: Lab, link: Relay, path: Path, flags: list[str]) -> Trip:
     before, hub, own = sum(link.counted()), here.hub.cpu(), _children()
     began = time.monotonic()
-    here.ctl("--hub", link.address, "push", str(path), MODEL, *flags)
+    here.ctl("--hub", link.address, "push", str(path), MODEL, *CODING, *flags)
     seconds = time.monotonic() - began
     return Trip(sum(link.settled()) - before, seconds, _children() - own, here.hub.cpu() - hub)
 
