@@ -26,8 +26,8 @@ def test_a_link_that_waits_shows_its_rate() -> None:
 
 
 def test_a_link_that_never_waits_is_fast() -> None:
-    rate = Rate(burst=0)
-    rate.wrote(MB, 0.0)
+    rate = Rate(burst=0, memory=8 * MB)
+    rate.wrote(9 * MB, 0.0)
     assert rate.bytes_per_second > 1e12
 
 
