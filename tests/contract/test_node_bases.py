@@ -21,8 +21,8 @@ from modelsyncd.store.cache import Cache
 from modelsyncd.store.durable import remove_tree
 from modelsyncd.store.tree import EdgeTree
 from modelsyncd.wire import nouns
-from tests.fakes.versions import HELMET, STEP, Published, content_of, fetch, published
 from tests.fakes.trained import as_bytes, trained, weights
+from tests.fakes.versions import HELMET, STEP, Published, content_of, fetch, published
 
 CHUNKS = 16
 BEFORE = weights("node bases", 1)
