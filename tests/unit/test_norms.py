@@ -54,7 +54,7 @@ def test_every_dtype_is_read_as_its_own_library_reads_it(dtype: str) -> None:
     assert norm.changed == np.count_nonzero((left != right) & ~nothing)
 
 
-HALVES = {
+HALVES: dict[str, list[float]] = {
     "i4": [0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1],
     "u4": list(range(16)),
     "f4": [0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6],
