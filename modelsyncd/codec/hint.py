@@ -12,12 +12,14 @@ class Hint:
     """The elements of the tensor that most of a chunk belongs to.
 
     `dtype` as in Tensor.dtype (lower case; "" for opaque bytes). `phase`: bytes of the first element that lie before
-    the chunk. `columns`: elements in a row, 0 when unknown.
+    the chunk. `columns`: elements in a row, 0 when unknown. `skip`: elements of the first row that lie
+    before the chunk.
     """
 
     dtype: str = ""
     phase: int = 0
     columns: int = 0
+    skip: int = 0
 
     @property
     def width(self) -> int:

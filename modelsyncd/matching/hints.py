@@ -24,7 +24,9 @@ class Hints:
         if tensor is None:
             return Hint()
         _, start, _ = self._pieces.span(ordinal)
-        return Hint(tensor.dtype, (start - tensor.offset) % Hint(tensor.dtype).width, _columns(tensor))
+        columns, width = _columns(tensor), Hint(tensor.dtype).width
+        before = max(start - tensor.offset, 0) // width
+        return Hint(tensor.dtype, (start - tensor.offset) % width, columns, before % columns if columns else 0)
 
 
 def _columns(tensor: Tensor) -> int:
