@@ -18,6 +18,9 @@ from modelsyncd.session.frames import Base
 from modelsyncd.store.source import Source
 
 _BASE_WORDS, _RUN_WORDS = 40, 12  # bytes that a base and each of its runs take on the wire, about
+_SIMPLE = frozenset({Codec.STORED, Codec.ZSTD})
+_STUMBLES = (ArithmeticError, LookupError, TypeError, ValueError)
+"""What a codec raises that stumbles over some odd bytes: no reason to keep a version from being published."""
 _FEW = 0.02  # share of a payload up to which the words about its base are not worth a second coding
 
 
@@ -56,7 +59,10 @@ class Coder:
             found = self._base_of(ordinal, held)
         base, there = found if found is not None else (None, None)
         hint = self._hints.of(ordinal)
-        codec, payload = encode(plain, codecs, hint, there, profile)
+        try:
+            codec, payload = encode(plain, codecs, hint, there, profile)
+        except _STUMBLES:
+            codec, payload = encode(plain, codecs & _SIMPLE)
         if base is not None and codec in NEEDS_BASE and _words(base) > _FEW * len(payload):
             other, without = encode(plain, codecs, hint, None, profile)
             if len(without) <= len(payload) + _words(base):

@@ -16,6 +16,9 @@ from modelsyncd.session.ports import Keeping
 from modelsyncd.store.held import Held
 from modelsyncd.store.staging import Staging
 
+_STUMBLES = (ArithmeticError, LookupError, TypeError, ValueError)
+"""What a codec that stumbles over odd bytes raises: the chunk then comes again, without a base, and not the session."""
+
 
 def same_place(ordinal: int) -> int:
     """For a staging that counts as the giver does."""
@@ -60,7 +63,7 @@ class Arrivals:
         size = self._staging.table.sizes[place]
         try:
             plain = decode(arrival.codec, arrival.payload, size, self._base(arrival, size))
-        except ModelsyncError:
+        except (ModelsyncError, *_STUMBLES):
             return None
         return plain if self._staging.fits(place, plain) else None
 

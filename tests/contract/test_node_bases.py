@@ -12,11 +12,12 @@ import pytest
 from edge_agent.shelf import NodeShelf
 from modelsyncd.bases import Run
 from modelsyncd.codec.hint import Hint
-from modelsyncd.codec.registry import READABLE, Codec, encode
-from modelsyncd.digest import Digest, digest_of
+from modelsyncd.codec.registry import READABLE, Codec, decode, encode
+from modelsyncd.digest import Buffer, Digest, digest_of
 from modelsyncd.names import ModelName, ModelRef
 from modelsyncd.session.effects import Keep
 from modelsyncd.session.frames import Base, Part
+from modelsyncd.store import arrivals
 from modelsyncd.store.cache import Cache
 from modelsyncd.store.durable import remove_tree
 from modelsyncd.store.tree import EdgeTree
@@ -170,6 +171,21 @@ async def test_a_coded_chunk_that_does_not_say_against_what_is_spoiled(node: Nod
     await fetch(node.shelf, OLD)
     await node.begin(NEW)
     assert (await node.shelf.keep([replace(coded(1), base=None)])).spoiled == (1,)
+
+
+async def test_a_codec_that_stumbles_spoils_its_chunk_and_no_session(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumbling(codec: Codec, payload: Buffer, size: int, base: Buffer | None = None) -> Buffer:
+        if base is not None:
+            raise IndexError("as a bug would")
+        return decode(codec, payload, size)
+
+    await fetch(node.shelf, OLD)
+    await node.begin(NEW)
+    monkeypatch.setattr(arrivals, "decode", stumbling)
+    keeping = await node.shelf.keep([coded(1), *NEW.keeps(Part.CONTENT, [2])])
+    assert (keeping.kept, keeping.spoiled) == ((2,), (1,))
 
 
 async def test_what_a_transfer_may_be_coded_against_is_lent_until_it_is_over(node: Node) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnx.helper
@@ -10,8 +11,10 @@ import onnx.numpy_helper
 import pytest
 
 from modelsyncd.bases import gather
+from modelsyncd.codec import registry
 from modelsyncd.codec.profile import Profile
 from modelsyncd.codec.registry import NEEDS_BASE, READABLE, Codec, decode
+from modelsyncd.ctl import coder
 from modelsyncd.ctl.bases import LocalBase, of_folder, read_bases
 from modelsyncd.ctl.coder import Coding
 from modelsyncd.ctl.cost import Cost, describe, sentence
@@ -21,7 +24,7 @@ from modelsyncd.ctl.progress import Step
 from modelsyncd.ctl.source_giver import SourceGiver
 from modelsyncd.ctl.tally import Tally
 from modelsyncd.ctl.verbs.push import ref_of
-from modelsyncd.digest import Digest, digest_of
+from modelsyncd.digest import Buffer, Digest, digest_of
 from modelsyncd.manifest import Chunking
 from modelsyncd.release import SignedRelease, Variant
 from modelsyncd.session.effects import Keep
@@ -160,6 +163,24 @@ async def test_a_base_that_went_away_since_it_was_read_harms_nothing(tmp_path: P
     (base,) = await read_bases([old], silent=True)
     push = Publisher(new, [base])
     (old / "model.safetensors").unlink()
+    (chunk,) = await push.give([2], [base.name])
+    assert chunk.base is None
+    plain = push.source.read(2)
+    assert decode(chunk.codec, chunk.payload, len(plain)) == plain
+
+
+async def test_a_codec_that_stumbles_costs_nothing_but_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = registry.encode
+
+    def stumbling(plain: bytes, codecs: frozenset[Codec], *rest: Any) -> tuple[Codec, Buffer]:
+        if codecs & NEEDS_BASE:
+            raise IndexError("as a bug would")
+        return right(plain, codecs, *rest)
+
+    monkeypatch.setattr(coder, "encode", stumbling)
+    old, new = pair(tmp_path)
+    (base,) = await read_bases([old], silent=True)
+    push = Publisher(new, [base])
     (chunk,) = await push.give([2], [base.name])
     assert chunk.base is None
     plain = push.source.read(2)
