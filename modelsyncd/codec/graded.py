@@ -183,6 +183,8 @@ def decompress(payload: Buffer, base: Buffer | None, size: int) -> bytes:
         change = np.zeros(old.shape, dtype=old.dtype)
         if moved.any():
             change[moved] = _restored(payload[facts.end :], facts, field, old[moved], groups[moved])
+        elif facts.end != len(payload):
+            raise DamageError("a chunk without a change has numbers")
     facts.finish()
     if table is not None:
         alone = (groups & _DECAYED) != 0
