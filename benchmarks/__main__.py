@@ -1,4 +1,4 @@
-"""`make bench`, or `python -m benchmarks transfer|memory|unchanged|growth [--gib N]`: one table each."""
+"""`make bench`, or `python -m benchmarks transfer|memory|coded|unchanged|growth [--gib N]`: one table each."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks import growth, memory, transfer, unchanged
+from benchmarks import coded, growth, memory, transfer, unchanged
 from benchmarks.table import machine
 
 
 def main() -> None:
     """Runs what was asked for, in a folder that is removed afterwards."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("which", nargs="*", default=["transfer", "memory", "unchanged", "growth"])
+    parser.add_argument("which", nargs="*", default=["transfer", "memory", "coded", "unchanged", "growth"])
     parser.add_argument("--gib", type=float, default=1.0, help="size for transfer and unchanged (default 1)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of transfer (default 3)")
     parser.add_argument("--large", type=float, default=4.0, help="size for memory, GiB (default 4)")
@@ -30,12 +30,14 @@ def main() -> None:
                     transfer.run(root, asked.gib, asked.rounds)
                 case "memory":
                     memory.run(root, asked.large)
+                case "coded":
+                    coded.run(root)
                 case "unchanged":
                     unchanged.run(root, asked.gib)
                 case "growth":
                     growth.run(root, asked.sizes, asked.files)
                 case _:
-                    parser.error(f"no benchmark {which!r}: transfer, memory, unchanged, growth")
+                    parser.error(f"no benchmark {which!r}: transfer, memory, coded, unchanged, growth")
 
 
 if __name__ == "__main__":
