@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from importlib.util import find_spec
 
-from modelsyncd.codec import delta, planes, zstd
+from modelsyncd.codec import delta, lowrank, planes, zstd
 from modelsyncd.codec.hint import Hint
 from modelsyncd.codec.profile import Profile
 from modelsyncd.digest import Buffer
@@ -30,12 +30,11 @@ class Codec(IntEnum):
 NEEDS_BASE: frozenset[Codec] = frozenset({Codec.DELTA, Codec.LOWRANK})
 """Codecs whose payload means nothing without the bytes that it was coded against."""
 
-READABLE: frozenset[Codec] = frozenset(
-    {Codec.STORED, Codec.ZSTD, Codec.PLANES, Codec.DELTA} if find_spec("numpy") else {Codec.STORED, Codec.ZSTD}
-)
+READABLE: frozenset[Codec] = frozenset(Codec if find_spec("numpy") else {Codec.STORED, Codec.ZSTD})
 """What this side can decode; said in Hello. The others compute with numpy, which is loaded when it is first needed."""
 
 _OPAQUE = Hint()
+_LITTLE = 0.03  # of the plain size: factors would not be smaller
 _GOOD = 0.75  # of the plain size: nothing without a base gets clearly below it with weights
 
 
@@ -66,6 +65,8 @@ def _tries(
     if profile is not Profile.PLAIN and base is not None and Codec.DELTA in allowed:
         payload = delta.compress(plain, base, hint, profile)
         yield Codec.DELTA, payload
+        if profile is Profile.SMALLEST and Codec.LOWRANK in allowed and payload and len(payload) > _LITTLE * len(plain):
+            yield Codec.LOWRANK, lowrank.compress(plain, base, hint)
         if payload is not None and len(payload) < _GOOD * len(plain):
             return
     if profile is not Profile.PLAIN and hint.dtype and Codec.PLANES in allowed:
@@ -94,4 +95,6 @@ def _decoded(codec: Codec, payload: Buffer, size: int, base: Buffer | None) -> B
             return planes.decompress(payload, size)
         case Codec.DELTA if base is not None:
             return delta.decompress(payload, base, size)
+        case Codec.LOWRANK if base is not None:
+            return lowrank.decompress(payload, base, size)
     return payload
