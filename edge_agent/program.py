@@ -2,9 +2,9 @@
 
 asyncio imports `ssl` if it can, and with it comes OpenSSL: 4 MB of 48 that no line of the agent uses. A None in
 sys.modules stands for a module that is not there (docs.python.org/3/reference/import.html#the-module-cache), and
-asyncio does without. gRPC reads how much it should log when it is imported; what matters is in our own log. numpy's linear algebra reads
-how many threads it may have: for a chunk, starting a second takes longer than the work. Only for the process that this
-file begins: `edge_agent.app` leaves its importers alone.
+asyncio does without. gRPC reads how much it should log when it is imported; what matters is in our own log. So does
+numpy's linear algebra with its threads: for a chunk, starting a second one takes longer than the work. Only for the
+process that this file begins: `edge_agent.app` leaves its importers alone.
 """
 
 from __future__ import annotations
