@@ -57,8 +57,8 @@ def compress(plain: Buffer, base: Buffer, hint: Hint) -> bytes | None:
 
     if hint.dtype not in _DTYPES or hint.phase or len(plain) % hint.width or hint.columns <= 2 * RANK_MAX:
         return None
-    old = _values(base, hint.dtype)
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):  # numbers that are none raise nothing, and are looked for below
+        old = _values(base, hint.dtype)
         change = _values(plain, hint.dtype) - old
         if not np.isfinite(change).all() or not np.isfinite(old).all():
             return None
