@@ -25,8 +25,10 @@ def compress(plain: Buffer, base: Buffer, hint: Hint, profile: Profile) -> bytes
     width, phase = hint.width, hint.phase % hint.width
     edge, new = _elements(plain, width, phase)
     _, old = _elements(base, width, phase)
-    change = new - old
-    folded = (change << 1) ^ -(change >> (8 * width - 1))
+    folded = new - old
+    sign = folded >> (8 * width - 1)
+    folded <<= 1
+    folded ^= -sign
     return planes.fold(_joined(folded, plain, base, edge), width, phase)
 
 
@@ -37,7 +39,10 @@ def decompress(payload: Buffer, base: Buffer, size: int) -> bytes:
     folded, width, phase = planes.unfold(payload, size)
     edge, change = _elements(folded, width, phase)
     _, old = _elements(base, width, phase)
-    return _joined(old + ((change >> 1) ^ -(change & 1)), folded, base, edge)
+    new = change >> 1
+    new ^= -(change & 1)
+    new += old
+    return _joined(new, folded, base, edge)
 
 
 def _elements(plain: Buffer, width: int, phase: int) -> tuple[int, NDArray[np.integer]]:
@@ -52,6 +57,8 @@ def _elements(plain: Buffer, width: int, phase: int) -> tuple[int, NDArray[np.in
 def _joined(elements: NDArray[np.integer], one: Buffer, other: Buffer, edge: int) -> bytes:
     """The elements between odd bytes that are the exclusive or of both sides' ones."""
     behind = edge + elements.nbytes
+    if not edge and behind == len(one):
+        return elements.tobytes()
     head = bytes(a ^ b for a, b in zip(one[:edge], other[:edge], strict=True))
     tail = bytes(a ^ b for a, b in zip(one[behind:], other[behind:], strict=True))
     return head + elements.tobytes() + tail

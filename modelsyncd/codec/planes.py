@@ -32,12 +32,14 @@ def decompress(payload: Buffer, size: int) -> bytes:
 
 def fold(plain: Buffer, width: int, phase: int) -> bytes | None:
     """Width, phase, and each plane: its length (4 bytes), then a zstd frame or, when the length is full, the bytes."""
+    import numpy as np  # noqa: PLC0415 - an idle agent never loads it
+
     written = [bytes((width, phase))]
+    whole = np.frombuffer(plain, dtype=np.uint8)  # slices of it are copied three times as fast as those of bytes
     for start in _starts(width, phase):
-        plane = plain[start::width]
-        frame = zstd.code(plane)
-        body = plane if frame is None else frame
-        written += [len(body).to_bytes(4, "little"), bytes(body)]
+        plane = whole[start::width].tobytes()
+        body = zstd.code(plane) or plane
+        written += [len(body).to_bytes(4, "little"), body]
     payload = b"".join(written)
     return payload if len(payload) < zstd.WORTHWHILE * len(plain) else None
 
@@ -46,8 +48,10 @@ def unfold(payload: Buffer, size: int) -> tuple[bytes, int, int]:
     """What `fold` wrote, its width and its phase. Raises DamageError."""
     if len(payload) < 2 or payload[0] not in (1, 2, 4, 8) or payload[1] >= payload[0]:
         raise DamageError("a chunk's planes have an element that can't be")
+    import numpy as np  # noqa: PLC0415
+
     width, phase = payload[0], payload[1]
-    plain = bytearray(size)
+    plain = np.empty(size, dtype=np.uint8)
     at = 2
     for start in _starts(width, phase):
         full = len(range(start, size, width))
@@ -56,10 +60,11 @@ def unfold(payload: Buffer, size: int) -> tuple[bytes, int, int]:
         at += 4 + stored
         if at > len(payload) or stored > full:
             raise DamageError("a chunk's planes end early")
-        plain[start::width] = body if stored == full else zstd.decompress(body, full)
+        plane = body if stored == full else zstd.decompress(body, full)
+        plain[start::width] = np.frombuffer(plane, dtype=np.uint8)
     if at != len(payload):
         raise DamageError("a chunk's planes don't end where they should")
-    return bytes(plain), width, phase
+    return plain.tobytes(), width, phase
 
 
 def _starts(width: int, phase: int) -> list[int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from modelsyncd.codec.hint import Hint
 
-ELEMENTS = 3_000
+ELEMENTS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
