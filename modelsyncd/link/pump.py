@@ -19,7 +19,7 @@ from modelsyncd.link.rate import Rate
 from modelsyncd.session import effects as do
 from modelsyncd.session import events as on
 from modelsyncd.session.faults import error_of, fault_of
-from modelsyncd.session.frames import Fault, Frame, Give, Offer
+from modelsyncd.session.frames import Fault, Frame, Give, Offer, Part
 from modelsyncd.session.ports import GiverStore, TakerStore
 from modelsyncd.session.progress import Progress
 from modelsyncd.session.session import Session
@@ -75,7 +75,8 @@ class Pump:
         self._keeping_bytes = 0
         self._loads: deque[do.Load] = deque()
         self._rate = Rate()
-        self._given_last: Digest | None = None
+        self._giving: set[Digest] = set()  # manifests of whose content something was given
+        self._loading = False
         self._idle_since: float | None = None
         self._wake_at: float | None = None
         self._hung_up = False
@@ -251,7 +252,7 @@ class Pump:
             if self._hung_up:
                 raise _Over
             self._to_write.clear()
-            if self._given_last is not None and self._idle_since is None:
+            if not self._loading and self._idle_since is None:
                 self._idle_since = self._clock()
             await self._to_write.wait()
 
@@ -311,9 +312,8 @@ class Pump:
             await self._to_load.wait()
 
     async def _load_one(self, load: do.Load) -> None:
-        if self._idle_since is not None and self._given_last == load.manifest:
-            self._rate.waited(self._clock() - self._idle_since)
-        self._given_last, self._idle_since = None, None  # reading and encoding is nothing that the link is to blame for
+        self._note_wait(load)
+        self._loading = True  # reading and encoding is nothing that the link is to blame for
         try:
             if self._giver is None:
                 raise RefusedError("nothing can be fetched from this side")
@@ -323,8 +323,20 @@ class Pump:
         except ModelsyncError as error:
             self._step(on.LoadFailed(load.manifest, load.serial, fault_of(error)))
             return
-        self._given_last = load.manifest
+        finally:
+            self._loading = False
         self._step(on.Loaded(load.manifest, load.serial, load.part, chunks))
+
+    def _note_wait(self, load: do.Load) -> None:
+        """Counts how long the peer left us idle in the middle of a transfer; between two, nobody waited for anybody."""
+        idle_since, self._idle_since = self._idle_since, None
+        if load.part is Part.MANIFEST:
+            self._giving.discard(load.manifest)
+            return
+        under_way = load.manifest in self._giving and self.session.progress(load.manifest).wire
+        if idle_since is not None and under_way:
+            self._rate.waited(self._clock() - idle_since)
+        self._giving.add(load.manifest)
 
     async def _wake(self) -> None:
         while True:

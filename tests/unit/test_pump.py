@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
 
+from modelsyncd.digest import Digest
 from modelsyncd.errors import DiskFullError, ModelsyncError, NotFoundError, RefusedError, RoadError
 from modelsyncd.link.pump import OUTBOX_BYTES, Pump
-from modelsyncd.session.effects import Finished
+from modelsyncd.link.rate import Rate
+from modelsyncd.session.effects import Finished, Keep
 from modelsyncd.session.faults import fault_of
-from modelsyncd.session.frames import Desired, Frame, Give, Refuse, Report, Settle
+from modelsyncd.session.frames import Desired, Frame, Give, Part, Refuse, Report, Settle
+from modelsyncd.session.ports import Keeping
 from modelsyncd.session.session import Session
+from modelsyncd.session.window import Window
 from tests.fakes.conversation import Content, hello, some_content
 from tests.fakes.wires import MemoryShelf, MemoryStock, Wire, wire_pair
 
@@ -202,3 +206,39 @@ async def test_cancelling_at_any_moment_leaves_no_task_behind(turns: int) -> Non
             task.cancel()
     assert asyncio.all_tasks() == before
     talk.left.say(Report(1, ()))  # a pump that is over takes no harm from a late word
+
+
+class SlowShelf(MemoryShelf):
+    """As on a link that needs `seconds` for what was asked for at once; the clock is the test's."""
+
+    def __init__(self, has: dict[Digest, Content], seconds: float) -> None:
+        super().__init__(has)
+        self.now = 0.0
+        self._seconds = seconds
+
+    async def keep(self, batch: Sequence[Keep]) -> Keeping:
+        self.now += self._seconds
+        return await super().keep(batch)
+
+
+async def test_a_link_is_as_fast_as_a_taker_that_asks_for_little_at_once_asks_again() -> None:
+    talk = make_talk(chunks=300)
+    shelf = SlowShelf({talk.content.name: talk.content}, 0.5)
+    small = Window(first=4_000, floor=4_000, cap=4_000)
+    talk.left = Pump(Session(hello(), window=small), talk.wires[0], taker=shelf, deliver=talk.hear)
+    talk.right = Pump(Session(hello()), talk.wires[1], giver=talk.stock, clock=lambda: shelf.now)
+    talk.right._rate = Rate(burst=0, proof=0.0)
+    async with running(talk):
+        talk.left.take(talk.content.offer())
+        end = await talk.until_finished()
+        asked = len(shelf.batches)
+        assert asked > 20
+        carried = end.progress.wire / (asked * 0.5)
+        assert talk.right.rate == pytest.approx(carried, rel=0.3)
+        idle = shelf.now = shelf.now + 3_600
+        del shelf.durable[talk.content.name, Part.CONTENT]
+        talk.heard.clear()
+        talk.left.take(talk.content.offer())
+        await talk.until_finished()
+        assert shelf.now > idle
+        assert talk.right.rate == pytest.approx(carried, rel=0.3), "an hour between two transfers says nothing"
