@@ -78,7 +78,7 @@ def write(symbols: NDArray[np.uint8], kinds: NDArray[np.uint8], filling: bytes) 
 
 def _lanes(count: int) -> int:
     size = max(count.bit_length() - 1, 0)
-    return min(max(size - _STEPS, min(_LEAST, size - 3), 0), _LANES)
+    return min(max(size - _STEPS, min(_LEAST, size - 5), 0), _LANES)
 
 
 def _table(counts: NDArray[np.int64]) -> bytes:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SYMBOLS = 256
 PRECISION = 12  # bits: frequencies of a table sum up to 4,096
 _SCALE = 1 << PRECISION
+_FEW = 2_000
 _FLOOR = 1 << 16  # a state is in [2^16, 2^32); below, it takes in a word of 16 bits
 _WEIGHTS = [0, *(round(16 * 2 ** (step / 4)) for step in range(96))]
 """What a byte of a table says: how often, in steps of a quarter octave."""
@@ -38,7 +39,8 @@ def table(counts: NDArray[np.int64]) -> bytes:
 
     last = int(np.flatnonzero(counts)[-1])
     seen = counts[: last + 1]
-    codes = np.where(seen > 0, np.rint(4 * np.log2(np.maximum(seen, 1))) + 1, 0)
+    step = 2 if int(seen.sum()) < _FEW else 1  # a coarse table is shorter, which few symbols pay for
+    codes = np.where(seen > 0, step * np.rint(4 / step * np.log2(np.maximum(seen, 1))) + 1, 0)
     return bytes((last,)) + codes.astype(np.uint8).tobytes()
 
 

@@ -21,7 +21,7 @@ SPAN = 64  # exponents that are told apart; smaller ones count as the smallest
 _FINE = 4  # log2: larger changes than this have low bits that are noise
 _KEPT = 2.2  # log2 of the typical symbol where low bits are cut off
 _EVERY = 3
-_RARE = 200  # elements: fewer do not pay for a table of their own
+_RARE = 120  # changes: fewer do not pay for tables of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ def measure(sizes: NDArray[np.integer], cells: NDArray[np.uint16], span: int) ->
     fine = typical >= _FINE
     cut = np.where(fine, np.floor(typical - _KEPT), 0)
     small = np.clip(np.rint(2 * np.log2(np.maximum(mean, 2.0**-14))), -28, 12).astype(np.int64)
-    count[fine] = 0
-    return Scales(span, cut.astype(np.uint8), _merged(small, count))
+    tells = np.where(fine, 0.0, count * np.minimum(mean, 1.0))
+    return Scales(span, cut.astype(np.uint8), _merged(small, tells))
 
 
 def by_exponent(mantissa: int) -> Scales:
@@ -73,13 +73,13 @@ def by_exponent(mantissa: int) -> Scales:
     return Scales(1, np.full(CLASSES, mantissa, dtype=np.uint8), np.zeros(CLASSES, dtype=np.uint8))
 
 
-def _merged(key: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.uint8]:
+def _merged(key: NDArray[np.int64], tells: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Numbers for the keys that occur often; a rare one goes to the nearest of them."""
     import numpy as np  # noqa: PLC0415
 
     least = int(key.min())
-    total = np.bincount(key - least, weights=count)
-    often = np.flatnonzero(total >= max(min(_RARE // _EVERY, total.max()), 1))
+    total = np.bincount(key - least, weights=tells)
+    often = np.flatnonzero(total >= max(min(_RARE / _EVERY, total.max()), 1e-9))
     if not len(often):
         return np.zeros(len(key), dtype=np.uint8)
     nearest = np.abs(np.arange(len(total))[:, None] - often[None, :]).argmin(axis=1)
