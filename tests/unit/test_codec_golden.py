@@ -18,9 +18,11 @@ from pathlib import Path
 
 import pytest
 
+from modelsyncd.codec import graded
 from modelsyncd.codec.profile import Profile
 from modelsyncd.codec.registry import READABLE, Codec, decode, encode
 from modelsyncd.digest import digest_of
+from tests.fakes import graded_reader
 from tests.fakes.chunk_samples import samples
 
 FILE = Path(__file__).parents[1] / "golden" / "codec-payloads.json"
@@ -38,6 +40,16 @@ def test_what_was_written_once_can_be_read_for_ever(entry: dict[str, str]) -> No
     assert digest_of(sample.plain).hex() == entry["plain"], "the sample is not what it was when the payload was made"
     payload, base = base64.b64decode(entry["payload"]), sample.base if entry["base"] else None
     assert decode(Codec[entry["codec"]], payload, len(sample.plain), base) == sample.plain
+
+
+GRADED = [entry for entry in ENTRIES if entry["codec"] in ("PLANES", "DELTA") and entry["payload"].startswith("E")]
+
+
+@pytest.mark.parametrize("entry", GRADED, ids=map(_name, GRADED))
+def test_the_description_is_enough_to_read_a_graded_payload(entry: dict[str, str]) -> None:
+    sample, payload = SAMPLES[entry["sample"]], base64.b64decode(entry["payload"])
+    assert payload[0] == graded.MARK
+    assert graded_reader.decode(payload, sample.base if entry["base"] else bytes(len(sample.plain))) == sample.plain
 
 
 def test_every_codec_that_can_be_read_has_a_payload() -> None:
