@@ -96,7 +96,11 @@ def _fitting(change: NDArray[np.float64], old: NDArray[np.float64], mantissa: in
         return 0
     left = np.append(np.cumsum(energy[::-1])[::-1], 0.0)
     enough = np.flatnonzero(left[1 : RANK_MAX + 1] <= _ROUNDING * noise)
-    return int(enough[0]) + 1 if len(enough) else 0
+    if not len(enough):
+        return 0
+    rank = int(enough[0]) + 1
+    moved = np.count_nonzero(np.mean(change * change, axis=1) > noise)
+    return rank if 4 * moved >= 3 * len(change) else 0  # an adapter moves all rows; a table of words, few of them
 
 
 @dataclass(frozen=True, slots=True)
