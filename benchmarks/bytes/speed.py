@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -163,3 +164,7 @@ def _row(name: str, coding: str, size: int, speed: Speed, usual: Speed) -> tuple
         f"{cpu:.1f}",
         *(f"{seconds:.1f}" for seconds in saved),
     )
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]))
