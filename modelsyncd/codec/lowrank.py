@@ -6,8 +6,9 @@ and of the right factor as written (4 each), those two, and then the chunk as de
 
     base + sum over k = 0 … r - 1, in this order, of left[row, k] * right[k, column]
 
-in IEEE double precision, one rounded operation after the other, rounded to the dtype (to nearest, ties to even). Every
-product is exact. So the same bytes come out on every machine.
+in IEEE double precision, one rounded operation after the other, rounded to the dtype (to nearest, ties to even; bf16 by
+way of float32). Every product is exact. So the same bytes come out on every machine. A factor is 32-bit integers with
+the sign in the lowest bit: as planes.py folds them, or a zero byte and then themselves.
 """
 
 from __future__ import annotations
@@ -208,6 +209,8 @@ def decompress(payload: Buffer, base: Buffer, size: int) -> bytes:
     if kind >= len(_DTYPES) or not 0 < rank <= RANK_MAX or not column < columns <= size or size % _width(kind):
         raise DamageError("a chunk's factors have a shape that can't be")
     rows = -(-(column + size // _width(kind)) // columns)
+    if rank * (rows + columns) > 2 * (size // _width(kind)):
+        raise DamageError("a chunk's factors are larger than the chunk")  # and would take memory in proportion
     steps, at = _numbers(payload, f"<{rank + 1}h", _HEAD.size)
     (left_size, right_size), at = _numbers(payload, "<II", at)
     if not all(step in _EXPONENTS for step in steps) or at + left_size + right_size > len(payload):

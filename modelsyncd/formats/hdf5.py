@@ -63,6 +63,7 @@ class _Walk:
 
     def tensors(self, root: int) -> Iterator[Tensor]:
         """All datasets that are reached."""
+        limits = self._header.limits
         waiting: list[tuple[str, int, int]] = [("", root, 0)]
         while waiting:
             path, at, depth = waiting.pop()
@@ -76,6 +77,8 @@ class _Walk:
             if tensor is not None:
                 yield tensor
             for name, child in self._children(messages):
+                if len(path) + len(name) > limits.layout_name_chars or len(waiting) > limits.layout_tensors:
+                    raise OddError
                 waiting.append((f"{path}/{name}" if path else name, child, depth + 1))
 
     def _messages(self, at: int) -> Iterator[_Message]:

@@ -86,6 +86,9 @@ class NamedView(NamedTuple):
     view: View
 
 
+_INTEGER = 1 << 64  # above any key that names a tensor: long ones take long to write out
+
+
 def views(pickle: bytes, limits: Limits = LIMITS) -> list[NamedView]:
     """The tensors that a pickle names, in its order. Raises OddError."""
     try:
@@ -110,15 +113,17 @@ def _walk(top: object, limits: Limits) -> Iterator[NamedView]:
             continue
         entered.add(id(value))
         for key, inner in reversed(inside):
+            if len(key) > limits.layout_name_chars if isinstance(key, str) else abs(key) >= _INTEGER:
+                continue
             path = f"{name}.{key}" if name else str(key)
             if len(path) <= limits.layout_name_chars:
                 waiting.append((path, depth + 1, inner))
 
 
-def _inside(value: object) -> list[tuple[object, object]]:
+def _inside(value: object) -> list[tuple[str | int, object]]:
     """What lies in a thing and is worth going to, by text or number."""
     if isinstance(value, Thing):
-        pairs = value.pairs
+        pairs: list[tuple[object, object]] = value.pairs
     elif type(value) is tuple:
         pairs = list(enumerate(value))
     else:
@@ -134,6 +139,7 @@ class _Machine:
         self._stack: list[object] = []
         self._below: list[list[object]] = []
         self._memo: dict[int, object] = {}
+        self._copied = 0  # pairs that one opcode brought many of
 
     def run(self, pickle: bytes) -> object:
         """What would be on top at the end."""
@@ -241,6 +247,9 @@ class _Machine:
         if isinstance(target, Thing):
             for half in state if type(state) is tuple else (state,):
                 if isinstance(half, Thing):
+                    if len(target.pairs) + len(half.pairs) > self._limits.layout_steps - self._copied:
+                        raise OddError  # a few bytes that double what is there, again and again
+                    self._copied += len(half.pairs)
                     target.pairs.extend(half.pairs)
 
 

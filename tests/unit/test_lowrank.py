@@ -148,3 +148,9 @@ def test_a_payload_that_asks_for_much_memory_is_refused_before_any_is_taken() ->
     head = lowrank._HEAD.pack(0, lowrank.RANK_MAX, 1 << 31, 0)
     with pytest.raises(DamageError, match="shape"):
         lowrank.decompress(head + bytes(200), BASE, len(BASE))
+
+
+def test_factors_that_are_larger_than_their_chunk_are_refused() -> None:
+    head = lowrank._HEAD.pack(0, lowrank.RANK_MAX, len(BASE), 0)
+    with pytest.raises(DamageError, match="larger than the chunk"):
+        lowrank.decompress(head + bytes(200), BASE, len(BASE))
