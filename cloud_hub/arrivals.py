@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from cloud_hub.contents import Contents
 from modelsyncd.bases import Run
-from modelsyncd.codec.registry import NEEDS_BASE, READABLE, decode, encode
+from modelsyncd.codec.registry import NEEDS_BASE, READABLE, STUMBLES, Codec, decode, encode
 from modelsyncd.digest import Buffer, Digest, digest_of
 from modelsyncd.errors import DamageError, ModelsyncError
 from modelsyncd.release import ManifestRef
@@ -51,7 +51,7 @@ class Arrivals:
                 return None  # the base is gone or damaged, or runs can't be: the chunk is better off without it
         try:
             plain = decode(keep.codec, keep.payload, size, base or None)
-        except DamageError:
+        except (DamageError, *STUMBLES):
             return None
         if digest_of(plain) != digest:
             return None
@@ -63,5 +63,8 @@ class Arrivals:
     def _alone(self, keep: Keep, ref: ManifestRef, digest: Digest, plain: Buffer) -> Record:
         if keep.codec not in NEEDS_BASE:
             return Record(digest, keep.codec, keep.payload, len(plain))
-        codec, payload = encode(plain, _ALONE, self._contents.get(ref).hints.of(keep.ordinal))
+        try:
+            codec, payload = encode(plain, _ALONE, self._contents.get(ref).hints.of(keep.ordinal))
+        except STUMBLES:
+            codec, payload = Codec.STORED, plain
         return Record(digest, codec, payload, len(plain))

@@ -24,6 +24,7 @@ PLAIN_BYTES = 64 << 20  # plain bytes that are kept: two windows of a fast node
 WARM_BYTES = 32 << 20  # plain bytes that are read ahead at once: what a taker's window holds
 TURNED_BYTES = 48 << 20  # of a matrix that is read column by column: each chunk needs all of its rows at hand
 CACHED_MANIFESTS = 16
+IN_USE = 4  # manifests that are kept however large: a transfer goes to and fro between its own and three bases
 CACHED_WEIGHT = 400_000  # tensors and chunks of all kept manifests together: about 100 MB
 
 
@@ -107,7 +108,7 @@ class Contents:
         content = Content(ref.digest, self._stock.manifest(ref), self._plains)
         with self._lock:
             self._kept[ref.digest] = content
-            while len(self._kept) > 1 and self._is_crowded():
+            while len(self._kept) > IN_USE and self._is_crowded():
                 self._kept.popitem(last=False)
         return content
 

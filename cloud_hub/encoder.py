@@ -24,7 +24,7 @@ from cloud_hub.stock import Stock
 from cloud_hub.tables import check_ordinals
 from modelsyncd.bases import Run
 from modelsyncd.codec.profile import Profile
-from modelsyncd.codec.registry import NEEDS_BASE, Codec, decode, encode
+from modelsyncd.codec.registry import NEEDS_BASE, STUMBLES, Codec, decode, encode
 from modelsyncd.daemon.log import Log
 from modelsyncd.digest import Buffer, Digest, digest_of
 from modelsyncd.errors import ModelsyncError
@@ -37,8 +37,6 @@ SMALL = 512  # encoded bytes: to save a part of them is not worth the words abou
 PATIENCE = 60.0  # seconds to wait for another thread that makes the same coding
 _RUN = struct.Struct("<qqq?qqqq")
 _RUN_WORDS, _BASE_WORDS = 12, 40  # bytes that a run and a base take on the wire, about
-# A codec that stumbles over some odd bytes must not keep a version from a whole fleet: it is logged with a trace.
-_BUGS = (ArithmeticError, LookupError, TypeError, ValueError)
 _NO_GAIN = Record(Digest(bytes(32)), Codec.STORED, b"\0", 1)
 """A coding that says: nothing is smaller than the chunk as it rests. No real coding is stored plain."""
 
@@ -188,7 +186,7 @@ class Encoder:
                 continue
             try:
                 codec, payload = encode(plain, way.codecs, target.hints.of(job.ordinal), base, way.profile)
-            except _BUGS as error:
+            except STUMBLES as error:  # logged with a trace: it must not keep a version from a whole fleet
                 self._log.failure("coding.failed", error, manifest=target.name, ordinal=job.ordinal)
                 continue
             with self._lock:

@@ -33,6 +33,9 @@ NEEDS_BASE: frozenset[Codec] = frozenset({Codec.DELTA, Codec.LOWRANK})
 READABLE: frozenset[Codec] = frozenset(Codec if find_spec("numpy") else {Codec.STORED, Codec.ZSTD})
 """What this side can decode; said in Hello. The others compute with numpy, which is loaded when it is first needed."""
 
+STUMBLES = (ArithmeticError, LookupError, TypeError, ValueError)
+"""What a codec that stumbles over odd bytes would raise: whoever calls one lets that cost bytes, and no transfer."""
+
 _OPAQUE = Hint()
 _LITTLE = 0.03  # of the plain size: factors would not be smaller
 _GOOD = 0.75  # of the plain size: nothing without a base gets clearly below it with weights

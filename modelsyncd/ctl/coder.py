@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from modelsyncd.bases import gather
 from modelsyncd.codec.profile import Profile, profile_for
-from modelsyncd.codec.registry import NEEDS_BASE, Codec, encode
+from modelsyncd.codec.registry import NEEDS_BASE, STUMBLES, Codec, encode
 from modelsyncd.ctl.bases import LocalBase
 from modelsyncd.digest import Digest
 from modelsyncd.errors import ModelsyncError
@@ -19,8 +19,6 @@ from modelsyncd.store.source import Source
 
 _BASE_WORDS, _RUN_WORDS = 40, 12  # bytes that a base and each of its runs take on the wire, about
 _SIMPLE = frozenset({Codec.STORED, Codec.ZSTD})
-_STUMBLES = (ArithmeticError, LookupError, TypeError, ValueError)
-"""What a codec raises that stumbles over some odd bytes: no reason to keep a version from being published."""
 _FEW = 0.02  # share of a payload up to which the words about its base are not worth a second coding
 
 
@@ -61,7 +59,7 @@ class Coder:
         hint = self._hints.of(ordinal)
         try:
             codec, payload = encode(plain, codecs, hint, there, profile)
-        except _STUMBLES:
+        except STUMBLES:
             codec, payload = encode(plain, codecs & _SIMPLE)
         if base is not None and codec in NEEDS_BASE and _words(base) > _FEW * len(payload):
             other, without = encode(plain, codecs, hint, None, profile)

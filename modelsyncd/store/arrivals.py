@@ -8,16 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from modelsyncd.codec.registry import NEEDS_BASE, decode
+from modelsyncd.codec.registry import NEEDS_BASE, STUMBLES, decode
 from modelsyncd.digest import Buffer
 from modelsyncd.errors import ModelsyncError
 from modelsyncd.session.effects import Keep
 from modelsyncd.session.ports import Keeping
 from modelsyncd.store.held import Held
 from modelsyncd.store.staging import Staging
-
-_STUMBLES = (ArithmeticError, LookupError, TypeError, ValueError)
-"""What a codec that stumbles over odd bytes raises: the chunk then comes again, without a base, and not the session."""
 
 
 def same_place(ordinal: int) -> int:
@@ -63,7 +60,7 @@ class Arrivals:
         size = self._staging.table.sizes[place]
         try:
             plain = decode(arrival.codec, arrival.payload, size, self._base(arrival, size))
-        except (ModelsyncError, *_STUMBLES):
+        except (ModelsyncError, *STUMBLES):
             return None
         return plain if self._staging.fits(place, plain) else None
 
