@@ -15,10 +15,10 @@ from cloud_hub.events import Event, NodeChanged
 from cloud_hub.gate import removed
 from cloud_hub.presence import Live, Newest, Presence
 from modelsyncd.errors import ModelsyncError, NotFoundError, first_of
-from modelsyncd.link.pump import Pump
+from modelsyncd.link.pump import Pump, Word
 from modelsyncd.session.effects import Finished
 from modelsyncd.session.faults import fault_of
-from modelsyncd.session.frames import Desired, Frame, Hello, Report
+from modelsyncd.session.frames import Desired, Hello, Report
 from modelsyncd.wire.nouns import encode_report
 
 
@@ -47,7 +47,7 @@ class NodeSession:
         self._reported: Newest[Report] = Newest()
         self._live: Live | None = None
 
-    def hear(self, said: Frame | Finished) -> None:
+    def hear(self, said: Word) -> None:
         """Takes what the node said; never waits."""
         match said:
             case Hello(software=software):

@@ -19,12 +19,12 @@ from modelsyncd.codec.profile import profile_for
 from modelsyncd.codec.registry import READABLE
 from modelsyncd.daemon.log import Log
 from modelsyncd.errors import ModelsyncError, RoadError
-from modelsyncd.link.pump import Pump
+from modelsyncd.link.pump import Pump, Word
 from modelsyncd.link.stream import ServicerStream
 from modelsyncd.release import ManifestRef
 from modelsyncd.session.effects import Finished
 from modelsyncd.session.faults import fault_of
-from modelsyncd.session.frames import PROTOCOL, Frame, Hello
+from modelsyncd.session.frames import PROTOCOL, Hello
 from modelsyncd.session.session import Session
 from modelsyncd.trust.identity import Kind, Peer
 from modelsyncd.wire.status import Context
@@ -93,10 +93,10 @@ class SyncApi:
         finally:
             self._pumps.discard(pump)
 
-    def _pump(self, peer: Peer, stream: ServicerStream, log: Log, hear: Callable[[Frame | Finished], None]) -> Pump:
+    def _pump(self, peer: Peer, stream: ServicerStream, log: Log, hear: Callable[[Word], None]) -> Pump:
         right = AssignedOnly(self._catalog, peer.name) if peer.kind is Kind.NODE else anything
 
-        def deliver(said: Frame | Finished) -> None:
+        def deliver(said: Word) -> None:
             if isinstance(said, Finished):
                 _log_transfer(log, said, self._stores.stock.remembered(said.manifest))
             hear(said)

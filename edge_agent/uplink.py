@@ -18,9 +18,9 @@ from modelsyncd.daemon.log import Log
 from modelsyncd.errors import ModelsyncError, first_of
 from modelsyncd.link.attempt import outcome_of
 from modelsyncd.link.backoff import Backoff
-from modelsyncd.link.pump import FrameStream, Pump
+from modelsyncd.link.pump import FrameStream, Pump, Word
 from modelsyncd.session.effects import Finished
-from modelsyncd.session.frames import PROTOCOL, Desired, Frame, Hello
+from modelsyncd.session.frames import PROTOCOL, Desired, Hello
 from modelsyncd.session.ports import TakerStore
 from modelsyncd.session.session import Session
 
@@ -110,7 +110,7 @@ class Uplink:
         if failure is not None:
             raise failure
 
-    def _hear(self, word: Frame | Finished, greeted: asyncio.Event) -> None:
+    def _hear(self, word: Word, greeted: asyncio.Event) -> None:
         match word:
             case Hello(software=software):
                 self._log.info("uplink.up", hub=software)

@@ -12,6 +12,7 @@ class Limits:
     manifest_bytes: int = 512 << 20  # bytes: enough for about 3 TiB of content in chunks of 256 KiB
     release_bytes: int = 1 << 20  # bytes of one serialised release
     desired_assignments: int = 10_000  # assignments of one node
+    pins: int = 10_000  # pinned releases of one node
     files: int = 1_000_000  # files of one manifest
     chunk_bytes: int = 4 << 20  # plain bytes of one chunk
     chunks: int = 16_000_000  # chunks of one manifest

@@ -84,3 +84,59 @@ class Costs:
     def seconds(self, rate: float) -> float:
         """How long payload and framing take on a link of `rate` bytes a second; 0 when the rate is not known (0)."""
         return (self.wire + self.framing) / rate if rate > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What some chunks take, as far as it is known: plain bytes by way, their payload bytes, and what is `left`."""
+
+    coded: int = 0
+    coded_wire: int = 0
+    alone: int = 0
+    alone_wire: int = 0
+    left: int = 0
+    """Plain bytes that are not worked out yet."""
+
+    @property
+    def wire(self) -> int:
+        """Payload bytes in all; of what is left, as much as of what is known, and all of it while nothing is."""
+        known = self.coded + self.alone
+        spent = self.coded_wire + self.alone_wire
+        return spent + (round(self.left * spent / known) if known else self.left)
+
+    @property
+    def plain(self) -> int:
+        """Plain bytes in all."""
+        return self.coded + self.alone + self.left
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing is left to guess."""
+        return not self.left
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a node expects a transfer to take, said before its first byte and said again when it would take more.
+
+    `had` plain bytes are there; `spent` payload bytes had come when it was made, the `revision`-th time, at `made_at`
+    (seconds since 1970). `disk` is bytes on top of what is taken; `rate` is the link's bytes a second, 0 for unknown.
+    """
+
+    had: int
+    priced: Priced
+    spent: int = 0
+    disk: int = 0
+    rate: float = 0.0
+    revision: int = 1
+    made_at: float = 0.0
+
+    @property
+    def wire(self) -> int:
+        """Payload bytes of the release in all, those that came before included."""
+        return self.spent + self.priced.wire
+
+    @property
+    def seconds(self) -> float:
+        """How long the rest takes at that rate; 0 when the rate is not known."""
+        return self.priced.wire / self.rate if self.rate > 0 else 0.0

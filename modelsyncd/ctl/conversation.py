@@ -11,12 +11,12 @@ from modelsyncd.ctl.hub import Hub
 from modelsyncd.digest import Digest
 from modelsyncd.errors import ModelsyncError, RoadError
 from modelsyncd.link.malloc import raise_thresholds
-from modelsyncd.link.pump import Pump
+from modelsyncd.link.pump import Pump, Word
 from modelsyncd.link.stream import open_session
 from modelsyncd.session.effects import Finished
 from modelsyncd.session.events import Settled
 from modelsyncd.session.faults import error_of
-from modelsyncd.session.frames import PROTOCOL, Frame, Hello
+from modelsyncd.session.frames import PROTOCOL, Hello
 from modelsyncd.session.ports import GiverStore, TakerStore
 from modelsyncd.session.progress import Progress
 from modelsyncd.session.session import Session
@@ -44,7 +44,7 @@ async def carry(
     raise_thresholds()
     found: list[Finished] = []
 
-    def deliver(what: Frame | Finished) -> None:
+    def deliver(what: Word) -> None:
         match what:
             case Hello():
                 begin(pump)

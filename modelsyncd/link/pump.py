@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import aclosing
 from typing import Protocol
 
 from modelsyncd.digest import Digest
@@ -20,7 +21,7 @@ from modelsyncd.session import effects as do
 from modelsyncd.session import events as on
 from modelsyncd.session.faults import error_of, fault_of
 from modelsyncd.session.frames import Fault, Frame, Give, Offer, Part
-from modelsyncd.session.ports import GiverStore, TakerStore
+from modelsyncd.session.ports import GiverStore, PriceStore, TakerStore
 from modelsyncd.session.progress import Progress
 from modelsyncd.session.session import Session
 
@@ -41,6 +42,9 @@ class FrameStream(Protocol):
         """Puts a frame on the wire; one at a time. Raises ModelsyncError."""
 
 
+Word = Frame | do.Finished | do.Quoted
+"""What the pump hands on: what the peer said, and what came of a transfer."""
+
 _Question = do.Consider | do.Survey | do.Complete
 """What is asked of the taker's store for a whole transfer."""
 
@@ -59,13 +63,15 @@ class Pump:
         *,
         taker: TakerStore | None = None,
         giver: GiverStore | None = None,
-        deliver: Callable[[Frame | do.Finished], None] | None = None,
+        pricer: PriceStore | None = None,
+        deliver: Callable[[Word], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session = session
         self._stream = stream
         self._taker = taker
         self._giver = giver
+        self._pricer = pricer
         self._deliver = deliver or (lambda _: None)
         self._clock = clock
         self._urgent: deque[Frame] = deque()
@@ -129,9 +135,20 @@ class Pump:
         """Sends a frame of ours: Desired, Report or Offer."""
         self._step(on.Say(frame))
 
-    def take(self, offer: Offer, priority: int = 0) -> None:
-        """Begins to fetch what an offer names; a second call changes the priority."""
-        self._step(on.Take(offer, priority))
+    def take(self, offer: Offer, priority: int = 0, *, gated: bool = False) -> None:
+        """Begins to fetch what an offer names; a second call changes the priority.
+
+        Of a `gated` one the content waits for `go`, after a Quoted was delivered.
+        """
+        self._step(on.Take(offer, priority, gated))
+
+    def go(self, manifest: Digest, allowance: int | None = None) -> None:
+        """Lets a gated transfer's content travel, as long as it takes no more than `allowance` payload bytes."""
+        self._step(on.Go(manifest, allowance))
+
+    def pace(self, pace: on.Pace) -> None:
+        """How fast to ask, from now on."""
+        self._step(pace)
 
     def drop(self, manifest: Digest) -> None:
         """Stops fetching; what is durable stays."""
@@ -177,8 +194,10 @@ class Pump:
                     self._to_load.set()
                 case do.Deliver(frame):
                     self._deliver(frame)
-                case do.Finished():
+                case do.Finished() | do.Quoted():
                     self._deliver(effect)
+                case do.Price():
+                    self._begin(self._price(effect))
                 case do.Consider():
                     self._spawn(effect, self._consider(effect))
                 case do.Survey():
@@ -195,8 +214,11 @@ class Pump:
                     self._to_write.set()
 
     def _spawn(self, asked: _Question, work: Coroutine[object, object, on.Event]) -> None:
+        self._begin(self._answer(asked, work))
+
+    def _begin(self, work: Coroutine[object, object, None]) -> None:
         assert self._group is not None, "effects come out of steps, and steps are taken while run() runs"  # noqa: S101
-        self._group.create_task(self._answer(asked, work))
+        self._group.create_task(work)
 
     async def _answer(self, asked: _Question, work: Coroutine[object, object, on.Event]) -> None:
         """One question to the taker's store; its error ends that transfer only."""
@@ -217,6 +239,22 @@ class Pump:
 
     async def _complete(self, asked: do.Complete) -> on.Event:
         return on.Completed(asked.offer.manifest, asked.serial, await self._store().complete(asked.offer))
+
+    async def _price(self, asked: do.Price) -> None:
+        """Works out what chunks would take, for as long as somebody waits for it."""
+        try:
+            if self._pricer is None:
+                raise RefusedError("this side can't say what chunks would take")
+            work = self._pricer.price(
+                asked.manifest, asked.ordinals, asked.codecs, asked.bases, rate=self._rate.bytes_per_second
+            )
+            async with aclosing(work):
+                async for priced in work:
+                    self._step(on.Worked(asked.manifest, asked.serial, priced))
+                    if not self.session.is_pricing(asked.serial):
+                        return
+        except ModelsyncError as error:
+            self._step(on.LoadFailed(asked.manifest, asked.serial, fault_of(error)))
 
     def _store(self) -> TakerStore:
         if self._taker is None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest
+from modelsyncd.plan import Priced
 from modelsyncd.session.events import Settled
 from modelsyncd.session.frames import Base, Fault, Frame, Offer, Part
 from modelsyncd.session.progress import Progress
@@ -83,6 +84,29 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """What would these chunks of the content take to send? Answer Worked, again and again, or LoadFailed."""
+
+    manifest: Digest
+    ordinals: Sequence[int]
+    codecs: frozenset[Codec]
+    bases: tuple[Digest, ...]
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """The content of a gated transfer will take this, as far as is known: it waits for Go.
+
+    `progress` is what is there now. A peer that answers no questions leaves all of it to guess.
+    """
+
+    manifest: Digest
+    priced: Priced
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """A transfer that we take or give has ended: `settled` when all is durable at the taker, else the fault."""
 
@@ -106,4 +130,4 @@ class HangUp:
     fault: Fault | None
 
 
-Effect = Send | Deliver | Consider | Survey | Keep | Complete | Load | Finished | WakeAt | HangUp
+Effect = Send | Deliver | Consider | Survey | Keep | Complete | Load | Price | Quoted | Finished | WakeAt | HangUp

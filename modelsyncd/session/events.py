@@ -6,11 +6,12 @@ and an answer to the first must not be taken for one to the second.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest
+from modelsyncd.plan import Priced
 from modelsyncd.session.frames import Base, Fault, Frame, Offer, Part
 
 
@@ -30,10 +31,37 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """Fetch what this offer names; a higher priority gets all the credit first."""
+    """Fetch what this offer names; a higher priority gets all the credit first.
+
+    A `gated` one asks what its content will take, and waits for Go before any of it travels.
+    """
 
     offer: Offer
     priority: int = 0
+    gated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """Lets the content of a gated transfer travel: `allowance` payload bytes of it, None for any number.
+
+    What would take more is asked about anew, and waits again.
+    """
+
+    manifest: Digest
+    allowance: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast to ask from now on: payload bytes a second, for all transfers together and for some by themselves.
+
+    What is in `yielding` waits while the way takes longer than it needs to. 0 limits nothing.
+    """
+
+    rate: int = 0
+    rates: Mapping[Digest, int] = field(default_factory=dict)
+    yielding: frozenset[Digest] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +174,15 @@ class LoadFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Worked:
+    """Answer to Price, as far as it has come; one with nothing left is the last."""
+
+    manifest: Digest
+    serial: int
+    priced: Priced
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """End the session; a fault is told to the peer first."""
 
@@ -161,6 +198,8 @@ Event = (
     Received
     | Say
     | Take
+    | Go
+    | Pace
     | Drop
     | Considered
     | Surveyed
@@ -170,6 +209,7 @@ Event = (
     | Failed
     | Loaded
     | LoadFailed
+    | Worked
     | Close
     | Woke
 )

@@ -8,7 +8,9 @@ from enum import Enum
 from modelsyncd.bases import Run
 from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest
-from modelsyncd.names import ModelName
+from modelsyncd.manners import FREE, Manners
+from modelsyncd.names import ModelName, ModelRef
+from modelsyncd.plan import Forecast, Priced
 from modelsyncd.release import SignedRelease
 
 PROTOCOL = 1
@@ -19,6 +21,29 @@ class Part(Enum):
 
     MANIFEST = 1
     CONTENT = 2
+
+
+class Feature(Enum):
+    """A word that came after the first version, and is said only to those who said that they answer it."""
+
+    QUOTES = 1
+    ECHO = 2
+
+
+FEATURES = frozenset({Feature.ECHO})
+"""What every session of this version answers; who can say what chunks will take, answers QUOTES, too."""
+
+
+class Hold(Enum):
+    """What holds an assignment up though nothing went wrong."""
+
+    NONE = 0
+    PAUSED = 1
+    WINDOW = 2
+    BUDGET = 3
+    PRIORITY = 4
+    OFFLINE = 5
+    QUOTE = 6
 
 
 class Phase(Enum):
@@ -55,6 +80,7 @@ class Hello:
     software: str
     codecs: frozenset[Codec]
     holds: tuple[Digest, ...] = ()
+    features: frozenset[Feature] = FEATURES
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +94,33 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A model's channel that a node follows; `offer` is None while the channel names no release."""
+    """A model's channel that a node follows; `offer` is None while the channel names no release.
+
+    `consent` is the manifest for which somebody let the month's bytes be exceeded.
+    """
 
     model: ModelName
     channel: str
     offer: Offer | None
     priority: int = 0
+    manners: Manners = FREE
+    consent: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """All that a node should hold, in full; `keep` versions of each model stay on the node."""
+    """All that a node should hold, in full; `keep` versions of each model stay on the node.
+
+    `manners` hold for all assignments together; `pins` stay while they are there; `quota` is bytes of disk, 0 for what
+    the node's own settings say.
+    """
 
     generation: int
     assignments: tuple[Assignment, ...]
     keep: int = 2
+    manners: Manners = FREE
+    pins: tuple[ModelRef, ...] = ()
+    quota: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +162,31 @@ class Give:
     payload: bytes | memoryview
     base: Base | None = None
     cpu: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What would the chunks in `ranges` (ordinals of the content) take to send? `bases` as in Want."""
+
+    manifest: Digest
+    ranges: tuple[range, ...]
+    bases: tuple[Digest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What the chunks of an Ask take, as far as it is known: each Quote counts from the beginning of its Ask."""
+
+    manifest: Digest
+    priced: Priced
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """Asks for an answer with the same `token` (0 to 2**64 - 1), or is that answer."""
+
+    token: int
+    answer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,16 +234,35 @@ class Standing:
     bytes_coded: int = 0
     giver_cpu: float = 0.0
     taker_cpu: float = 0.0
+    forecast: Forecast | None = None
+    """What the transfer is expected to take; None before it is known."""
+    hold: Hold = Hold.NONE
+    hold_until: float = 0.0
+    """When the hold ends by itself, seconds since 1970; 0 for unknown."""
+    since: float = 0.0
+    """Since when phase and hold are as they are, seconds since 1970."""
+    bytes_resent: int = 0
+    rate: float = 0.0
+    """Payload bytes a second that come now."""
+    tries: int = 0
+    """How often it was tried and failed in a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Where a node stands, in full; disk in bytes."""
+    """Where a node stands, in full; disk in bytes.
+
+    `month_wire` payload bytes came in `month` ("2026-11", the node's own time, which is `utc_offset` from UTC).
+    """
 
     generation: int
     standings: tuple[Standing, ...]
     disk_free: int = 0
     disk_used: int = 0
+    month_wire: int = 0
+    month: str = ""
+    utc_offset: str = ""
+    quota: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,4 +272,4 @@ class Unknown:
     field: int
 
 
-Frame = Hello | Desired | Offer | Want | Give | Settle | Report | Refuse | Unknown
+Frame = Hello | Desired | Offer | Want | Give | Settle | Report | Refuse | Ask | Quote | Echo | Unknown

@@ -15,12 +15,13 @@ from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest
 from modelsyncd.errors import LimitError, ProtocolError
 from modelsyncd.limits import LIMITS, Limits
-from modelsyncd.session.effects import Effect, Load, Send
-from modelsyncd.session.events import Encoded, Loaded
-from modelsyncd.session.frames import Give, Part, Want
+from modelsyncd.session.effects import Effect, Load, Price, Send
+from modelsyncd.session.events import Encoded, Loaded, Worked
+from modelsyncd.session.frames import Ask, Give, Part, Quote, Want
 from modelsyncd.session.progress import Progress
 
 _MICROS_MAX = (1 << 32) - 1  # what the wire has room for: over an hour for one chunk
+QUESTIONS = 64  # transfers of one peer of which it is worked out at once what they take
 LOAD_CHUNKS = 8  # chunks of one Load: 2 MiB as a rule, so one hop to a thread serves several frames
 
 
@@ -43,6 +44,7 @@ class Giver:
         self._queued = 0
         self._serial = 0
         self._progress: dict[Digest, Progress] = {}
+        self._pricing: dict[Digest, int] = {}
         self.codecs: frozenset[Codec] = frozenset()
         """What the peer can decode."""
 
@@ -59,6 +61,7 @@ class Giver:
             raise LimitError(f"more than {self._limits.queued_chunks} chunks were asked for and not waited for")
         self._queued += count
         self._serial += 1
+        self._pricing.pop(want.manifest, None)  # who wants it has heard enough of what it takes
         self._orders.append(_Order(self._serial, want, deque(ordinal for run in want.ranges for ordinal in run)))
         if want.part is Part.CONTENT:
             seen = self._progress.get(want.manifest, Progress())
@@ -66,6 +69,30 @@ class Giver:
             done = max(0, total - want.missing_bytes)
             self._progress[want.manifest] = replace(seen, total=total, done=done)
         return self._load()
+
+    def ask(self, ask: Ask) -> list[Effect]:
+        """Takes a question; a new one about the same manifest replaces it. Raises LimitError for too many at once."""
+        count = sum(len(run) for run in ask.ranges)
+        if not count:
+            raise ProtocolError("an Ask names no chunks")
+        if ask.manifest not in self._pricing and len(self._pricing) >= QUESTIONS:
+            raise LimitError(f"what {QUESTIONS} transfers take is being worked out already")
+        self._serial += 1
+        self._pricing[ask.manifest] = self._serial
+        ordinals = tuple(ordinal for run in ask.ranges for ordinal in run)
+        return [Price(ask.manifest, ordinals, self.codecs, ask.bases, self._serial)]
+
+    def worked(self, answer: Worked) -> list[Effect]:
+        """Tells what is known by now."""
+        if self._pricing.get(answer.manifest) != answer.serial:
+            return []
+        if answer.priced.exact:
+            del self._pricing[answer.manifest]
+        return [Send(Quote(answer.manifest, answer.priced))]
+
+    def is_pricing(self, serial: int) -> bool:
+        """Whether the Price with this serial is still waited for."""
+        return serial in self._pricing.values()
 
     def loaded(self, answer: Loaded) -> list[Effect]:
         """Gives what was loaded. Raises ProtocolError when the shell loaded something else."""
@@ -95,6 +122,7 @@ class Giver:
         self._queued -= sum(len(order.ordinals) for order in gone)
         self._orders = deque(order for order in self._orders if order.want.manifest != manifest)
         self._progress.pop(manifest, None)
+        self._pricing.pop(manifest, None)
         return self._load()
 
     def is_loading(self, serial: int) -> bool:

@@ -6,12 +6,13 @@ carries. Errors are ModelsyncError and nothing else; the pump turns them into Fa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest
+from modelsyncd.plan import Priced
 from modelsyncd.session.effects import Keep
 from modelsyncd.session.events import Encoded, Settled
 from modelsyncd.session.frames import Offer, Part
@@ -84,3 +85,22 @@ class GiverStore(Protocol):
 
         Raises RefusedError, NotFoundError, DamageError (bad bytes are never given), SourceChangedError, DiskError.
         """
+
+
+class PriceStore(Protocol):
+    """Where it is worked out what chunks would take; only for a giver whose Hello names Feature.QUOTES."""
+
+    def price(
+        self,
+        manifest: Digest,
+        ordinals: Sequence[int],
+        codecs: frozenset[Codec],
+        bases: Sequence[Digest],
+        *,
+        rate: float = 0.0,
+    ) -> AsyncGenerator[Priced, None]:
+        """What these chunks of the content take, after each step of working it out; the last leaves nothing.
+
+        Counts from the beginning each time. As GiverStore.load otherwise, and raises the same.
+        """
+        ...

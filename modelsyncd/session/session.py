@@ -8,6 +8,7 @@ while it owes us chunks, ends the session. Law 3: the end of the stream means no
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 from modelsyncd.digest import Digest
 from modelsyncd.errors import ModelsyncError, NoProgressError, ProtocolError, RefusedError, WrongProtocolError
@@ -21,9 +22,11 @@ from modelsyncd.session.events import (
     Drop,
     Event,
     Failed,
+    Go,
     Kept,
     Loaded,
     LoadFailed,
+    Pace,
     Received,
     Say,
     Settled,
@@ -31,9 +34,11 @@ from modelsyncd.session.events import (
     Surveyed,
     Take,
     Woke,
+    Worked,
 )
 from modelsyncd.session.faults import fault_of
 from modelsyncd.session.giver import Giver
+from modelsyncd.session.grants import Grants
 from modelsyncd.session.progress import Progress
 from modelsyncd.session.taker import Taker
 from modelsyncd.session.window import Window
@@ -58,7 +63,7 @@ class Session:
         self.frame_bytes = frame_bytes
         """Largest payload that we ask for in one Give, in bytes; 0 means the protocol's. May change at any time."""
         self._hello = hello
-        self._window = window or Window()
+        self._grants = Grants(window or Window())
         self._patience = patience
         self._limits = limits
         self._takers: dict[Digest, Taker] = {}
@@ -78,6 +83,10 @@ class Session:
         """Whether this very transfer is under way: false once it was dropped, also when it was begun again."""
         taker = self._takers.get(manifest)
         return taker is not None and taker.serial == serial
+
+    def is_pricing(self, serial: int) -> bool:
+        """Whether the answer to this Price is still waited for."""
+        return self._giver.is_pricing(serial)
 
     def progress(self, manifest: Digest) -> Progress:
         """How far a transfer has come; all zeros for one that is not under way."""
@@ -111,12 +120,20 @@ class Session:
                 return [Send(frame)]
             case Take():
                 return self._take(event)
+            case Go(manifest, allowance):
+                taker = self._takers.get(manifest)
+                return taker.go(allowance) if taker is not None else []
+            case Pace():
+                self._grants.pace(event, now)
+                return []
             case Drop(manifest):
                 return self._dropped(manifest)
             case Loaded():
                 return self._giver.loaded(event)
             case LoadFailed():
                 return self._load_failed(event)
+            case Worked():
+                return self._giver.worked(event)
             case Close(fault):
                 self._over = True
                 farewell: list[Effect] = [Send(words.Refuse(fault))] if fault is not None else []
@@ -138,6 +155,7 @@ class Session:
                 case Completed():
                     return self._settled(event.manifest, event.settled)
                 case Surveyed():
+                    taker.quotes = self.peer is not None and words.Feature.QUOTES in self.peer.features
                     return taker.surveyed(event)
                 case Kept():
                     return self._kept(taker, event, now)
@@ -170,6 +188,12 @@ class Session:
                 return self._giver.want(frame)
             case words.Offer():
                 return self._take_offered(frame)
+            case words.Ask():
+                return self._giver.ask(frame)
+            case words.Quote():
+                return self._quoted(frame, now)
+            case words.Echo():
+                return self._echoed(frame, now)
             case words.Settle():
                 return self._was_settled(frame)
             case words.Desired() | words.Report():
@@ -201,24 +225,39 @@ class Session:
         if known is not None:
             known.priority = event.priority
             return []
-        return self._begin(event.offer, event.priority).survey()
+        return self._begin(event.offer, event.priority, gated=event.gated).survey()
 
     def _take_offered(self, offer: words.Offer) -> list[Effect]:
         if offer.manifest in self._takers:
             raise ProtocolError("the same manifest was offered twice at once")
         return self._begin(offer, 0).consider()
 
-    def _begin(self, offer: words.Offer, priority: int) -> Taker:
+    def _begin(self, offer: words.Offer, priority: int, *, gated: bool = False) -> Taker:
         self._serial += 1
-        taker = self._takers[offer.manifest] = Taker(offer, priority, serial=self._serial, limits=self._limits)
+        taker = Taker(offer, priority, serial=self._serial, gated=gated, limits=self._limits)
+        self._takers[offer.manifest] = taker
         return taker
+
+    def _quoted(self, quote: words.Quote, now: float) -> list[Effect]:
+        taker = self._takers.get(quote.manifest)
+        if taker is None:
+            return []
+        if taker.owed_quote:
+            self._moved = now
+        return taker.quoted(quote.priced)
+
+    def _echoed(self, echo: words.Echo, now: float) -> list[Effect]:
+        if not echo.answer:
+            return [Send(words.Echo(echo.token, answer=True))]
+        self._grants.echoed(echo.token, now)
+        return []
 
     def _kept(self, taker: Taker, event: Kept, now: float) -> list[Effect]:
         if event.part is not taker.part:
             return []
         before = taker.in_flight
         effects = taker.kept(event.ordinals, event.cpu)
-        self._window.kept(before - taker.in_flight, now)
+        self._grants.kept(before - taker.in_flight, now)
         return effects
 
     def _settled(self, manifest: Digest, settled: Settled) -> list[Effect]:
@@ -242,25 +281,14 @@ class Session:
         )
 
     def _grant(self, now: float) -> list[Effect]:
-        """Shares the window: the highest priority first, and a new Want only when it is worth a message."""
+        """What may be asked for now."""
         if self.peer is None or self._over:
             return []
-        effects: list[Effect] = []
-        in_flight = sum(taker.in_flight for taker in self._takers.values())
-        for taker in sorted(self._takers.values(), key=lambda taker: -taker.priority):
-            credit = self._window.size - in_flight
-            if not taker.hungry or (in_flight and credit < self._window.size // 4):
-                continue
-            before = taker.in_flight
-            if not self.awaits:
-                self._moved = now  # the peer owes nothing yet: its time begins with this Want
-            want = taker.want(credit, self.frame_bytes)
-            if want is not None:
-                self._window.asked(now)
-                effects.append(Send(want))
-                in_flight += taker.in_flight - before
-        if not in_flight:
-            self._window.idle()
+        owed = self._owed
+        echoes = words.Feature.ECHO in self.peer.features
+        effects = self._grants.share(self._takers, now, frame_bytes=self.frame_bytes, echoes=echoes)
+        if not owed and self._owed:
+            self._moved = now  # the peer owed nothing: its time begins with what was asked for now
         return effects
 
     # --- giving ---
@@ -272,7 +300,7 @@ class Session:
         return [*self._giver.drop(settle.manifest), Finished(settle.manifest, settled, None, progress)]
 
     def _load_failed(self, event: LoadFailed) -> list[Effect]:
-        if not self._giver.is_loading(event.serial):
+        if not (self._giver.is_loading(event.serial) or self._giver.is_pricing(event.serial)):
             return []
         return [Send(words.Refuse(event.fault, event.manifest)), *self._given_up(event.manifest, event.fault)]
 
@@ -296,24 +324,33 @@ class Session:
 
     # --- time ---
 
+    @property
+    def _owed(self) -> bool:
+        """Whether the peer owes us chunks, or what they will take."""
+        return any(taker.awaits or taker.owed_quote for taker in self._takers.values())
+
     def _watch(self, now: float) -> list[Effect]:
-        """Sets the alarm while the peer owes us chunks."""
-        if self._over or self._alarm is not None or not self.awaits:
+        """Sets the alarm: while the peer owes us something, and for when more may be asked for."""
+        if self._over:
             return []
-        self._alarm = now + self._patience
+        due = self._grants.wake_at if self.peer is not None else inf
+        if self._owed:
+            due = min(due, self._moved + self._patience)
+        if self._alarm is not None and self._alarm <= due:
+            return []  # it comes early enough, and looks again then
+        if due == inf:
+            return []
+        self._alarm = max(due, now)
         return [WakeAt(self._alarm)]
 
     def _woke(self, now: float) -> list[Effect]:
         self._alarm = None
-        if not self.awaits:
-            return []
-        if now - self._moved >= self._patience:
+        if self._owed and now - self._moved >= self._patience:
             raise NoProgressError(
                 f"nothing arrived for {now - self._moved:.0f} seconds",
                 safe="every chunk that arrived before is kept",
             )
-        self._alarm = self._moved + self._patience
-        return [WakeAt(self._alarm)]
+        return []
 
     def _hang_up(self, error: ModelsyncError) -> list[Effect]:
         self._over = True

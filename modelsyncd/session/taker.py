@@ -3,7 +3,10 @@
 The life of a transfer (Consider only when the peer offered it unasked):
 
     considering ─► surveying manifest ─► fetching manifest ─► surveying content ─► fetching content ─► completing
-                        └──── nothing missing ─────────────────────▲    └──── nothing missing ─────────────▲
+                        └──── nothing missing ─────────────────────▲   │ asking ──────▲            ▲
+                                                                       └──── nothing missing ──────┘
+
+Only a gated transfer asks: what the content will take, and then it waits until somebody lets it go on.
 
 Law: a chunk counts once it is durable (Kept), never when it arrived. What was wanted and is not durable is the credit
 that is out; `session.py` shares one window among all transfers.
@@ -18,16 +21,19 @@ from enum import Enum, auto
 from modelsyncd.digest import Digest
 from modelsyncd.errors import DamageError, ProtocolError
 from modelsyncd.limits import LIMITS, Limits
-from modelsyncd.plan import make
-from modelsyncd.session.effects import Complete, Consider, Effect, Keep, Survey
+from modelsyncd.plan import Priced, make
+from modelsyncd.session.effects import Complete, Consider, Effect, Keep, Quoted, Send, Survey
 from modelsyncd.session.events import Surveyed
-from modelsyncd.session.frames import Give, Offer, Part, Want
+from modelsyncd.session.frames import Ask, Give, Offer, Part, Want
+from modelsyncd.session.pace import Bucket
 from modelsyncd.session.progress import Progress
 from modelsyncd.session.window import CAP
 
 ENCODED_SLACK = 1_024  # bytes that an encoded chunk may be longer than its plain bytes
 
 FALSE_STARTS = 4  # chunks that a base may spoil before it is not counted on any more: it is damaged here
+
+OVERRUN = 0.01  # of the allowance that may come on top of it before it is asked anew what the rest will take
 
 STRAY_BYTES = 2 * CAP  # payload bytes that may come late in one transfer: what two windows held
 
@@ -37,6 +43,7 @@ class Stage(Enum):
 
     CONSIDERING = auto()
     SURVEYING = auto()
+    ASKING = auto()
     FETCHING = auto()
     COMPLETING = auto()
 
@@ -44,22 +51,40 @@ class Stage(Enum):
 class Taker:
     """The taking of one manifest. Methods return the effects that follow; errors end this transfer only."""
 
-    def __init__(self, offer: Offer, priority: int = 0, *, serial: int = 0, limits: Limits = LIMITS) -> None:
+    def __init__(
+        self,
+        offer: Offer,
+        priority: int = 0,
+        *,
+        serial: int = 0,
+        gated: bool = False,
+        limits: Limits = LIMITS,
+    ) -> None:
         self.offer = offer
         self.serial = serial
         """Tells this transfer from an earlier one of the same manifest."""
+        self.quotes = False
+        """Whether the peer answers an Ask."""
+        self.buckets: tuple[Bucket, ...] = ()
+        """What the next Want is charged to."""
+        self.ratio = 1.0
+        """Payload bytes that a plain byte is expected to take."""
         self.priority = priority
         self.stage = Stage.CONSIDERING
         self.part = Part.MANIFEST
         self.in_flight = 0
         """Plain bytes wanted and not durable yet."""
+        self._gated = gated
+        self._unquoted = False
+        self._wire_most: float | None = None
+        self._charged: dict[int, float] = {}
         self._limits = limits
         self._sizes: Sequence[int] = ()
         self._queue: deque[int] = deque()
         self._queued = 0
         self._wanted: set[int] = set()
         self._keeping: set[int] = set()
-        self._partial: tuple[Give, bytearray] | None = None
+        self._partial: dict[int, tuple[Give, bytearray]] = {}
         self._faults: Counter[int] = Counter()
         self._bases: tuple[Digest, ...] = ()
         self._named: frozenset[Digest] = frozenset()
@@ -83,6 +108,21 @@ class Taker:
     def awaits(self) -> bool:
         """Whether the peer owes us chunks."""
         return bool(self._wanted)
+
+    @property
+    def owed_quote(self) -> bool:
+        """Whether the peer owes us more about what it will take."""
+        return self.stage is Stage.ASKING and self._unquoted
+
+    @property
+    def overrun(self) -> bool:
+        """Whether more came than it was let go for."""
+        return self._wire_most is not None and self._wire > self._wire_most
+
+    @property
+    def next_size(self) -> int:
+        """Plain bytes of the chunk that is asked for next; 0 for none."""
+        return self._sizes[self._queue[0]] if self._queue else 0
 
     @property
     def hungry(self) -> bool:
@@ -126,8 +166,42 @@ class Taker:
         self._named = frozenset(self._bases)
         if self.part is Part.CONTENT:
             self._progress = Progress(plan.total, plan.have, plan.have)
+        if not self._queue:
+            return self._next()
+        if self._gated and self.part is Part.CONTENT:
+            return self.ask()
         self.stage = Stage.FETCHING
-        return [] if self._queue else self._next()
+        return []
+
+    def ask(self) -> list[Effect]:
+        """Asks what the rest of the content will take, and wants nothing more before `go`."""
+        self.stage = Stage.ASKING
+        self._wire_most = None
+        self._unquoted = self.quotes
+        if not self.quotes:
+            return [self._quoted(Priced(left=self._queued))]
+        return [Send(Ask(self.manifest, tuple(_runs(sorted(self._queue))), self._bases))]
+
+    def quoted(self, priced: Priced) -> list[Effect]:
+        """Takes an answer; one that was not asked for is ignored. Raises ProtocolError for one about something else."""
+        if not self.owed_quote:
+            return []
+        if priced.plain != self._queued:
+            raise ProtocolError(f"{self._queued} bytes were asked about, and a Quote for {priced.plain} came")
+        self._unquoted = not priced.exact
+        return [self._quoted(priced)]
+
+    def go(self, allowance: int | None) -> list[Effect]:
+        """Fetches on, as long as no more than `allowance` payload bytes come. Ignored when it does not wait."""
+        if self.stage is Stage.ASKING:
+            self.stage = Stage.FETCHING
+            if allowance is not None:
+                self._wire_most = self._wire + allowance * (1 + OVERRUN)
+                self.ratio = min(1.0, max(allowance, 1) / max(self._queued, 1))
+        return []
+
+    def _quoted(self, priced: Priced) -> Quoted:
+        return Quoted(self.manifest, priced, self.progress)
 
     def owed(self, give: Give) -> bool:
         """Whether the peer owes us this chunk."""
@@ -148,6 +222,7 @@ class Taker:
                 break
             chosen.append(self._queue.popleft())
             spent += size
+            self._charge(chosen[-1], size * self.ratio)
         if not chosen:
             return None
         missing = self._queued + self.in_flight
@@ -169,6 +244,7 @@ class Taker:
         payload = self._assemble(give)
         if payload is None:
             return []
+        self._settle_charge(give)
         self._giver_cpu += give.cpu
         if give.base is not None:
             self._based[give.ordinal] = give.base.manifest
@@ -215,6 +291,19 @@ class Taker:
         if self._misled[base] >= FALSE_STARTS:
             self._bases = tuple(one for one in self._bases if one != base)
 
+    def _charge(self, ordinal: int, expected: float) -> None:
+        if self.buckets:
+            self._charged[ordinal] = expected
+            for bucket in self.buckets:
+                bucket.spend(expected)
+
+    def _settle_charge(self, give: Give) -> None:
+        """What a chunk really took is known now."""
+        expected = self._charged.pop(give.ordinal, None)
+        if expected is not None:
+            for bucket in self.buckets:
+                bucket.spend(give.encoded_size - expected)
+
     def _stray(self, give: Give) -> list[Effect]:
         """Asked for before a Drop, and late: harmless, unless it never ends."""
         self._stray_bytes += len(give.payload)
@@ -223,16 +312,17 @@ class Taker:
         return []
 
     def _assemble(self, give: Give) -> bytes | memoryview | None:
-        if self._partial is None:
+        """The whole chunk once its last part is here. What waits is bounded by what was wanted, for only that comes in."""
+        known = self._partial.get(give.ordinal)
+        if known is None:
             if give.offset != 0:
                 self._stray(give)
                 return None
             if len(give.payload) == give.encoded_size:
                 return give.payload
-            self._partial = (give, bytearray())
-        first, held = self._partial
-        if (give.ordinal, give.codec, give.encoded_size, give.base, give.offset) != (
-            first.ordinal,
+            known = self._partial[give.ordinal] = (give, bytearray())
+        first, held = known
+        if (give.codec, give.encoded_size, give.base, give.offset) != (
             first.codec,
             first.encoded_size,
             first.base,
@@ -244,7 +334,7 @@ class Taker:
             raise ProtocolError(f"a part of chunk {give.ordinal} does not fit into its {give.encoded_size} bytes")
         if len(held) < give.encoded_size:
             return None
-        self._partial = None
+        del self._partial[give.ordinal]
         return memoryview(held)
 
     def _all_durable(self) -> bool:

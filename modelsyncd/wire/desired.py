@@ -5,7 +5,8 @@ from __future__ import annotations
 from modelsyncd.digest import Buffer, digest_from
 from modelsyncd.errors import BadInputError, LimitError
 from modelsyncd.limits import LIMITS, Limits
-from modelsyncd.names import parse_channel, parse_model
+from modelsyncd.manners import FREE, Manners, manners
+from modelsyncd.names import parse_channel, parse_model, parse_ref
 from modelsyncd.session.frames import Assignment, Desired, Offer
 from modelsyncd.wire.parse import parse, write
 from modelsyncd.wire.releases import signed_from_pb, signed_to_pb
@@ -25,7 +26,12 @@ def decode_desired(data: Buffer, limits: Limits = LIMITS) -> Desired:
 def desired_to_pb(desired: Desired) -> sync_pb2.Desired:
     """For the wire."""
     return sync_pb2.Desired(
-        generation=desired.generation, assignments=map(_assignment_to_pb, desired.assignments), keep=desired.keep
+        generation=desired.generation,
+        assignments=map(_assignment_to_pb, desired.assignments),
+        keep=desired.keep,
+        manners=_manners(desired.manners),
+        pins=map(str, desired.pins),
+        quota_bytes=desired.quota,
     )
 
 
@@ -33,13 +39,45 @@ def desired_from_pb(message: sync_pb2.Desired, limits: Limits = LIMITS) -> Desir
     """From the wire. Raises LimitError, or BadInputError for a name or digest that is none."""
     if len(message.assignments) > limits.desired_assignments:
         raise LimitError(f"a node may have {limits.desired_assignments} assignments, not {len(message.assignments)}")
+    if len(message.pins) > limits.pins:
+        raise LimitError(f"a node may have {limits.pins} pins, not {len(message.pins)}")
     if message.keep < 1:
         raise BadInputError("a node keeps one version of a model at least")
     return Desired(
         generation=message.generation,
         assignments=tuple(_assignment_from_pb(item, limits) for item in message.assignments),
         keep=message.keep,
+        manners=manners_from_pb(message.manners) if message.HasField("manners") else FREE,
+        pins=tuple(map(parse_ref, message.pins)),
+        quota=message.quota_bytes,
     )
+
+
+def manners_to_pb(wanted: Manners) -> sync_pb2.Manners:
+    """For the wire."""
+    return sync_pb2.Manners(
+        rate=wanted.rate,
+        windows=wanted.words,
+        month_bytes=wanted.month_bytes,
+        paused=wanted.paused,
+        background=wanted.background,
+    )
+
+
+def manners_from_pb(message: sync_pb2.Manners) -> Manners:
+    """From the wire. Raises BadInputError."""
+    return manners(
+        rate=message.rate,
+        openings=message.windows,
+        month_bytes=message.month_bytes,
+        paused=message.paused,
+        background=message.background,
+    )
+
+
+def _manners(wanted: Manners) -> sync_pb2.Manners | None:
+    """Left out where nothing is limited: as it was before there were limits."""
+    return manners_to_pb(wanted) if wanted != FREE else None
 
 
 def offer_to_pb(offer: Offer) -> sync_pb2.Offer:
@@ -62,6 +100,8 @@ def _assignment_to_pb(assignment: Assignment) -> sync_pb2.Assignment:
         channel=assignment.channel,
         offer=None if assignment.offer is None else offer_to_pb(assignment.offer),
         priority=assignment.priority,
+        manners=_manners(assignment.manners),
+        consent=assignment.consent or b"",
     )
 
 
@@ -71,4 +111,6 @@ def _assignment_from_pb(message: sync_pb2.Assignment, limits: Limits) -> Assignm
         channel=parse_channel(message.channel),
         offer=offer_from_pb(message.offer, limits) if message.HasField("offer") else None,
         priority=message.priority,
+        manners=manners_from_pb(message.manners) if message.HasField("manners") else FREE,
+        consent=digest_from(message.consent) if message.consent else None,
     )

@@ -6,21 +6,23 @@ payload's own bytes behind it, and read as a view of the message that came. Both
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from modelsyncd.codec.registry import Codec
-from modelsyncd.digest import Digest, digest_from
+from modelsyncd.digest import digest_from
 from modelsyncd.errors import BadInputError, ProtocolError
 from modelsyncd.limits import LIMITS, Limits
 from modelsyncd.session.frames import (
+    Ask,
     Desired,
+    Echo,
+    Feature,
     Frame,
     Give,
     Hello,
     Offer,
     Part,
+    Quote,
     Refuse,
     Report,
     Settle,
@@ -32,15 +34,18 @@ from modelsyncd.wire.bases import base_from_pb, base_to_pb
 from modelsyncd.wire.desired import desired_from_pb, desired_to_pb, offer_from_pb, offer_to_pb
 from modelsyncd.wire.faultwords import fault_from_pb, fault_to_pb
 from modelsyncd.wire.parse import parse
+from modelsyncd.wire.prices import ask_from_pb, ask_to_pb, quote_from_pb, quote_to_pb
 from modelsyncd.wire.reports import report_from_pb, report_to_pb
+from modelsyncd.wire.runs import bases_named, digests, runs_from_pb, runs_to_pb
 from modelsyncd.wire.v1 import nouns_pb2, sync_pb2
 
 SOFTWARE_CHARS = 256  # characters of a peer's software name that are kept, for people
 LARGE = 32 << 10  # bytes: below it protobuf copies faster than Python finds the payload
-_ORDINALS = 1 << 32  # ordinals are uint32 on the wire
 _PARTS = {part.value: part for part in Part}
 _CODECS = {codec.value: codec for codec in Codec}
 _PARTS_PB = {part: sync_pb2.Part.Value(f"PART_{part.name}") for part in Part}
+_FEATURES = {feature.value: feature for feature in Feature}
+_FEATURES_PB = {feature: sync_pb2.Feature.Value(f"FEATURE_{feature.name}") for feature in Feature}
 _CODECS_PB = {codec: nouns_pb2.Codec.Value(f"CODEC_{codec.name}") for codec in Codec}
 
 
@@ -65,6 +70,12 @@ def to_pb(frame: Frame) -> sync_pb2.Frame:
             return sync_pb2.Frame(report=report_to_pb(frame))
         case Refuse():
             return sync_pb2.Frame(refuse=_refuse_to_pb(frame))
+        case Ask():
+            return sync_pb2.Frame(ask=ask_to_pb(frame))
+        case Quote():
+            return sync_pb2.Frame(quote=quote_to_pb(frame))
+        case Echo(token, answer):
+            return sync_pb2.Frame(echo=sync_pb2.Echo(token=token, answer=answer))
         case Unknown():
             raise ProtocolError("an unknown frame can't be sent")
 
@@ -113,6 +124,12 @@ def _from_pb(message: sync_pb2.Frame, limits: Limits) -> Frame:
             return report_from_pb(message.report, limits)
         case "refuse":
             return _refuse_from_pb(message.refuse)
+        case "ask":
+            return ask_from_pb(message.ask, limits)
+        case "quote":
+            return quote_from_pb(message.quote)
+        case "echo":
+            return Echo(message.echo.token, message.echo.answer)
         case _:
             strange = UnknownFieldSet(message)
             return Unknown(strange[0].field_number if len(strange) else 0)
@@ -193,26 +210,26 @@ def _part(number: int) -> Part:
     return part
 
 
-def _digests(raw: Iterable[bytes]) -> tuple[Digest, ...]:
-    return tuple(map(digest_from, raw))
-
-
 def _hello_to_pb(hello: Hello) -> sync_pb2.Hello:
     codecs = [_CODECS_PB[codec] for codec in sorted(hello.codecs)]
-    return sync_pb2.Hello(protocol=hello.protocol, software=hello.software, codecs=codecs, holds=hello.holds)
+    features = sorted(_FEATURES_PB[feature] for feature in hello.features)
+    return sync_pb2.Hello(
+        protocol=hello.protocol, software=hello.software, codecs=codecs, holds=hello.holds, features=features
+    )
 
 
 def _hello_from_pb(message: sync_pb2.Hello) -> Hello:
-    """Codecs that this side has no name for are passed over: it would never use them."""
+    """Codecs and features that this side has no name for are passed over: it would never use them."""
     codecs = frozenset(_CODECS[number] for number in message.codecs if number in _CODECS)
-    return Hello(message.protocol, message.software[:SOFTWARE_CHARS], codecs, _digests(message.holds))
+    features = frozenset(_FEATURES[number] for number in message.features if number in _FEATURES)
+    return Hello(message.protocol, message.software[:SOFTWARE_CHARS], codecs, digests(message.holds), features)
 
 
 def _want_to_pb(want: Want) -> sync_pb2.Want:
     return sync_pb2.Want(
         manifest=want.manifest,
         part=_PARTS_PB[want.part],
-        ranges=[sync_pb2.Range(first=run.start, count=len(run)) for run in want.ranges],
+        ranges=runs_to_pb(want.ranges),
         bases=want.bases,
         frame_bytes=want.frame_bytes,
         missing_bytes=want.missing_bytes,
@@ -220,18 +237,11 @@ def _want_to_pb(want: Want) -> sync_pb2.Want:
 
 
 def _want_from_pb(message: sync_pb2.Want, limits: Limits) -> Want:
-    if len(message.bases) > limits.bases:
-        raise ProtocolError(f"a Want may name {limits.bases} bases, not {len(message.bases)}")
-    ranges = tuple(range(run.first, run.first + run.count) for run in message.ranges)
-    if not all(run and run.stop <= _ORDINALS for run in ranges):
-        raise ProtocolError("a Want has a run that is empty or beyond the last ordinal there can be")
-    if sum(map(len, ranges)) > limits.chunks:
-        raise ProtocolError(f"a Want may name {limits.chunks} chunks at most")
     return Want(
         manifest=digest_from(message.manifest),
         part=_part(message.part),
-        ranges=ranges,
-        bases=_digests(message.bases),
+        ranges=runs_from_pb(message.ranges, "a Want", limits),
+        bases=bases_named(message.bases, "a Want", limits),
         frame_bytes=message.frame_bytes,
         missing_bytes=message.missing_bytes,
     )

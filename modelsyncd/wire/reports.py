@@ -6,12 +6,17 @@ from modelsyncd.digest import Buffer
 from modelsyncd.errors import BadInputError, LimitError
 from modelsyncd.limits import LIMITS, Limits
 from modelsyncd.names import parse_channel, parse_model
-from modelsyncd.session.frames import Phase, Report, Standing
+from modelsyncd.session.frames import Hold, Phase, Report, Standing
 from modelsyncd.wire.faultwords import fault_from_pb, fault_to_pb
 from modelsyncd.wire.parse import parse, write
+from modelsyncd.wire.prices import forecast_from_pb, forecast_to_pb
 from modelsyncd.wire.v1 import sync_pb2
 
 _PHASES = {phase.value: phase for phase in Phase}
+_HOLDS = {hold.value: hold for hold in Hold}
+_HOLDS_PB = {
+    hold: sync_pb2.Hold.Value("HOLD_UNSPECIFIED" if hold is Hold.NONE else f"HOLD_{hold.name}") for hold in Hold
+}
 _PHASES_PB = {phase: sync_pb2.Phase.Value(f"PHASE_{phase.name}") for phase in Phase}
 
 
@@ -32,6 +37,10 @@ def report_to_pb(report: Report) -> sync_pb2.Report:
         standings=map(standing_to_pb, report.standings),
         disk_free=report.disk_free,
         disk_used=report.disk_used,
+        month_wire=report.month_wire,
+        month=report.month,
+        utc_offset=report.utc_offset,
+        quota_bytes=report.quota,
     )
 
 
@@ -44,6 +53,10 @@ def report_from_pb(message: sync_pb2.Report, limits: Limits = LIMITS) -> Report:
         standings=tuple(map(standing_from_pb, message.standings)),
         disk_free=message.disk_free,
         disk_used=message.disk_used,
+        month_wire=message.month_wire,
+        month=message.month,
+        utc_offset=message.utc_offset,
+        quota=message.quota_bytes,
     )
 
 
@@ -65,6 +78,13 @@ def standing_to_pb(standing: Standing) -> sync_pb2.Standing:
         bytes_coded=standing.bytes_coded,
         giver_cpu=standing.giver_cpu,
         taker_cpu=standing.taker_cpu,
+        forecast=None if standing.forecast is None else forecast_to_pb(standing.forecast),
+        hold=_HOLDS_PB[standing.hold],
+        hold_until=standing.hold_until,
+        since=standing.since,
+        bytes_resent=standing.bytes_resent,
+        rate=standing.rate,
+        tries=standing.tries,
     )
 
 
@@ -89,4 +109,11 @@ def standing_from_pb(message: sync_pb2.Standing) -> Standing:
         bytes_coded=message.bytes_coded,
         giver_cpu=message.giver_cpu,
         taker_cpu=message.taker_cpu,
+        forecast=forecast_from_pb(message.forecast) if message.HasField("forecast") else None,
+        hold=_HOLDS.get(message.hold, Hold.NONE),
+        hold_until=message.hold_until,
+        since=message.since,
+        bytes_resent=message.bytes_resent,
+        rate=message.rate,
+        tries=message.tries,
     )

@@ -16,25 +16,33 @@ from modelsyncd.digest import DIGEST_SIZE, Digest
 from modelsyncd.errors import BadInputError, ModelsyncError, NewerFormatError, ProtocolError
 from modelsyncd.limits import LIMITS
 from modelsyncd.manifest import Chunking, File, Manifest, Tensor, piece_sizes
-from modelsyncd.names import ModelName
+from modelsyncd.manners import Manners
+from modelsyncd.names import ModelName, ModelRef
+from modelsyncd.plan import Forecast, Priced
 from modelsyncd.release import ManifestRef, Member, Parent, Release, Signature, SignedRelease, Variant
 from modelsyncd.session.frames import (
+    Ask,
     Assignment,
     Base,
     Desired,
+    Echo,
     Fault,
+    Feature,
     Frame,
     Give,
     Hello,
+    Hold,
     Offer,
     Part,
     Phase,
+    Quote,
     Refuse,
     Report,
     Settle,
     Standing,
     Want,
 )
+from modelsyncd.schedule import Opening
 from modelsyncd.wire import frames, nouns
 
 U32 = st.integers(0, (1 << 32) - 1)
@@ -114,8 +122,26 @@ SIGNATURES = st.builds(Signature, WORDS, st.binary(max_size=32), st.binary(max_s
 SIGNED = st.builds(SignedRelease, st.binary(min_size=1, max_size=200), st.lists(SIGNATURES, max_size=3).map(tuple))
 FAULTS = st.builds(Fault, WORDS, SENTENCES, SENTENCES, SENTENCES, st.booleans())
 OFFERS = st.builds(Offer, SIGNED, DIGESTS, st.one_of(st.just(""), WORDS))
-ASSIGNMENTS = st.builds(Assignment, MODELS, WORDS, st.one_of(st.none(), OFFERS), st.integers(-(1 << 31), (1 << 31) - 1))
-DESIRED = st.builds(Desired, U64, st.lists(ASSIGNMENTS, max_size=3).map(tuple), st.integers(1, (1 << 32) - 1))
+TIMES = st.lists(st.integers(0, 1439), min_size=2, max_size=2, unique=True) | st.just([0, 0])
+DAYS = st.sets(st.integers(0, 6), min_size=1).map(lambda days: tuple(sorted(days)))
+OPENINGS = st.tuples(DAYS, TIMES).map(lambda made: Opening(made[0], *made[1]))
+MANNERS = st.builds(Manners, U64, st.lists(OPENINGS, max_size=3).map(tuple), U64, st.booleans(), st.booleans())
+ASSIGNMENTS = st.builds(
+    Assignment,
+    MODELS,
+    WORDS,
+    st.one_of(st.none(), OFFERS),
+    st.integers(-(1 << 31), (1 << 31) - 1),
+    MANNERS,
+    st.one_of(st.none(), DIGESTS),
+)
+PINS = st.lists(st.builds(ModelRef, MODELS, number=st.integers(1, 999_999)), max_size=3).map(tuple)
+DESIRED = st.builds(
+    Desired, U64, st.lists(ASSIGNMENTS, max_size=3).map(tuple), st.integers(1, (1 << 32) - 1), MANNERS, PINS, U64
+)
+PRICED = st.builds(Priced, U64, U64, U64, U64, U64)
+SECONDS = st.floats(allow_nan=False)
+FORECASTS = st.builds(Forecast, U64, PRICED, U64, U64, SECONDS, U32, SECONDS)
 STANDINGS = st.builds(
     Standing,
     model=MODELS,
@@ -132,9 +158,16 @@ STANDINGS = st.builds(
     next_try=st.floats(allow_nan=False),
     bytes_coded=U64,
     giver_cpu=st.floats(allow_nan=False),
-    taker_cpu=st.floats(allow_nan=False),
+    taker_cpu=SECONDS,
+    forecast=st.one_of(st.none(), FORECASTS),
+    hold=st.sampled_from(Hold),
+    hold_until=SECONDS,
+    since=SECONDS,
+    bytes_resent=U64,
+    rate=SECONDS,
+    tries=U32,
 )
-REPORTS = st.builds(Report, U64, st.lists(STANDINGS, max_size=3).map(tuple), U64, U64)
+REPORTS = st.builds(Report, U64, st.lists(STANDINGS, max_size=3).map(tuple), U64, U64, U64, WORDS, WORDS, U64)
 RUNS = st.tuples(U32, st.integers(1, 1000)).map(lambda run: range(run[0], min(run[0] + run[1], 1 << 32)))
 TURNED = st.builds(Turned, U32, U32, U32, U64)
 FILES = st.one_of(st.just(HOLE), st.integers(0, (1 << 32) - 2))
@@ -161,7 +194,14 @@ def gives(draw: st.DrawFn) -> Give:
 
 
 FRAMES = st.one_of(
-    st.builds(Hello, U32, SENTENCES, st.frozensets(st.sampled_from(Codec)), st.lists(DIGESTS, max_size=3).map(tuple)),
+    st.builds(
+        Hello,
+        U32,
+        SENTENCES,
+        st.frozensets(st.sampled_from(Codec)),
+        st.lists(DIGESTS, max_size=3).map(tuple),
+        st.frozensets(st.sampled_from(Feature)),
+    ),
     DESIRED,
     OFFERS,
     st.builds(
@@ -177,6 +217,9 @@ FRAMES = st.one_of(
     st.builds(Settle, DIGESTS, U64, st.booleans(), DIGESTS, U64, U64),
     REPORTS,
     st.builds(Refuse, FAULTS, st.one_of(st.none(), DIGESTS)),
+    st.builds(Ask, DIGESTS, st.lists(RUNS, max_size=4).map(tuple), st.lists(DIGESTS, max_size=2).map(tuple)),
+    st.builds(Quote, DIGESTS, PRICED),
+    st.builds(Echo, U64, st.booleans()),
 )
 
 

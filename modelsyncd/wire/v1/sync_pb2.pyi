@@ -23,6 +23,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Feature:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FeatureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Feature.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FEATURE_UNSPECIFIED: _Feature.ValueType  # 0
+    """Never sent."""
+    FEATURE_QUOTES: _Feature.ValueType  # 1
+    """Answers Ask with Quotes."""
+    FEATURE_ECHO: _Feature.ValueType  # 2
+    """Answers Echo."""
+
+class Feature(_Feature, metaclass=_FeatureEnumTypeWrapper):
+    """Words that came after the first version: a peer says those that it answers, and none of them is said to one that does not."""
+
+FEATURE_UNSPECIFIED: Feature.ValueType  # 0
+"""Never sent."""
+FEATURE_QUOTES: Feature.ValueType  # 1
+"""Answers Ask with Quotes."""
+FEATURE_ECHO: Feature.ValueType  # 2
+"""Answers Echo."""
+Global___Feature: _TypeAlias = Feature  # noqa: Y015
+
 class _Part:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -46,6 +70,46 @@ PART_MANIFEST: Part.ValueType  # 1
 PART_CONTENT: Part.ValueType  # 2
 """The chunks of the content: all files' chunks in the manifest's order, counted from 0."""
 Global___Part: _TypeAlias = Part  # noqa: Y015
+
+class _Hold:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HoldEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Hold.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HOLD_UNSPECIFIED: _Hold.ValueType  # 0
+    """Nothing."""
+    HOLD_PAUSED: _Hold.ValueType  # 1
+    """Somebody paused it."""
+    HOLD_WINDOW: _Hold.ValueType  # 2
+    """Its window is not open."""
+    HOLD_BUDGET: _Hold.ValueType  # 3
+    """It would take more than is left of the month's bytes."""
+    HOLD_PRIORITY: _Hold.ValueType  # 4
+    """Something more urgent is on the link."""
+    HOLD_OFFLINE: _Hold.ValueType  # 5
+    """There is no session with the hub."""
+    HOLD_QUOTE: _Hold.ValueType  # 6
+    """The giver is still working out what it takes."""
+
+class Hold(_Hold, metaclass=_HoldEnumTypeWrapper):
+    """What holds an assignment up though nothing went wrong."""
+
+HOLD_UNSPECIFIED: Hold.ValueType  # 0
+"""Nothing."""
+HOLD_PAUSED: Hold.ValueType  # 1
+"""Somebody paused it."""
+HOLD_WINDOW: Hold.ValueType  # 2
+"""Its window is not open."""
+HOLD_BUDGET: Hold.ValueType  # 3
+"""It would take more than is left of the month's bytes."""
+HOLD_PRIORITY: Hold.ValueType  # 4
+"""Something more urgent is on the link."""
+HOLD_OFFLINE: Hold.ValueType  # 5
+"""There is no session with the hub."""
+HOLD_QUOTE: Hold.ValueType  # 6
+"""The giver is still working out what it takes."""
+Global___Hold: _TypeAlias = Hold  # noqa: Y015
 
 class _Phase:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -117,6 +181,9 @@ class Frame(_message.Message):
     SETTLE_FIELD_NUMBER: _builtins.int
     REPORT_FIELD_NUMBER: _builtins.int
     REFUSE_FIELD_NUMBER: _builtins.int
+    ASK_FIELD_NUMBER: _builtins.int
+    QUOTE_FIELD_NUMBER: _builtins.int
+    ECHO_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """First frame of each side."""
@@ -149,6 +216,18 @@ class Frame(_message.Message):
     def refuse(self) -> Global___Refuse:
         """Either way: this can't be done, and why."""
 
+    @_builtins.property
+    def ask(self) -> Global___Ask:
+        """Taker to giver: what would these take to send?"""
+
+    @_builtins.property
+    def quote(self) -> Global___Quote:
+        """Giver to taker: so much, as far as is known."""
+
+    @_builtins.property
+    def echo(self) -> Global___Echo:
+        """Either way: answered at once with the same token, so that whoever asked knows how long the way takes."""
+
     def __init__(
         self,
         *,
@@ -160,12 +239,15 @@ class Frame(_message.Message):
         settle: Global___Settle | None = ...,
         report: Global___Report | None = ...,
         refuse: Global___Refuse | None = ...,
+        ask: Global___Ask | None = ...,
+        quote: Global___Quote | None = ...,
+        echo: Global___Echo | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "desired", b"desired", "give", b"give", "hello", b"hello", "offer", b"offer", "refuse", b"refuse", "report", b"report", "settle", b"settle", "want", b"want"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "body", b"body", "desired", b"desired", "echo", b"echo", "give", b"give", "hello", b"hello", "offer", b"offer", "quote", b"quote", "refuse", b"refuse", "report", b"report", "settle", b"settle", "want", b"want"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "desired", b"desired", "give", b"give", "hello", b"hello", "offer", b"offer", "refuse", b"refuse", "report", b"report", "settle", b"settle", "want", b"want"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "body", b"body", "desired", b"desired", "echo", b"echo", "give", b"give", "hello", b"hello", "offer", b"offer", "quote", b"quote", "refuse", b"refuse", "report", b"report", "settle", b"settle", "want", b"want"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "desired", "offer", "want", "give", "settle", "report", "refuse"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "desired", "offer", "want", "give", "settle", "report", "refuse", "ask", "quote", "echo"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -181,6 +263,7 @@ class Hello(_message.Message):
     SOFTWARE_FIELD_NUMBER: _builtins.int
     CODECS_FIELD_NUMBER: _builtins.int
     HOLDS_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
     protocol: _builtins.int
     """Protocol number. 1 today; a peer that does not speak it answers Refuse "wrong-protocol"."""
     software: _builtins.str
@@ -193,6 +276,10 @@ class Hello(_message.Message):
     def holds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Digests of manifests that this side holds whole, 32 bytes each: bases and seeds."""
 
+    @_builtins.property
+    def features(self) -> _containers.RepeatedScalarFieldContainer[Global___Feature.ValueType]:
+        """What this side answers besides the words of the first version."""
+
     def __init__(
         self,
         *,
@@ -200,10 +287,11 @@ class Hello(_message.Message):
         software: _builtins.str = ...,
         codecs: _abc.Iterable[_nouns_pb2.Codec.ValueType] | None = ...,
         holds: _abc.Iterable[_builtins.bytes] | None = ...,
+        features: _abc.Iterable[Global___Feature.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["codecs", b"codecs", "holds", b"holds", "protocol", b"protocol", "software", b"software"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["codecs", b"codecs", "features", b"features", "holds", b"holds", "protocol", b"protocol", "software", b"software"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -218,13 +306,26 @@ class Desired(_message.Message):
     GENERATION_FIELD_NUMBER: _builtins.int
     ASSIGNMENTS_FIELD_NUMBER: _builtins.int
     KEEP_FIELD_NUMBER: _builtins.int
+    MANNERS_FIELD_NUMBER: _builtins.int
+    PINS_FIELD_NUMBER: _builtins.int
+    QUOTA_BYTES_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     """Grows with every change at the hub; a node ignores one that is older than what it knows."""
     keep: _builtins.int
     """Versions of each model to keep on the node, the active one included."""
+    quota_bytes: _builtins.int
+    """Bytes that versions and what is on its way may take on the node's disk; 0 for what the node's own settings say."""
     @_builtins.property
     def assignments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Assignment]:
         """The whole list."""
+
+    @_builtins.property
+    def manners(self) -> Global___Manners:
+        """How the node may use its link, for all that it fetches together."""
+
+    @_builtins.property
+    def pins(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Releases that stay on the node while they are there, as namespace/name:number."""
 
     def __init__(
         self,
@@ -232,14 +333,57 @@ class Desired(_message.Message):
         generation: _builtins.int = ...,
         assignments: _abc.Iterable[Global___Assignment] | None = ...,
         keep: _builtins.int = ...,
+        manners: Global___Manners | None = ...,
+        pins: _abc.Iterable[_builtins.str] | None = ...,
+        quota_bytes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["manners", b"manners"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "generation", b"generation", "keep", b"keep"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "generation", b"generation", "keep", b"keep", "manners", b"manners", "pins", b"pins", "quota_bytes", b"quota_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Desired: _TypeAlias = Desired  # noqa: Y015
+
+@_typing.final
+class Manners(_message.Message):
+    """How a node may use its link. What is not set limits nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RATE_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    MONTH_BYTES_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    BACKGROUND_FIELD_NUMBER: _builtins.int
+    rate: _builtins.int
+    """Largest rate, in bytes a second of payload."""
+    month_bytes: _builtins.int
+    """Payload bytes that may travel in one calendar month of the node's own time."""
+    paused: _builtins.bool
+    """Nothing is fetched until this is taken back."""
+    background: _builtins.bool
+    """Yields to everything else on the link: asks for nothing while the way takes longer than it needs to."""
+    @_builtins.property
+    def windows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """When bytes may travel, in the node's own time: as in "mon-fri 22:00-06:00"; empty for always."""
+
+    def __init__(
+        self,
+        *,
+        rate: _builtins.int = ...,
+        windows: _abc.Iterable[_builtins.str] | None = ...,
+        month_bytes: _builtins.int = ...,
+        paused: _builtins.bool = ...,
+        background: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["background", b"background", "month_bytes", b"month_bytes", "paused", b"paused", "rate", b"rate", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Manners: _TypeAlias = Manners  # noqa: Y015
 
 @_typing.final
 class Assignment(_message.Message):
@@ -251,15 +395,23 @@ class Assignment(_message.Message):
     CHANNEL_FIELD_NUMBER: _builtins.int
     OFFER_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    MANNERS_FIELD_NUMBER: _builtins.int
+    CONSENT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """namespace/name."""
     channel: _builtins.str
     """Channel name."""
     priority: _builtins.int
     """Higher goes first."""
+    consent: _builtins.bytes
+    """Manifest for which somebody let the month's bytes be exceeded, 32 bytes; empty for none."""
     @_builtins.property
     def offer(self) -> Global___Offer:
         """The release that the channel names now; absent while it names none."""
+
+    @_builtins.property
+    def manners(self) -> Global___Manners:
+        """How the node may use its link for this one, besides what holds for all."""
 
     def __init__(
         self,
@@ -268,10 +420,12 @@ class Assignment(_message.Message):
         channel: _builtins.str = ...,
         offer: Global___Offer | None = ...,
         priority: _builtins.int = ...,
+        manners: Global___Manners | None = ...,
+        consent: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["offer", b"offer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["manners", b"manners", "offer", b"offer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "model", b"model", "offer", b"offer", "priority", b"priority"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "consent", b"consent", "manners", b"manners", "model", b"model", "offer", b"offer", "priority", b"priority"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -538,6 +692,108 @@ class Turned(_message.Message):
 Global___Turned: _TypeAlias = Turned  # noqa: Y015
 
 @_typing.final
+class Ask(_message.Message):
+    """What would sending these take? Answered with Quotes that know more and more, until nothing is left or a Want comes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANIFEST_FIELD_NUMBER: _builtins.int
+    RANGES_FIELD_NUMBER: _builtins.int
+    BASES_FIELD_NUMBER: _builtins.int
+    manifest: _builtins.bytes
+    """Manifest of the transfer."""
+    @_builtins.property
+    def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Range]:
+        """Which chunks of the content."""
+
+    @_builtins.property
+    def bases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """As in Want."""
+
+    def __init__(
+        self,
+        *,
+        manifest: _builtins.bytes = ...,
+        ranges: _abc.Iterable[Global___Range] | None = ...,
+        bases: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bases", b"bases", "manifest", b"manifest", "ranges", b"ranges"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Ask: _TypeAlias = Ask  # noqa: Y015
+
+@_typing.final
+class Quote(_message.Message):
+    """What some chunks take, as far as it is known; each Quote counts from the beginning of its Ask."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANIFEST_FIELD_NUMBER: _builtins.int
+    CODED_BYTES_FIELD_NUMBER: _builtins.int
+    CODED_WIRE_FIELD_NUMBER: _builtins.int
+    PLAIN_BYTES_FIELD_NUMBER: _builtins.int
+    PLAIN_WIRE_FIELD_NUMBER: _builtins.int
+    LEFT_BYTES_FIELD_NUMBER: _builtins.int
+    manifest: _builtins.bytes
+    """Manifest of the transfer."""
+    coded_bytes: _builtins.int
+    """Plain bytes that will come coded against a base."""
+    coded_wire: _builtins.int
+    """Payload bytes of those."""
+    plain_bytes: _builtins.int
+    """Plain bytes that will come without a base."""
+    plain_wire: _builtins.int
+    """Payload bytes of those."""
+    left_bytes: _builtins.int
+    """Plain bytes that were asked about and are not worked out yet; with 0 the Quote is exact and the last one."""
+    def __init__(
+        self,
+        *,
+        manifest: _builtins.bytes = ...,
+        coded_bytes: _builtins.int = ...,
+        coded_wire: _builtins.int = ...,
+        plain_bytes: _builtins.int = ...,
+        plain_wire: _builtins.int = ...,
+        left_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coded_bytes", b"coded_bytes", "coded_wire", b"coded_wire", "left_bytes", b"left_bytes", "manifest", b"manifest", "plain_bytes", b"plain_bytes", "plain_wire", b"plain_wire"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Quote: _TypeAlias = Quote  # noqa: Y015
+
+@_typing.final
+class Echo(_message.Message):
+    """Asks for an answer, and nothing else."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    token: _builtins.int
+    """Chosen by whoever asks."""
+    answer: _builtins.bool
+    """Whether this is the answer."""
+    def __init__(
+        self,
+        *,
+        token: _builtins.int = ...,
+        answer: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Echo: _TypeAlias = Echo  # noqa: Y015
+
+@_typing.final
 class Settle(_message.Message):
     """The end of a transfer: every chunk is verified and durable at the taker."""
 
@@ -617,12 +873,24 @@ class Report(_message.Message):
     STANDINGS_FIELD_NUMBER: _builtins.int
     DISK_FREE_FIELD_NUMBER: _builtins.int
     DISK_USED_FIELD_NUMBER: _builtins.int
+    MONTH_WIRE_FIELD_NUMBER: _builtins.int
+    MONTH_FIELD_NUMBER: _builtins.int
+    UTC_OFFSET_FIELD_NUMBER: _builtins.int
+    QUOTA_BYTES_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     """The generation of Desired that it knows."""
     disk_free: _builtins.int
     """Free bytes on the file system of its store."""
     disk_used: _builtins.int
     """Bytes that its versions and staging take."""
+    month_wire: _builtins.int
+    """Payload bytes that came in the calendar month `month`."""
+    month: _builtins.str
+    """The month in the node's own time, as in "2026-11"; empty when nothing came yet."""
+    utc_offset: _builtins.str
+    """The node's time zone, as in "+01:00": windows are in its time."""
+    quota_bytes: _builtins.int
+    """Bytes that versions and what is on its way may take on the disk; 0 for no quota."""
     @_builtins.property
     def standings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Standing]:
         """One for each assignment."""
@@ -634,14 +902,80 @@ class Report(_message.Message):
         standings: _abc.Iterable[Global___Standing] | None = ...,
         disk_free: _builtins.int = ...,
         disk_used: _builtins.int = ...,
+        month_wire: _builtins.int = ...,
+        month: _builtins.str = ...,
+        utc_offset: _builtins.str = ...,
+        quota_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_free", b"disk_free", "disk_used", b"disk_used", "generation", b"generation", "standings", b"standings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_free", b"disk_free", "disk_used", b"disk_used", "generation", b"generation", "month", b"month", "month_wire", b"month_wire", "quota_bytes", b"quota_bytes", "standings", b"standings", "utc_offset", b"utc_offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Report: _TypeAlias = Report  # noqa: Y015
+
+@_typing.final
+class Forecast(_message.Message):
+    """What a node expects a transfer to take, made before the first byte and made again when it would take more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BYTES_HAD_FIELD_NUMBER: _builtins.int
+    CODED_BYTES_FIELD_NUMBER: _builtins.int
+    CODED_WIRE_FIELD_NUMBER: _builtins.int
+    PLAIN_BYTES_FIELD_NUMBER: _builtins.int
+    PLAIN_WIRE_FIELD_NUMBER: _builtins.int
+    SPENT_WIRE_FIELD_NUMBER: _builtins.int
+    DISK_BYTES_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    LEFT_BYTES_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    MADE_AT_FIELD_NUMBER: _builtins.int
+    bytes_had: _builtins.int
+    """Plain bytes that are there already."""
+    coded_bytes: _builtins.int
+    """Plain bytes that will come coded against a base."""
+    coded_wire: _builtins.int
+    """Payload bytes of those."""
+    plain_bytes: _builtins.int
+    """Plain bytes that will come without a base."""
+    plain_wire: _builtins.int
+    """Payload bytes of those."""
+    spent_wire: _builtins.int
+    """Payload bytes that had come for this release when the forecast was made."""
+    disk_bytes: _builtins.int
+    """Bytes that it takes on the disk besides what is taken now."""
+    rate: _builtins.float
+    """What the link carries, in bytes a second; 0 while that is unknown."""
+    left_bytes: _builtins.int
+    """Plain bytes whose payload was extrapolated from the others; 0 when all was worked out byte for byte."""
+    revision: _builtins.int
+    """How often a forecast was made for this release, this one included."""
+    made_at: _builtins.float
+    """When, in seconds since 1970-01-01 UTC by the node's clock."""
+    def __init__(
+        self,
+        *,
+        bytes_had: _builtins.int = ...,
+        coded_bytes: _builtins.int = ...,
+        coded_wire: _builtins.int = ...,
+        plain_bytes: _builtins.int = ...,
+        plain_wire: _builtins.int = ...,
+        spent_wire: _builtins.int = ...,
+        disk_bytes: _builtins.int = ...,
+        rate: _builtins.float = ...,
+        left_bytes: _builtins.int = ...,
+        revision: _builtins.int = ...,
+        made_at: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_had", b"bytes_had", "coded_bytes", b"coded_bytes", "coded_wire", b"coded_wire", "disk_bytes", b"disk_bytes", "left_bytes", b"left_bytes", "made_at", b"made_at", "plain_bytes", b"plain_bytes", "plain_wire", b"plain_wire", "rate", b"rate", "revision", b"revision", "spent_wire", b"spent_wire"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Forecast: _TypeAlias = Forecast  # noqa: Y015
 
 @_typing.final
 class Standing(_message.Message):
@@ -664,6 +998,13 @@ class Standing(_message.Message):
     BYTES_CODED_FIELD_NUMBER: _builtins.int
     GIVER_CPU_FIELD_NUMBER: _builtins.int
     TAKER_CPU_FIELD_NUMBER: _builtins.int
+    FORECAST_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    HOLD_UNTIL_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    BYTES_RESENT_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    TRIES_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """namespace/name."""
     channel: _builtins.str
@@ -692,9 +1033,25 @@ class Standing(_message.Message):
     """CPU that its giver spent on encoding, in seconds."""
     taker_cpu: _builtins.float
     """CPU that the node spent on decoding and checking, in seconds."""
+    hold: Global___Hold.ValueType
+    """What holds it up."""
+    hold_until: _builtins.float
+    """When the hold ends by itself, seconds since 1970-01-01 UTC by the node's clock; 0 for unknown."""
+    since: _builtins.float
+    """Since when phase and hold are as they are, seconds since 1970-01-01 UTC by the node's clock."""
+    bytes_resent: _builtins.int
+    """Plain bytes that arrived more than once."""
+    rate: _builtins.float
+    """Payload bytes a second that come now; 0 while nothing does."""
+    tries: _builtins.int
+    """How often it was tried and failed in a row."""
     @_builtins.property
     def fault(self) -> _nouns_pb2.Fault:
         """The last thing that went wrong; absent when nothing did."""
+
+    @_builtins.property
+    def forecast(self) -> Global___Forecast:
+        """What the transfer is expected to take; absent before it is known."""
 
     def __init__(
         self,
@@ -714,10 +1071,17 @@ class Standing(_message.Message):
         bytes_coded: _builtins.int = ...,
         giver_cpu: _builtins.float = ...,
         taker_cpu: _builtins.float = ...,
+        forecast: Global___Forecast | None = ...,
+        hold: Global___Hold.ValueType = ...,
+        hold_until: _builtins.float = ...,
+        since: _builtins.float = ...,
+        bytes_resent: _builtins.int = ...,
+        rate: _builtins.float = ...,
+        tries: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "forecast", b"forecast"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "bytes_coded", b"bytes_coded", "bytes_done", b"bytes_done", "bytes_had", b"bytes_had", "bytes_total", b"bytes_total", "bytes_wire", b"bytes_wire", "channel", b"channel", "desired", b"desired", "fault", b"fault", "giver_cpu", b"giver_cpu", "model", b"model", "next_try", b"next_try", "phase", b"phase", "staged", b"staged", "taker_cpu", b"taker_cpu"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "bytes_coded", b"bytes_coded", "bytes_done", b"bytes_done", "bytes_had", b"bytes_had", "bytes_resent", b"bytes_resent", "bytes_total", b"bytes_total", "bytes_wire", b"bytes_wire", "channel", b"channel", "desired", b"desired", "fault", b"fault", "forecast", b"forecast", "giver_cpu", b"giver_cpu", "hold", b"hold", "hold_until", b"hold_until", "model", b"model", "next_try", b"next_try", "phase", b"phase", "rate", b"rate", "since", b"since", "staged", b"staged", "taker_cpu", b"taker_cpu", "tries", b"tries"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
