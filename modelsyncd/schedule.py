@@ -34,10 +34,10 @@ class Opening:
         return (self.end - self.start) % DAY or DAY
 
     def __str__(self) -> str:
-        days = "" if len(self.days) == len(DAYS) else _write_days(self.days)
-        whole = self.start == self.end == 0
-        times = "" if whole and days else f"{_clock(self.start)}-{_clock(self.end)}"
-        return " ".join(filter(None, (days, times)))
+        if self.start == self.end:
+            return _write_days(self.days)
+        times = f"{_clock(self.start)}-{_clock(self.end)}"
+        return times if len(self.days) == len(DAYS) else f"{_write_days(self.days)} {times}"
 
 
 def parse_opening(text: str) -> Opening:
