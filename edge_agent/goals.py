@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from edge_agent.quota import needed
 from modelsyncd.digest import Digest, digest_of
 from modelsyncd.errors import BadInputError, ModelsyncError
 from modelsyncd.names import ModelName, ModelRef
@@ -18,7 +19,10 @@ from modelsyncd.store.version import Version
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What one channel of this node should lead to; `size` is plain bytes of the content."""
+    """What one channel of this node should lead to; `size` is plain bytes of the content.
+
+    `room` is what fetching it takes of the disk at most.
+    """
 
     ref: ModelRef
     version: Version
@@ -26,6 +30,7 @@ class Goal:
     release_digest: Digest
     size: int
     priority: int = 0
+    room: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +43,17 @@ class Misfit:
 
 @dataclass(frozen=True, slots=True)
 class Goals:
-    """All that this node should hold, understood; `keep` versions of each model stay, at least 1."""
+    """All that this node should hold, understood; `keep` versions of each model stay, at least 1.
+
+    `pins` and `quota` (bytes, 0 for none) are the hub's; the node's own hold beside them (`quota.Room`).
+    """
 
     generation: int
     goals: tuple[Goal, ...]
     misfits: tuple[Misfit, ...] = ()
     keep: int = 2
+    pins: frozenset[ModelRef] = frozenset()
+    quota: int = 0
 
     @property
     def refs(self) -> frozenset[ModelRef]:
@@ -70,7 +80,8 @@ def understand(desired: Desired, read: Callable[[bytes], Release], *, keep: int 
         except ModelsyncError as error:
             misfits.append(Misfit(ref, Fault(error.code, error.message, error.safe, error.hint)))
     goals.sort(key=lambda goal: (-goal.priority, str(goal.ref)))
-    return Goals(desired.generation, tuple(goals), tuple(misfits), max(1, desired.keep if keep is None else keep))
+    kept = max(1, desired.keep if keep is None else keep)
+    return Goals(desired.generation, tuple(goals), tuple(misfits), kept, frozenset(desired.pins), desired.quota)
 
 
 def _one_each(assignments: Iterable[Assignment]) -> Iterable[Assignment]:
@@ -89,4 +100,5 @@ def _goal(ref: ModelRef, offer: Offer, priority: int, read: Callable[[bytes], Re
         raise BadInputError(f"the hub offers {release.model} for {ref}", safe="what is active stays active")
     manifest = release.variant(offer.manifest).manifest
     version = Version(ref.model, release.number, manifest.digest)
-    return Goal(ref, version, offer, digest_of(offer.release.release), manifest.content_size, priority)
+    room = needed(manifest.content_size, manifest.files, manifest.size)
+    return Goal(ref, version, offer, digest_of(offer.release.release), manifest.content_size, priority, room)

@@ -1,9 +1,9 @@
 """The only place that decides what a node does next: goals and what is observed in, actions out. It touches nothing.
 
 Laws: a version is activated only when it is whole and every byte of it was hashed a moment ago; the active and the
-previous version of a channel are never pruned, nor is what a transfer counts on; with nothing left to do the plan is
-empty, so deciding twice does nothing twice. Whoever carries a plan out observes and decides again, until the plan is
-empty or waits.
+previous version of a channel are never pruned, nor is what is pinned or what a transfer or a job counts on; nothing
+is fetched that would not fit (`eviction`); with nothing left to do the plan is empty, so deciding twice does nothing
+twice. Whoever carries a plan out observes and decides again, until the plan is empty or waits.
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from edge_agent.eviction import evict, refusal
 from edge_agent.goals import Goal, Goals
+from edge_agent.pins import is_pinned
+from edge_agent.quota import Room
 from modelsyncd.digest import Digest
 from modelsyncd.errors import DiskFullError
 from modelsyncd.names import ModelName, ModelRef
+from modelsyncd.session.faults import fault_of
 from modelsyncd.session.frames import Fault, Offer
 from modelsyncd.store.version import Version
 
@@ -48,7 +52,9 @@ class Observed:
     staged: frozenset[Digest] = frozenset()
     taking: Mapping[Digest, int] = field(default_factory=dict)
     lent: frozenset[Digest] = frozenset()
-    """Manifests that what is in transfer may be coded against."""
+    """Manifests that what is in transfer may be coded against, or that jobs hold."""
+    room: Room | None = None
+    """What the disk has; None where nobody counts it, and everything fits."""
     setbacks: Mapping[Digest, Setback] = field(default_factory=dict)
     online: bool = False
 
@@ -104,7 +110,15 @@ class Fetch:
     priority: int
 
 
-Action = Drop | Prove | Activate | Unlink | Prune | Discard | Fetch
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Do not even begin to fetch a manifest, and say why: it can't be made to fit."""
+
+    manifest: Digest
+    fault: Fault
+
+
+Action = Drop | Prove | Activate | Unlink | Prune | Discard | Fetch | Refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +146,8 @@ def reconcile(goals: Goals | None, observed: Observed, now: float) -> Plan:
     if not (switches or proofs):  # what is spare shows only once every channel leads where it should
         actions += [Prune(version) for version in _spare(goals, observed)]
     actions += [Discard(manifest) for manifest in _leftovers(goals, observed)]
-    actions += _fetches(goals, observed, now)
+    tidying = any(isinstance(action, Prune | Discard) for action in actions)
+    actions += _fetches(goals, observed, now, tidying=tidying)
     return Plan(tuple(actions), _wake_at(goals, observed, now))
 
 
@@ -168,7 +183,21 @@ def _unwanted(goals: Goals, observed: Observed) -> list[Digest]:
     return sorted(observed.taking.keys() - wanted)
 
 
-def _fetches(goals: Goals, observed: Observed, now: float) -> Iterator[Fetch]:
+def _fetches(goals: Goals, observed: Observed, now: float, *, tidying: bool) -> Iterator[Action]:
+    """What to fetch now, or what must happen first: room comes free, and is seen to be, before a byte is asked for.
+
+    While something goes for other reasons (`tidying`), what does not fit yet waits to see what that brings.
+    """
+    budget = _Budget(goals, observed)
+    for goal in _asked(goals, observed, now):
+        manifest = goal.version.manifest
+        if manifest in observed.taking or budget.take(goal):
+            yield Fetch(goal.offer, goal.priority)
+        elif not tidying:
+            yield from budget.make(goal)
+
+
+def _asked(goals: Goals, observed: Observed, now: float) -> Iterator[Goal]:
     """One for each manifest: where two models want the same bytes, the second finds them here a little later."""
     if not observed.online:
         return
@@ -179,11 +208,80 @@ def _fetches(goals: Goals, observed: Observed, now: float) -> Iterator[Fetch]:
             continue
         asked.add(manifest)
         if observed.taking.get(manifest) != goal.priority and not _waits(goal, observed, now):
-            yield Fetch(goal.offer, goal.priority)
+            yield goal
+
+
+class _Budget:
+    """What is left of the room while one plan is made: what is in transfer has the room that it will still take."""
+
+    def __init__(self, goals: Goals, observed: Observed) -> None:
+        self._goals = goals
+        self._observed = observed
+        self._room = observed.room or Room(0, 0)
+        self._left = self._room.left(goals.quota)
+        coming = {goal.version.manifest: goal for goal in _lacking(goals, observed)}
+        self._left -= sum(self._need(coming[manifest]) for manifest in observed.taking.keys() & coming.keys())
+        self._kept = _reasons(goals, observed)
+        self._spare = (observed.held | observed.damaged) - self._kept.keys()
+        self._leftovers = observed.staged - coming.keys() - observed.taking.keys()
+
+    def take(self, goal: Goal) -> bool:
+        """Takes the room that a transfer needs, if there is that much."""
+        if self._observed.room is None:
+            return True
+        need = self._need(goal)
+        if need > self._left:
+            return False
+        self._left -= need
+        return True
+
+    def make(self, goal: Goal) -> Iterator[Action]:
+        """What must go before it can be fetched, or the word that nothing helps."""
+        need = self._need(goal)
+        eviction = evict(need - self._left, self._room, self._spare, self._leftovers)
+        if eviction.short:
+            yield Refuse(goal.version.manifest, fault_of(self._refusal(goal, need)))
+            return
+        yield from (Discard(manifest) for manifest in eviction.leftovers)
+        yield from (Prune(version) for version in eviction.versions)
+        self._left += eviction.freed - need
+        self._spare -= set(eviction.versions)
+        self._leftovers -= set(eviction.leftovers)
+
+    def _refusal(self, goal: Goal, need: int) -> DiskFullError:
+        return refusal(
+            f"{goal.version.model}:{goal.version.number}",
+            need,
+            room=self._room,
+            left=self._left,
+            quota=self._goals.quota,
+            reasons=self._kept,
+        )
+
+    def _need(self, goal: Goal) -> int:
+        return max(0, goal.room - self._room.staged.get(goal.version.manifest, 0))
+
+
+def _reasons(goals: Goals, observed: Observed) -> dict[Version, str]:
+    """The versions that stay whatever room is needed, and why."""
+    found: dict[Version, str] = {}
+    for version in observed.held | observed.damaged:
+        if version.manifest in observed.lent:
+            found[version] = "in use"
+        if _is_pinned(version, goals, observed):
+            found[version] = "pinned"
+    found |= {version: f"before on {ref.channel}" for ref, version in observed.previous.items()}
+    found |= {goal.version: f"wanted on {goal.ref.channel}" for goal in goals.goals}
+    return found | {version: f"active on {ref.channel}" for ref, version in observed.active.items()}
+
+
+def _is_pinned(version: Version, goals: Goals, observed: Observed) -> bool:
+    own = observed.room.pins if observed.room is not None else frozenset()
+    return is_pinned(version, goals.pins) or is_pinned(version, own)
 
 
 def _spare(goals: Goals, observed: Observed) -> list[Version]:
-    """Versions beyond what each model keeps, oldest first; what is active, previous or wanted is not counted out.
+    """Versions beyond what each model keeps, oldest first; what is active, previous, wanted or pinned stays.
 
     What is lent stays until the transfer is over: chunks on their way may need its bytes. A damaged version counts like
     any other: most of it is right, and saves that much when it is wanted again.
@@ -192,7 +290,7 @@ def _spare(goals: Goals, observed: Observed) -> list[Version]:
     spare: list[Version] = []
     for versions in _by_model(observed.held | observed.damaged).values():
         free = sorted(
-            (version for version in versions if version not in pinned),
+            (one for one in versions if one not in pinned and not _is_pinned(one, goals, observed)),
             key=lambda v: (v.number, v.manifest),
             reverse=True,
         )

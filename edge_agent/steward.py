@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from math import inf
-from typing import Protocol
 
+from edge_agent.fetcher import Fetcher
 from edge_agent.goals import Goals, newest, understand
 from edge_agent.ledger import Ledger
 from edge_agent.orders import Orders
@@ -26,6 +26,7 @@ from edge_agent.reconcile import (
     Observed,
     Prove,
     Prune,
+    Refuse,
     Setback,
     Unlink,
     reconcile,
@@ -36,7 +37,7 @@ from edge_agent.stock import Stock, Store
 from edge_agent.watchers import Active, Switch, Watchers
 from modelsyncd.daemon.log import Log
 from modelsyncd.digest import Digest, short
-from modelsyncd.errors import DamageError, ModelsyncError, NotFoundError
+from modelsyncd.errors import DamageError, DiskFullError, ModelsyncError, NotFoundError
 from modelsyncd.names import ModelRef
 from modelsyncd.session.effects import Finished
 from modelsyncd.session.faults import fault_of
@@ -46,19 +47,6 @@ from modelsyncd.store.version import Version
 from modelsyncd.wire.nouns import decode_release
 
 CHORE_PAUSE = 60.0  # seconds before tidying that the disk refused is tried again
-
-
-class Fetcher(Protocol):
-    """What fetches: a session's pump."""
-
-    def take(self, offer: Offer, priority: int = 0) -> None:
-        """Begins to fetch, or changes the priority."""
-
-    def drop(self, manifest: Digest) -> None:
-        """Stops fetching."""
-
-    def progress(self, manifest: Digest) -> Progress:
-        """How far a transfer has come."""
 
 
 class Steward:
@@ -176,6 +164,7 @@ class Steward:
         """A session is up: what is lacking can be fetched."""
         self._pump = pump
         self._taking.clear()
+        self._stale = True
         self._kicked.set()
 
     def detach(self) -> None:
@@ -201,6 +190,11 @@ class Steward:
             self._setbacks.pop(end.manifest, None)
             cost = self._ledger.sum(end.manifest)
             self._log.info("transfer.settled", manifest=end.manifest, wire=cost.wire, coded=cost.coded)
+        self._kicked.set()
+
+    def look(self) -> None:
+        """Something changed on the disk that nobody else tells of: a version was marked as damaged."""
+        self._stale = True
         self._kicked.set()
 
     def hasten(self) -> None:
@@ -241,13 +235,14 @@ class Steward:
 
     def _follow(self, desired: Desired) -> None:
         self._desired = desired
+        self._stale = True  # what fits is decided on what the disk has now
         self._goals = understand(desired, decode_release, keep=self._keep)
         wanted = {goal.version.manifest for goal in self._goals.goals}
         # The hub has something new to say: what only someone's act could heal may have been healed.
         self._setbacks = {
             manifest: setback
             for manifest, setback in self._setbacks.items()
-            if manifest in wanted and setback.fault.retryable
+            if manifest in wanted and setback.fault.retryable and setback.fault.code != DiskFullError.code
         }
         self._ledger.keep(wanted)
         for misfit in self._goals.misfits:
@@ -304,6 +299,7 @@ class Steward:
             staged=self._stock.staged,
             taking=self._taking,
             lent=self._lent(self._taking),
+            room=self._stock.room,
             setbacks=self._setbacks,
             online=self._pump is not None,
         )
@@ -318,6 +314,8 @@ class Steward:
                     self._drop(manifest)
                 case Fetch(offer, priority):
                     self._fetch(offer, priority)
+                case Refuse(manifest, fault):
+                    self._fail(manifest, fault)
                 case Prove(version):
                     self._prover.ask(version)
                 case Activate():
@@ -395,4 +393,4 @@ class Steward:
             async with asyncio.timeout(None if until is None else max(0.0, until - self._clock())):
                 await self._kicked.wait()
         except TimeoutError:
-            return
+            self._stale = True

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from edge_agent.quota import Room
 from edge_agent.watchers import Active
 from modelsyncd.digest import Digest
 from modelsyncd.names import ModelRef
@@ -15,7 +16,7 @@ from modelsyncd.store.version import Version
 @dataclass(frozen=True, slots=True)
 class Stock:
     """The versions that are whole, those that are damaged, what each channel leads to and led to before, and manifests
-    staged in part.
+    staged in part. `room` is None where nobody counts it.
     """
 
     held: frozenset[Version] = frozenset()
@@ -23,6 +24,7 @@ class Stock:
     active: Mapping[ModelRef, Active] = field(default_factory=dict)
     previous: Mapping[ModelRef, Version] = field(default_factory=dict)
     staged: frozenset[Digest] = frozenset()
+    room: Room | None = None
 
 
 class Store(Protocol):
