@@ -17,7 +17,7 @@ from modelsyncd.daemon.log import Log
 from modelsyncd.digest import Digest
 from modelsyncd.errors import ModelsyncError, RoadError
 from modelsyncd.link.channel import open_channel
-from modelsyncd.link.pump import Pump
+from modelsyncd.link.pump import Pump, Word
 from modelsyncd.link.stream import open_session
 from modelsyncd.session.effects import Finished
 from modelsyncd.session.events import Settled
@@ -50,7 +50,7 @@ class Talk:
     """A conversation with the hub."""
 
     pump: Pump | None = None
-    heard: list[Frame | Finished] = field(default_factory=list)
+    heard: list[Word] = field(default_factory=list)
     error: ModelsyncError | None = None
     over: bool = False
     _news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -63,7 +63,7 @@ class Talk:
         assert self.pump is not None
         self.pump.take(offer)
 
-    def hear(self, said: Frame | Finished) -> None:
+    def hear(self, said: Word) -> None:
         self.heard.append(said)
         self._news.set()
 

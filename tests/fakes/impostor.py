@@ -12,12 +12,11 @@ from typing import TypeVar
 
 from modelsyncd.codec.registry import READABLE, Codec
 from modelsyncd.digest import Digest
-from modelsyncd.link.pump import Pump
+from modelsyncd.link.pump import Pump, Word
 from modelsyncd.link.server import bind_tls, make_server, serving
 from modelsyncd.link.stream import ServicerStream, serve_sessions
-from modelsyncd.session.effects import Finished
 from modelsyncd.session.events import Encoded
-from modelsyncd.session.frames import PROTOCOL, Assignment, Desired, Fault, Frame, Hello, Part, Report
+from modelsyncd.session.frames import PROTOCOL, Assignment, Desired, Fault, Hello, Part, Report
 from modelsyncd.session.ports import GiverStore
 from modelsyncd.session.session import Session
 from modelsyncd.store.durable import write_file
@@ -40,7 +39,7 @@ class Impostor:
     tamper: Callable[[Encoded], Encoded] = lambda chunk: chunk
     """What becomes of each chunk of content on its way out."""
     address: str = ""
-    heard: list[Frame | Finished] = field(default_factory=list)
+    heard: list[Word] = field(default_factory=list)
     asked: list[tuple[Digest, Part, int]] = field(default_factory=list)
     """Every chunk that was asked for, in order."""
     _news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -51,7 +50,7 @@ class Impostor:
         pump.say(Desired(NEWEST, tuple(Assignment(one.release.model, "stable", one.offer) for one in self.gives)))
         await pump.run()
 
-    def hear(self, said: Frame | Finished) -> None:
+    def hear(self, said: Word) -> None:
         self.heard.append(said)
         self._news.set()
 

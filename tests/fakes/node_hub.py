@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from modelsyncd.codec.registry import READABLE, Codec, encode
 from modelsyncd.digest import Digest
 from modelsyncd.errors import ModelsyncError, NotFoundError
-from modelsyncd.link.pump import FrameStream, Pump
+from modelsyncd.link.pump import FrameStream, Pump, Word
 from modelsyncd.manifest import pieces
-from modelsyncd.session.effects import Finished
 from modelsyncd.session.events import Encoded
-from modelsyncd.session.frames import PROTOCOL, Assignment, Desired, Frame, Hello, Part, Report, Standing
+from modelsyncd.session.frames import PROTOCOL, Assignment, Desired, Hello, Part, Report, Standing
 from modelsyncd.session.session import Session
 from tests.fakes.versions import Published
 from tests.fakes.wires import Wire, wire_pair
@@ -67,7 +66,7 @@ class NodeHub:
         except ModelsyncError:
             await wire.end()
 
-    def _hear(self, word: Frame | Finished) -> None:
+    def _hear(self, word: Word) -> None:
         if isinstance(word, Hello):
             self.hellos.append(word)
             assert self._pump is not None

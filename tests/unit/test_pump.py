@@ -12,7 +12,7 @@ import pytest
 
 from modelsyncd.digest import Digest
 from modelsyncd.errors import DiskFullError, ModelsyncError, NotFoundError, RefusedError, RoadError
-from modelsyncd.link.pump import OUTBOX_BYTES, Pump
+from modelsyncd.link.pump import OUTBOX_BYTES, Pump, Word
 from modelsyncd.link.rate import Rate
 from modelsyncd.session.effects import Finished, Keep
 from modelsyncd.session.faults import fault_of
@@ -34,11 +34,11 @@ class Talk:
     left: Pump
     right: Pump
     wires: tuple[Wire, Wire]
-    heard: list[Frame | Finished] = field(default_factory=list)
+    heard: list[Word] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     left_end: asyncio.Task[None] | None = None
 
-    def hear(self, what: Frame | Finished) -> None:
+    def hear(self, what: Word) -> None:
         self.heard.append(what)
         self.news.set()
 
