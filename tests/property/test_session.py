@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections import deque
 
 import pytest
 from hypothesis import given
@@ -71,6 +72,30 @@ def test_after_any_cuts_only_what_was_not_durable_travels_again(seed: int, cuts:
     assert talk.completed == [content.name]
     allowed = content.size + sum(map(len, content.manifest)) + cuts * (10_000 + 2_000)
     assert wire <= allowed, "more than a window was sent again for a cut"
+
+
+@given(seeds, st.integers(1, 8), st.integers(0, 60))
+def test_chunks_that_come_over_several_lanes_in_any_order_are_all_kept_once(seed: int, lanes: int, chunks: int) -> None:
+    rng = random.Random(seed)
+    content = some_content(rng, chunks)
+    taker = Session(hello(), window=small_window(), frame_bytes=rng.randint(100, 1_500))
+    talk = Conversation(rng, {}, {content.name: content}, taker=taker)
+    waiting: list[deque[Give]] = [deque() for _ in range(lanes)]
+
+    def spread(frame: Frame) -> list[Frame]:
+        if not isinstance(frame, Give):
+            return [frame]
+        waiting[frame.ordinal % lanes].append(frame)
+        return []
+
+    talk.tamper = spread
+    talk.step("taker", on.Take(content.offer()))
+    talk.run()
+    while full := [lane for lane in waiting if lane]:
+        talk.step("taker", on.Received(rng.choice(full).popleft()))
+        talk.run()
+    assert talk.completed == [content.name]
+    assert talk.hung_up == []
 
 
 @given(seeds)
