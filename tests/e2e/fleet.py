@@ -10,7 +10,7 @@ from modelsyncd.trust import context
 from modelsyncd.trust.identity import Identity
 from tests.e2e.processes import AgentProgram, HubProgram
 from tests.e2e.waiting import PATIENCE, until
-from tests.fakes.tcp_link import TcpLink
+from tests.fakes.link.relay import TcpLink
 
 Standing = dict[str, Any]
 

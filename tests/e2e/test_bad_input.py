@@ -20,9 +20,9 @@ from tests.e2e.travel import pushing
 from tests.e2e.waiting import until
 from tests.fakes.hub import talking
 from tests.fakes.impostor import Impostor, flipped, impostor
+from tests.fakes.link.shape import Way
 from tests.fakes.oracle import whole_versions
 from tests.fakes.publisher import Publication, publication, weights
-from tests.fakes.tcp_link import Way
 
 HOSTILE = {
     "up": "../evil",

@@ -15,8 +15,9 @@ from tests.e2e.content import tree
 from tests.e2e.fleet import Standing, through, until_active, until_told
 from tests.e2e.processes import AgentProgram, Ctl, HubProgram
 from tests.e2e.travel import OVERHEAD, WORDS
+from tests.fakes.link.relay import TcpLink, tcp_link
+from tests.fakes.link.shape import Way
 from tests.fakes.oracle import whole_versions
-from tests.fakes.tcp_link import TcpLink, Way, tcp_link
 from tests.fakes.trained import saved, trained, weights
 
 RATE = 2_000_000  # bytes per second each way

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.fleet import until_active
 from tests.e2e.processes import HubProgram
 from tests.e2e.travel import SIZE, WORDS, allowed, check_cost, check_pushed, pushing, syncing
-from tests.fakes.tcp_link import Cut, Way
+from tests.fakes.link.shape import Cut, Way
 
 KINDS = [
     pytest.param(Cut.RESET, id="reset"),

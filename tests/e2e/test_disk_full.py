@@ -14,8 +14,9 @@ from tests.e2e.fleet import number_at, through, until_active, until_fault
 from tests.e2e.processes import AgentProgram, Ctl, HubProgram
 from tests.e2e.small_disk import SmallDisk, small_disk
 from tests.e2e.travel import RATE, WINDOW, WORDS
+from tests.fakes.link.relay import tcp_link
+from tests.fakes.link.shape import Way
 from tests.fakes.oracle import whole_versions
-from tests.fakes.tcp_link import Way, tcp_link
 
 MEGABYTE = 1 << 20
 REF = "full/model@stable"

@@ -19,8 +19,9 @@ from tests.e2e.content import change, folder, tree
 from tests.e2e.fleet import channel_path, number_at, standing, through, until_active, until_told
 from tests.e2e.processes import AgentProgram, HubProgram
 from tests.e2e.waiting import PATIENCE, until
+from tests.fakes.link.relay import tcp_link
+from tests.fakes.link.shape import Way
 from tests.fakes.oracle import whole_versions
-from tests.fakes.tcp_link import Way, tcp_link
 
 SIZE = 8_000_000  # bytes of a test model
 CHANGED = 2 << 20  # bytes: what a change of a kilobyte may cost at most, in chunks cut by content

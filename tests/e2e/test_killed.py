@@ -12,7 +12,8 @@ import pytest
 from tests.e2e.content import folder, tree
 from tests.e2e.processes import Ctl, HubProgram
 from tests.e2e.travel import RATE, SIZE, check_cost, check_pushed, pushing, syncing
-from tests.fakes.tcp_link import Way, tcp_link
+from tests.fakes.link.relay import tcp_link
+from tests.fakes.link.shape import Way
 
 SEEDS = [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))]
 

@@ -11,8 +11,8 @@ from tests.e2e.fleet import number_at, until_active, until_fault
 from tests.e2e.processes import BIN, HubProgram
 from tests.e2e.travel import check_cost, syncing
 from tests.e2e.waiting import until
+from tests.fakes.link.shape import Way
 from tests.fakes.oracle import whole_versions
-from tests.fakes.tcp_link import Way
 
 
 def flip(path: Path, at: int) -> None:

@@ -19,8 +19,9 @@ from tests.e2e.content import folder, tree
 from tests.e2e.fleet import through, until_active
 from tests.e2e.processes import AgentProgram, HubProgram
 from tests.e2e.waiting import PATIENCE
+from tests.fakes.link.relay import TcpLink, tcp_link
+from tests.fakes.link.shape import Way
 from tests.fakes.oracle import whole_versions
-from tests.fakes.tcp_link import TcpLink, Way, tcp_link
 
 RATE = 4_000_000  # bytes per second each way
 SIZE = 16_000_000  # bytes of the model: a few times what may be sent twice
