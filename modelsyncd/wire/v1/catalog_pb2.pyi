@@ -1329,6 +1329,13 @@ class TransferPlan(_message.Message):
     SECONDS_FIELD_NUMBER: _builtins.int
     EFFORT_FIELD_NUMBER: _builtins.int
     CPU_SECONDS_FIELD_NUMBER: _builtins.int
+    MANNERS_FIELD_NUMBER: _builtins.int
+    MONTH_WIRE_FIELD_NUMBER: _builtins.int
+    MONTH_FIELD_NUMBER: _builtins.int
+    UTC_OFFSET_FIELD_NUMBER: _builtins.int
+    QUOTA_BYTES_FIELD_NUMBER: _builtins.int
+    DISK_USED_FIELD_NUMBER: _builtins.int
+    CONSENTED_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """namespace/name."""
     number: _builtins.int
@@ -1375,9 +1382,25 @@ class TransferPlan(_message.Message):
     """How hard chunks are coded at that rate: "smallest", "fast" or "plain"."""
     cpu_seconds: _builtins.float
     """CPU that was spent on working it out, in seconds; the transfer need not spend it again."""
+    month_wire: _builtins.int
+    """Payload bytes that the node had fetched in its month when it last said so."""
+    month: _builtins.str
+    """That month, as in "2026-11"; empty for unknown."""
+    utc_offset: _builtins.str
+    """The node's time zone, as in "+01:00"; empty for unknown."""
+    quota_bytes: _builtins.int
+    """Bytes that versions may take on the node's disk; 0 for no quota."""
+    disk_used: _builtins.int
+    """Bytes that they took when the node last said so."""
+    consented: _builtins.bool
+    """Whether somebody let this release exceed the node's bytes of the month."""
     @_builtins.property
     def bases(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlanBase]:
         """Versions that are there, the likeliest base first."""
+
+    @_builtins.property
+    def manners(self) -> _containers.RepeatedCompositeFieldContainer[_sync_pb2.Manners]:
+        """How a node may use its link, as the hub has it now: one for all that it fetches, and one for this channel."""
 
     def __init__(
         self,
@@ -1406,10 +1429,17 @@ class TransferPlan(_message.Message):
         seconds: _builtins.float = ...,
         effort: _builtins.str = ...,
         cpu_seconds: _builtins.float = ...,
+        manners: _abc.Iterable[_sync_pb2.Manners] | None = ...,
+        month_wire: _builtins.int = ...,
+        month: _builtins.str = ...,
+        utc_offset: _builtins.str = ...,
+        quota_bytes: _builtins.int = ...,
+        disk_used: _builtins.int = ...,
+        consented: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bases", b"bases", "bytes_arrived", b"bytes_arrived", "bytes_coded", b"bytes_coded", "bytes_had", b"bytes_had", "bytes_plain", b"bytes_plain", "bytes_total", b"bytes_total", "bytes_wire", b"bytes_wire", "chunks_fetch", b"chunks_fetch", "chunks_total", b"chunks_total", "coded_wire", b"coded_wire", "cpu_seconds", b"cpu_seconds", "disk_bytes", b"disk_bytes", "disk_free", b"disk_free", "effort", b"effort", "framing_estimate", b"framing_estimate", "holdings_known", b"holdings_known", "manifest", b"manifest", "manifest_bytes", b"manifest_bytes", "manifest_wire", b"manifest_wire", "model", b"model", "number", b"number", "plain_wire", b"plain_wire", "rate", b"rate", "seconds", b"seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bases", b"bases", "bytes_arrived", b"bytes_arrived", "bytes_coded", b"bytes_coded", "bytes_had", b"bytes_had", "bytes_plain", b"bytes_plain", "bytes_total", b"bytes_total", "bytes_wire", b"bytes_wire", "chunks_fetch", b"chunks_fetch", "chunks_total", b"chunks_total", "coded_wire", b"coded_wire", "consented", b"consented", "cpu_seconds", b"cpu_seconds", "disk_bytes", b"disk_bytes", "disk_free", b"disk_free", "disk_used", b"disk_used", "effort", b"effort", "framing_estimate", b"framing_estimate", "holdings_known", b"holdings_known", "manifest", b"manifest", "manifest_bytes", b"manifest_bytes", "manifest_wire", b"manifest_wire", "manners", b"manners", "model", b"model", "month", b"month", "month_wire", b"month_wire", "number", b"number", "plain_wire", b"plain_wire", "quota_bytes", b"quota_bytes", "rate", b"rate", "seconds", b"seconds", "utc_offset", b"utc_offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
