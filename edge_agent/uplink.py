@@ -23,6 +23,7 @@ from modelsyncd.session.effects import Finished
 from modelsyncd.session.frames import PROTOCOL, Desired, Hello
 from modelsyncd.session.ports import TakerStore
 from modelsyncd.session.session import Session
+from modelsyncd.session.window import Window
 
 REPORT_PAUSE = 1.0  # seconds between reports that tell of bytes only
 
@@ -43,6 +44,7 @@ class Uplink:
         jitter: Callable[[], float],
         codecs: frozenset[Codec] = READABLE,
         clock: Callable[[], float] = time.monotonic,
+        window: Callable[[], Window] = Window,
         log: Log | None = None,
     ) -> None:
         self._steward = steward
@@ -52,6 +54,7 @@ class Uplink:
         self._jitter = jitter
         self._codecs = codecs
         self._clock = clock
+        self._window = window
         self._log = log or Log()
         self._backoff = Backoff()
         self._welcome = False
@@ -92,9 +95,12 @@ class Uplink:
             self._now.clear()
 
     async def _converse(self, stream: FrameStream) -> None:
-        session = Session(Hello(PROTOCOL, self._software, self._codecs, self._steward.holds))
+        hello = Hello(PROTOCOL, self._software, self._codecs, self._steward.holds)
+        session = Session(hello, window=self._window())
         greeted = asyncio.Event()
-        pump = Pump(session, stream, taker=self._store, deliver=lambda word: self._hear(word, greeted))
+        pump = Pump(
+            session, stream, taker=self._store, deliver=lambda word: self._hear(word, greeted), clock=self._clock
+        )
         failure: ModelsyncError | None = None
         try:
             async with asyncio.TaskGroup() as group:
