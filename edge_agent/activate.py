@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
+from edge_agent.quota import Room, reserve
 from edge_agent.stock import Stock
 from edge_agent.watchers import Active
 from modelsyncd.daemon.log import Log
@@ -22,27 +22,40 @@ from modelsyncd.errors import BadInputError, ConflictError, DamageError, DiskErr
 from modelsyncd.names import ModelRef
 from modelsyncd.store.cache import Cache
 from modelsyncd.store.durable import disk_errors
-from modelsyncd.store.tree import EdgeTree
+from modelsyncd.store.tree import EdgeTree, Shown
+from modelsyncd.store.usage import last_used, note_use, taken
 from modelsyncd.store.version import Version, has_shape
 
 
 @dataclass(frozen=True, slots=True)
 class Papers:
-    """What a version's release and manifest say: `size` in plain bytes, `only` the path of its only file or ""."""
+    """What a version's release and manifest say: `only` is the path of its only file or ""; `taken` bytes of disk."""
 
     release: Digest
     labels: dict[str, str]
-    size: int
     only: str
+    taken: int
 
 
 class TreeStore:
     """edge_agent.stock.Store over a node's folder. One thread at a time; `prove` and `disk` go beside all else."""
 
-    def __init__(self, tree: EdgeTree, cache: Cache, forget: Callable[[Digest], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        tree: EdgeTree,
+        cache: Cache,
+        forget: Callable[[Digest], None] = lambda _: None,
+        *,
+        quota: int = 0,
+        pins: frozenset[ModelRef] = frozenset(),
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._tree = tree
         self._forget = forget  # told before what is staged of a manifest is deleted
         self._cache = cache
+        self._quota = quota
+        self._pins = pins
+        self._wall = wall
         self._papers: dict[Version, Papers] = {}
         self._damaged: frozenset[Version] = frozenset()
         self._used = 0
@@ -59,13 +72,16 @@ class TreeStore:
         """
         shown = self._tree.observed()
         known = shown.held | shown.damaged
+        for mended in self._damaged & shown.held:  # other files lie there now
+            self._papers.pop(mended, None)
         papers = {version: self._papers_of(version) for version in known}
         self._papers = {version: found for version, found in papers.items() if found is not None}
         held = frozenset(version for version in known if self._tree.holds(version) and version in self._papers)
         self._note_damage(known - held)
         active = {ref: self._active(ref, one) for ref, one in shown.active.items() if one in self._papers}
-        self._used = sum(found.size for found in self._papers.values()) + _bytes_below(self._tree.layout.staging)
-        return Stock(held, known - held, active, shown.previous, shown.staged)
+        room = self._room(shown, held)
+        self._used = room.used
+        return Stock(held, known - held, active, shown.previous, shown.staged, room)
 
     def inspect(self) -> Stock:
         """As `observe`, with every version seen as if for the first time. Raises DiskError."""
@@ -104,11 +120,20 @@ class TreeStore:
         if version not in self._papers:
             raise DamageError(f"{version.model}:{version.number} has lost its papers", safe="it is fetched again")
         self.prove(version)
+        left = self._tree.active(ref)
         self._tree.activate(ref, version)
+        for one in {version, left} - {None}:
+            self.used(one)
         return self._active(ref, version)
+
+    def used(self, version: Version | None) -> None:
+        """Notes that somebody uses a version, or did until now. Never raises."""
+        if version is not None:
+            note_use(self._tree.layout.version(version), self._wall())
 
     def unlink(self, ref: ModelRef) -> None:
         """Removes the channel's link. Raises DiskError."""
+        self.used(self._tree.active(ref))
         self._tree.unlink(ref)
 
     def prune(self, version: Version) -> None:
@@ -129,10 +154,7 @@ class TreeStore:
 
     def disk(self) -> tuple[int, int]:
         """Bytes free for us on the file system, and bytes that versions and staging took at the last look."""
-        root = self._tree.layout.root
-        with disk_errors(root):
-            system = os.statvfs(root)
-        return system.f_bavail * system.f_frsize, self._used
+        return self._disk()[0], self._used
 
     def _papers_of(self, version: Version) -> Papers | None:
         known = self._papers.get(version)
@@ -140,7 +162,6 @@ class TreeStore:
             return known
         try:
             release = self._tree.release(version)
-            size = release.variant(version.manifest).manifest.content_size
             manifest = self._tree.manifest(version.manifest)
             if self._tree.holds(version) and not has_shape(self._tree.layout.version(version), manifest):
                 self._tree.quarantine(version)
@@ -151,7 +172,34 @@ class TreeStore:
                     self._tree.quarantine(version)
             return None
         only = manifest.files[0].path if len(manifest.files) == 1 else ""
-        return Papers(self._tree.release_digest(version), dict(release.labels), size, only)
+        size = taken(self._tree.layout.version(version))
+        return Papers(self._tree.release_digest(version), dict(release.labels), only, size)
+
+    def _room(self, shown: Shown, held: frozenset[Version]) -> Room:
+        """Raises DiskError."""
+        layout = self._tree.layout
+        free, total = self._disk()
+        versions = {version: papers.taken for version, papers in self._papers.items()}
+        for version in (shown.held | shown.damaged) - versions.keys():
+            versions[version] = taken(layout.version(version))
+        staged = {one: taken(layout.staged(one)) + taken(layout.staged_manifest(one)) for one in shown.staged}
+        papers = taken(layout.manifests) + taken(layout.releases)
+        return Room(
+            free=free - reserve(total),
+            used=sum(versions.values()) + sum(staged.values()) + papers,
+            quota=self._quota,
+            pins=self._pins,
+            versions=versions,
+            staged=staged,
+            last_used={version: last_used(layout.version(version)) for version in held},
+        )
+
+    def _disk(self) -> tuple[int, int]:
+        """Bytes free for us, and bytes of the file system. Raises DiskError."""
+        root = self._tree.layout.root
+        with disk_errors(root):
+            system = os.statvfs(root)
+        return system.f_bavail * system.f_frsize, system.f_blocks * system.f_frsize
 
     def _note_damage(self, damaged: frozenset[Version]) -> None:
         """Says once of each version that it is damaged now, whoever found out."""
@@ -175,13 +223,3 @@ class TreeStore:
             since=self._tree.active_since(ref),
             labels=papers.labels,
         )
-
-
-def _bytes_below(folder: Path) -> int:
-    """Bytes that files below a folder take on the disk; what goes away meanwhile takes none."""
-    total = 0
-    for path, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):
-                total += (Path(path) / name).lstat().st_blocks * 512
-    return total

@@ -6,6 +6,7 @@ Versions that are marked as damaged are none. What is named here is not pruned w
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from modelsyncd.digest import Digest, short
@@ -13,6 +14,7 @@ from modelsyncd.errors import DamageError, NotFoundError
 from modelsyncd.names import ModelName
 from modelsyncd.store.folder import Folder
 from modelsyncd.store.tree import EdgeTree, Shown
+from modelsyncd.store.usage import note_use
 from modelsyncd.store.version import Version
 
 BASES = 16  # manifests that are named to the giver: each may cost it a look
@@ -63,5 +65,6 @@ def find(tree: EdgeTree, manifest: Digest) -> VersionFiles:
         if version.manifest == manifest:
             files = tree.manifest(manifest).files
             sizes = [file.size for file in files]
+            note_use(tree.layout.version(version), time.time())
             return VersionFiles(Folder(tree.layout.version(version)), [file.path for file in files], sizes)
     raise NotFoundError(f"no version with manifest {short(manifest)} is whole here")

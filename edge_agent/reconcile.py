@@ -219,6 +219,7 @@ class _Budget:
         self._observed = observed
         self._room = observed.room or Room(0, 0)
         self._left = self._room.left(goals.quota)
+        self._promised = 0  # comes free by what this plan removes, and counts once it is seen to be
         coming = {goal.version.manifest: goal for goal in _lacking(goals, observed)}
         self._left -= sum(self._need(coming[manifest]) for manifest in observed.taking.keys() & coming.keys())
         self._kept = _reasons(goals, observed)
@@ -238,13 +239,14 @@ class _Budget:
     def make(self, goal: Goal) -> Iterator[Action]:
         """What must go before it can be fetched, or the word that nothing helps."""
         need = self._need(goal)
-        eviction = evict(need - self._left, self._room, self._spare, self._leftovers)
+        eviction = evict(need - self._left - self._promised, self._room, self._spare, self._leftovers)
         if eviction.short:
             yield Refuse(goal.version.manifest, fault_of(self._refusal(goal, need)))
             return
         yield from (Discard(manifest) for manifest in eviction.leftovers)
         yield from (Prune(version) for version in eviction.versions)
-        self._left += eviction.freed - need
+        self._left -= need
+        self._promised += eviction.freed
         self._spare -= set(eviction.versions)
         self._leftovers -= set(eviction.leftovers)
 
@@ -253,7 +255,7 @@ class _Budget:
             f"{goal.version.model}:{goal.version.number}",
             need,
             room=self._room,
-            left=self._left,
+            left=self._left + self._promised,
             quota=self._goals.quota,
             reasons=self._kept,
         )

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import aiofiles
 
+from edge_agent.pins import parse_pins
 from modelsyncd.daemon.log import Style
 from modelsyncd.errors import BadInputError, DiskError
-from modelsyncd.link import address
+from modelsyncd.link import address, congestion
+from modelsyncd.names import ModelRef
+from modelsyncd.sizes import parse_size
 
 SOCKET = "agent.sock"
 LOCK = "agent.lock"
@@ -32,17 +35,46 @@ class Settings:
     """127.0.0.1:PORT for jobs that can't reach the socket; empty for none."""
     keep: int | None = None
     """Versions of each model to keep; the hub's word counts without it."""
+    quota: int | str | None = None
+    """Bytes of disk that models may take, or a size with its unit; what the hub says and the disk has counts anyway."""
+    pins: tuple[str, ...] = ()
+    """Releases that stay whatever needs room, as MODEL:NUMBER."""
+    scrub_rate: int | str | None = None
+    """Bytes a second that are read back at rest, or a size with its unit; 0 for none, None for what fits the store."""
+    congestion: str = congestion.AUTO
+    """How TCP answers loss on what the agent sends: "auto", "system", or a name of the kernel's."""
     log_format: str = Style.AUTO.value
     log_level: str = "info"
 
     def __post_init__(self) -> None:
         address.split(self.hub)
+        congestion.check(self.congestion)
         if self.keep is not None and self.keep < 1:
             raise BadInputError(f"keep must be 1 or more, not {self.keep}", hint="the active version always stays")
+        if self.quota is not None and self.quota_bytes < 1:
+            raise BadInputError("quota must be more than nothing", hint="leave it out for none")
+        if self.scrub_bytes is not None and self.scrub_bytes < 0:
+            raise BadInputError("scrub_rate can't be less than nothing", hint="0 reads nothing back")
+        parse_pins(self.pins)
         if self.log_format not in set(Style):
             raise BadInputError(f"there is no log format {self.log_format!r}", hint=f"choose of {', '.join(Style)}")
         if self.log_level.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
             raise BadInputError(f"there is no log level {self.log_level!r}", hint="debug, info, warning or error")
+
+    @property
+    def quota_bytes(self) -> int:
+        """The quota in bytes, 0 for none."""
+        return parse_size(self.quota) if isinstance(self.quota, str) else self.quota or 0
+
+    @property
+    def scrub_bytes(self) -> int | None:
+        """The rate in bytes a second."""
+        return parse_size(self.scrub_rate) if isinstance(self.scrub_rate, str) else self.scrub_rate
+
+    @property
+    def pinned(self) -> frozenset[ModelRef]:
+        """The pins, understood."""
+        return parse_pins(self.pins)
 
     @property
     def folder(self) -> Path:

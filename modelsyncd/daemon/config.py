@@ -86,7 +86,9 @@ def _build(cls: type[Settings], table: Mapping[str, object], source: str, prefix
 
 def _value(hint: object, value: object, source: str, key: str) -> object:
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
+        kinds = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
+        # of several, the one that the value is of; the last one says what is wrong with it
+        hint = next((kind for kind in kinds if isinstance(kind, type) and type(value) is kind), kinds[-1])
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return _build(typing.cast("type[DataclassInstance]", hint), value, source, f"{key}.")
     kind = typing.get_origin(hint) or hint
