@@ -26,7 +26,8 @@ from modelsyncd.daemon.health import Health
 from modelsyncd.daemon.lifetime import Lifetime
 from modelsyncd.daemon.log import Log, Style, setup
 from modelsyncd.errors import BadInputError, ModelsyncError, RoadError
-from modelsyncd.link import address
+from modelsyncd.link import address, congestion
+from modelsyncd.link.congestion import Congestion
 from modelsyncd.link.malloc import raise_thresholds
 from modelsyncd.link.reflection import add_reflection
 from modelsyncd.link.server import bind_tls, make_server, serving
@@ -61,11 +62,14 @@ class Settings:
     """How hard chunks are coded against what a peer holds: auto, smallest, fast or plain."""
     codings_bytes: int = CODINGS_BYTES
     """Bytes of codings that are kept for the next node; 0 for none."""
+    congestion: str = congestion.AUTO
+    """How TCP answers loss on what the hub sends: "auto", "system", or a name of the kernel's."""
     log_format: str = Style.AUTO
     log_level: str = "info"
 
     def __post_init__(self) -> None:
         address.split(self.listen)
+        congestion.check(self.congestion)
         _one_of("coding", self.coding, list(EFFORTS))
         if self.codings_bytes < 0:
             raise BadInputError("codings_bytes can't be less than nothing", hint="0 keeps no codings")
@@ -107,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--blobs", metavar="URL", help="default: packs/ in the data folder")
     parser.add_argument("--coding", choices=list(EFFORTS), help="default: auto, as the link to each peer is")
     parser.add_argument("--codings-bytes", type=int, metavar="BYTES", help="codings to keep; default: 10 GiB")
+    parser.add_argument("--congestion", metavar="NAME", help="how TCP answers loss: auto (default), system, or a name")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML, named like these flags")
     parser.add_argument("--log-format", choices=list(Style), help="default: auto, for the journal or for people")
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default: info")
@@ -167,6 +172,7 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
     health.attach(server)
     add_reflection(server, SERVICES)
     bound = bind_tls(server, settings.listen, stores.authority.issue_hub(time.time()))
+    _answer_loss(Congestion(settings.congestion), bound, log)
     async with serving(server), asyncio.TaskGroup() as group:
         chores = [
             group.create_task(_follow(stores.catalog, presence, log)),
@@ -183,6 +189,15 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
             sessions.stop(
                 RoadError("the hub stops", safe="every chunk that arrived is kept", hint="it may be back soon")
             )
+
+
+def _answer_loss(chosen: Congestion, bound: str, log: Log) -> None:
+    """For every connection that will be accepted; says once what it is, and what was wished and can't be had."""
+    chosen.listening(address.split(bound)[1])
+    if chosen.problem:
+        log.warning("congestion.unset", why=chosen.problem, stays=chosen.name)
+    else:
+        log.info("congestion.chosen", name=chosen.name)
 
 
 async def _tidy(codings: Codings) -> None:

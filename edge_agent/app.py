@@ -33,6 +33,7 @@ from modelsyncd.link.backoff import Backoff
 from modelsyncd.link.channel import open_channel
 from modelsyncd.link.malloc import limit_arenas, raise_thresholds, trim
 from modelsyncd.link.pump import FrameStream
+from modelsyncd.link.congestion import Congestion
 from modelsyncd.link.reflection import add_reflection
 from modelsyncd.link.server import bind_unix, make_server, serving
 from modelsyncd.link.stream import open_session
@@ -82,7 +83,8 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
     orders = Orders(settings.folder)
     steward = Steward(store, orders, watchers, keep=settings.keep, jitter=JITTER, relax=relax, lent=shelf.lent)
     await steward.load()
-    uplink = Uplink(steward, partial(_connect, settings), shelf, software=SOFTWARE, jitter=JITTER)
+    congestion = _congestion(settings)
+    uplink = Uplink(steward, partial(_connect, settings, congestion), shelf, software=SOFTWARE, jitter=JITTER)
     server, health = make_server(), Health([SERVICE])
     jobs_pb2_grpc.add_JobsServiceServicer_to_server(JobsApi(steward, watchers), server)
     health.attach(server)
@@ -154,10 +156,23 @@ async def _pause(hurry: asyncio.Event, seconds: float) -> None:
 
 
 @asynccontextmanager
-async def _connect(settings: Settings) -> AsyncIterator[FrameStream]:
+async def _connect(settings: Settings, congestion: Congestion) -> AsyncIterator[FrameStream]:
     me = await asyncio.to_thread(identity, settings.folder)  # read anew each time: it may have been renewed
-    async with open_channel(settings.hub, me) as channel, open_session(channel, settings.hub) as stream:
+    async with (
+        open_channel(settings.hub, me) as channel,
+        open_session(channel, settings.hub, opened=congestion.outgoing) as stream,
+    ):
         yield stream
+
+
+def _congestion(settings: Settings) -> Congestion:
+    """Says once what our connections have, and what was wished and can't be had."""
+    chosen = Congestion(settings.congestion)
+    if chosen.problem:
+        Log().warning("congestion.unset", why=chosen.problem, stays=chosen.name)
+    else:
+        Log().info("congestion.chosen", name=chosen.name)
+    return chosen
 
 
 def relax() -> None:
@@ -208,7 +223,18 @@ def _open(folder: Path) -> tuple[EdgeTree, Cache]:
 
 
 def _flags(options: argparse.Namespace) -> dict[str, object]:
-    names = ("hub", "invite", "jobs_listen", "keep", "log_format", "log_level")
+    names = (
+        "hub",
+        "congestion",
+        "invite",
+        "jobs_listen",
+        "keep",
+        "quota",
+        "pins",
+        "scrub_rate",
+        "log_format",
+        "log_level",
+    )
     paths = ("data", "invite_file", "socket")
     flags: dict[str, object] = {name: getattr(options, name) for name in names}
     return flags | {name: str(path) for name in paths if (path := getattr(options, name)) is not None}
@@ -241,6 +267,9 @@ def _parser() -> argparse.ArgumentParser:
     check_verb.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     return parser
 
+    live_verb.add_argument(
+        "--congestion", metavar="NAME", help="how TCP answers loss: auto (default), system, or a name"
+    )
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,6 +10,7 @@ from modelsyncd.codec.registry import READABLE
 from modelsyncd.ctl.hub import Hub
 from modelsyncd.digest import Digest
 from modelsyncd.errors import ModelsyncError, RoadError
+from modelsyncd.link.congestion import Congestion
 from modelsyncd.link.malloc import raise_thresholds
 from modelsyncd.link.pump import Pump, Word
 from modelsyncd.link.stream import open_session
@@ -57,7 +58,7 @@ async def carry(
 
     hello = Hello(PROTOCOL, f"modelsyncctl/{__version__}", READABLE, tuple(holds))
     with hub.road(SAFE):
-        async with open_session(hub.channel, hub.address) as stream:
+        async with open_session(hub.channel, hub.address, opened=Congestion().outgoing) as stream:
             pump = Pump(Session(hello), stream, taker=taker, giver=giver, deliver=deliver)
             await _run(pump, lambda: show(pump.progress(manifest)))
     if not found:

@@ -33,8 +33,16 @@ _ENDED = "the other side ended the stream"
 class ClientStream:
     """The caller's end of a session. Made by `open_session`."""
 
-    def __init__(self, call: grpc.aio.StreamStreamCall[bytes, bytes], address: str, limits: Limits = LIMITS) -> None:
+    def __init__(
+        self,
+        call: grpc.aio.StreamStreamCall[bytes, bytes],
+        address: str,
+        limits: Limits = LIMITS,
+        *,
+        opened: Callable[[], object] | None = None,
+    ) -> None:
         self._call = call
+        self._opened = opened
         self._address = address
         self._limits = limits
         self._writing = asyncio.Lock()
@@ -71,6 +79,9 @@ class ClientStream:
         try:
             with translated(self._address):
                 while isinstance(data := await self._call.read(), bytes):
+                    if self._opened is not None:  # something came, so there is a connection
+                        self._opened()
+                        self._opened = None
                     frame = frames.decode(data, self._limits)
                     if isinstance(frame, Refuse) and frame.manifest is None:
                         self._failure = error_of(frame.fault)
@@ -98,15 +109,19 @@ class ClientStream:
 
 
 @asynccontextmanager
-async def open_session(channel: grpc.aio.Channel, address: str = "") -> AsyncIterator[ClientStream]:
+async def open_session(
+    channel: grpc.aio.Channel, address: str = "", *, opened: Callable[[], object] | None = None
+) -> AsyncIterator[ClientStream]:
     """A session with the hub of this channel, for as long as the block runs; `address` is for error messages.
+
+    `opened` is called once, when the first word has come: from then on the session has its connection.
 
     What was written is sent before the call ends, unless the block is cancelled. Opening fails with the first read or
     write, not here.
     """
     dial: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(f"/{SERVICE}/{METHOD}")
     call = dial()
-    stream = ClientStream(call, address)
+    stream = ClientStream(call, address, opened=opened)
     failure: Exception | None = None
     try:
         async with asyncio.TaskGroup() as group:
