@@ -8,7 +8,7 @@ import gc
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 from edge_agent.activate import TreeStore
 from edge_agent.enrolment import Enrolment, ensure, identity, known
 from edge_agent.jobs_api import JobsApi, bind_loopback
+from edge_agent.leases import Leases
 from edge_agent.orders import Orders
 from edge_agent.settings import LOCK, Settings
 from edge_agent.shelf import NodeShelf
@@ -28,12 +29,13 @@ from modelsyncd.daemon.config import load
 from modelsyncd.daemon.health import Health
 from modelsyncd.daemon.lifetime import Lifetime, explain, run
 from modelsyncd.daemon.log import Log, Style, setup
+from modelsyncd.digest import Digest
 from modelsyncd.errors import ModelsyncError
 from modelsyncd.link.backoff import Backoff
 from modelsyncd.link.channel import open_channel
+from modelsyncd.link.congestion import Congestion
 from modelsyncd.link.malloc import limit_arenas, raise_thresholds, trim
 from modelsyncd.link.pump import FrameStream
-from modelsyncd.link.congestion import Congestion
 from modelsyncd.link.reflection import add_reflection
 from modelsyncd.link.server import bind_unix, make_server, serving
 from modelsyncd.link.stream import open_session
@@ -74,14 +76,19 @@ async def live(settings: Settings, lifetime: Lifetime) -> None:
     raise_thresholds()
     limit_arenas()
     with lock_folder(settings.folder, LOCK):
-        async with _opened(settings.folder) as (store, shelf):
+        async with _opened(settings) as (store, shelf):
             await _serve(settings, lifetime, store, shelf)
 
 
 async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf: NodeShelf) -> None:
     watchers = Watchers()
     orders = Orders(settings.folder)
-    steward = Steward(store, orders, watchers, keep=settings.keep, jitter=JITTER, relax=relax, lent=shelf.lent)
+    leases = Leases(store.used)
+
+    def lent(transfers: Iterable[Digest]) -> frozenset[Digest]:
+        return shelf.lent(transfers) | leases.manifests()
+
+    steward = Steward(store, orders, watchers, keep=settings.keep, jitter=JITTER, relax=relax, lent=lent)
     await steward.load()
     congestion = _congestion(settings)
     uplink = Uplink(steward, partial(_connect, settings, congestion), shelf, software=SOFTWARE, jitter=JITTER)
@@ -155,16 +162,6 @@ async def _pause(hurry: asyncio.Event, seconds: float) -> None:
     hurry.clear()
 
 
-@asynccontextmanager
-async def _connect(settings: Settings, congestion: Congestion) -> AsyncIterator[FrameStream]:
-    me = await asyncio.to_thread(identity, settings.folder)  # read anew each time: it may have been renewed
-    async with (
-        open_channel(settings.hub, me) as channel,
-        open_session(channel, settings.hub, opened=congestion.outgoing) as stream,
-    ):
-        yield stream
-
-
 def _congestion(settings: Settings) -> Congestion:
     """Says once what our connections have, and what was wished and can't be had."""
     chosen = Congestion(settings.congestion)
@@ -175,6 +172,16 @@ def _congestion(settings: Settings) -> Congestion:
     return chosen
 
 
+@asynccontextmanager
+async def _connect(settings: Settings, congestion: Congestion) -> AsyncIterator[FrameStream]:
+    me = await asyncio.to_thread(identity, settings.folder)  # read anew each time: it may have been renewed
+    async with (
+        open_channel(settings.hub, me) as channel,
+        open_session(channel, settings.hub, opened=congestion.outgoing) as stream,
+    ):
+        yield stream
+
+
 def relax() -> None:
     """Gives back the memory that a transfer took: most of it is a minute's need in a process that lives for months."""
     gc.collect()
@@ -182,11 +189,12 @@ def relax() -> None:
 
 
 @asynccontextmanager
-async def _opened(folder: Path) -> AsyncIterator[tuple[TreeStore, NodeShelf]]:
+async def _opened(settings: Settings) -> AsyncIterator[tuple[TreeStore, NodeShelf]]:
+    folder = settings.folder
     await _make_cache(folder / CACHE)
     tree, cache = await asyncio.to_thread(_open, folder)
     shelf = NodeShelf(tree, cache)
-    store = TreeStore(tree, cache, shelf.forget)
+    store = TreeStore(tree, cache, shelf.forget, quota=settings.quota_bytes, pins=settings.pinned)
     try:
         yield store, shelf
     finally:
@@ -259,7 +267,13 @@ def _parser() -> argparse.ArgumentParser:
     live_verb.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML, named as these flags with _")
     live_verb.add_argument("--socket", type=Path, metavar="PATH", help="unix socket for jobs (DIR/agent.sock)")
     live_verb.add_argument("--jobs-listen", metavar="127.0.0.1:PORT", help="serve jobs there, too; loopback only")
+    live_verb.add_argument(
+        "--congestion", metavar="NAME", help="how TCP answers loss: auto (default), system, or a name"
+    )
     live_verb.add_argument("--keep", type=int, metavar="N", help="versions of each model to keep; beats the hub's word")
+    live_verb.add_argument("--quota", metavar="SIZE", help="disk that models may take, as in 20GB; beats a larger one")
+    live_verb.add_argument("--pins", metavar="MODEL:NUMBER", nargs="*", help="releases that stay whatever needs room")
+    live_verb.add_argument("--scrub-rate", metavar="SIZE", help="bytes a second that are read back at rest; 0 for none")
     live_verb.add_argument("--log-format", choices=list(Style), help="how log lines are written")
     live_verb.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
     check_verb = verbs.add_parser("verify", help="read every version again, and have the agent mend what is damaged")
@@ -267,9 +281,6 @@ def _parser() -> argparse.ArgumentParser:
     check_verb.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     return parser
 
-    live_verb.add_argument(
-        "--congestion", metavar="NAME", help="how TCP answers loss: auto (default), system, or a name"
-    )
 
 if __name__ == "__main__":
     sys.exit(main())
