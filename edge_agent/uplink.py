@@ -1,7 +1,8 @@
 """The only place that keeps a session with the hub: connects, converses, and connects again whatever ended it.
 
 Nothing depends on how a session ends: what is durable stays, what is lacking is asked for again, and the hub says what
-it wants at the start of each. Waits between tries double up to a minute and are spread by `jitter`.
+it wants at the start of each. Waits between tries double up to a minute and are spread by `jitter`, and end at once when
+somebody knows that the network is back (`hurry`). No count of tries and no time ends the trying.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from edge_agent.standings import outline
 from edge_agent.steward import Steward
 from modelsyncd.codec.registry import READABLE, Codec
 from modelsyncd.daemon.log import Log
-from modelsyncd.errors import ModelsyncError, first_of
+from modelsyncd.errors import ModelsyncError, RoadError, first_of
 from modelsyncd.link.attempt import outcome_of
 from modelsyncd.link.backoff import Backoff
 from modelsyncd.link.pump import FrameStream, Pump, Word
 from modelsyncd.session.effects import Finished
 from modelsyncd.session.frames import PROTOCOL, Desired, Hello
 from modelsyncd.session.ports import TakerStore
-from modelsyncd.session.session import Session
+from modelsyncd.session.session import PATIENCE, Session
 from modelsyncd.session.window import Window
 
 REPORT_PAUSE = 1.0  # seconds between reports that tell of bytes only
@@ -45,8 +46,11 @@ class Uplink:
         codecs: frozenset[Codec] = READABLE,
         clock: Callable[[], float] = time.monotonic,
         window: Callable[[], Window] = Window,
+        backoff: Backoff | None = None,
+        patience: float = PATIENCE,
         log: Log | None = None,
     ) -> None:
+        """`patience` in seconds: of nothing from a hub that owes something, until the session is given up."""
         self._steward = steward
         self._connect = connect
         self._store = store
@@ -56,13 +60,21 @@ class Uplink:
         self._clock = clock
         self._window = window
         self._log = log or Log()
-        self._backoff = Backoff()
+        self._backoff = backoff or Backoff()
+        self._patience = patience
         self._welcome = False
+        self._greeted = False
+        self._hasty = False
         self._now = asyncio.Event()
 
     def hurry(self) -> None:
-        """Tries at once instead of waiting; for someone who knows that the link is back."""
-        self._now.set()
+        """Tries at once instead of waiting; for someone who knows that the link is back. Nothing while there is a link.
+
+        A try that is under way may wait for answers to what the old link lost: it is given up for a new one, but not two
+        in a row, so that news without end can't keep it from connecting.
+        """
+        if not self._greeted:
+            self._now.set()
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -78,7 +90,7 @@ class Uplink:
                         self._backoff.reset()
                 case error:  # one session's fault must not take the jobs' agent away
                     self._log.failure("uplink.broken", error)
-            self._welcome = False
+            self._welcome = self._greeted = False
             await self._wait(self._backoff.next(self._jitter()))
 
     async def _session(self) -> None:
@@ -89,14 +101,15 @@ class Uplink:
         try:
             async with asyncio.timeout(seconds):
                 await self._now.wait()
+            self._hasty = True
         except TimeoutError:
-            return
+            self._hasty = False
         finally:
             self._now.clear()
 
     async def _converse(self, stream: FrameStream) -> None:
         hello = Hello(PROTOCOL, self._software, self._codecs, self._steward.holds)
-        session = Session(hello, window=self._window())
+        session = Session(hello, window=self._window(), patience=self._patience)
         greeted = asyncio.Event()
         pump = Pump(
             session, stream, taker=self._store, deliver=lambda word: self._hear(word, greeted), clock=self._clock
@@ -104,11 +117,12 @@ class Uplink:
         failure: ModelsyncError | None = None
         try:
             async with asyncio.TaskGroup() as group:
-                report = group.create_task(self._report(pump, greeted))
+                beside = [group.create_task(self._report(pump, greeted)), group.create_task(self._give_up_for_news())]
                 try:
                     await pump.run()
                 finally:
-                    report.cancel()
+                    for task in beside:
+                        task.cancel()
         except* ModelsyncError as errors:
             failure = first_of(errors)
         finally:
@@ -116,10 +130,19 @@ class Uplink:
         if failure is not None:
             raise failure
 
+    async def _give_up_for_news(self) -> None:
+        """Ends a try that nobody has answered yet when somebody is in a hurry."""
+        if self._hasty:
+            return
+        await self._now.wait()
+        raise RoadError("there may be a better network now", safe="nothing was said yet")
+
     def _hear(self, word: Word, greeted: asyncio.Event) -> None:
         match word:
             case Hello(software=software):
                 self._log.info("uplink.up", hub=software)
+                self._greeted = True
+                self._now.clear()
                 greeted.set()
             case Desired():
                 self._welcome = True

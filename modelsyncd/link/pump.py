@@ -15,7 +15,7 @@ from contextlib import aclosing
 from typing import Protocol
 
 from modelsyncd.digest import Digest
-from modelsyncd.errors import ModelsyncError, RefusedError, RoadError, first_of
+from modelsyncd.errors import ModelsyncError, NoProgressError, RefusedError, RoadError, first_of
 from modelsyncd.link.rate import Rate
 from modelsyncd.session import effects as do
 from modelsyncd.session import events as on
@@ -30,6 +30,7 @@ URGENT_FRAMES = 10_000  # control frames that wait to be written before reading 
 BATCH_BYTES = 8 << 20  # encoded bytes that become durable together, at most
 GATHER_BYTES = 2 << 20  # encoded bytes that are worth a sync of their own; for fewer, more are waited for …
 GATHER_SECONDS = 0.01  # … but no longer than this
+PUT_PATIENCE = 90.0  # seconds for one frame to be taken: longer than a taker's own patience, which knows more
 
 
 class FrameStream(Protocol):
@@ -66,7 +67,9 @@ class Pump:
         pricer: PriceStore | None = None,
         deliver: Callable[[Word], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        patience: float = PUT_PATIENCE,
     ) -> None:
+        """`patience` in seconds: for the other side to make room for one frame."""
         self.session = session
         self._stream = stream
         self._taker = taker
@@ -74,6 +77,7 @@ class Pump:
         self._pricer = pricer
         self._deliver = deliver or (lambda _: None)
         self._clock = clock
+        self._patience = patience
         self._urgent: deque[Frame] = deque()
         self._bulk: deque[Give] = deque()
         self._bulk_bytes = 0
@@ -284,7 +288,7 @@ class Pump:
                     if self._bulk_bytes < OUTBOX_BYTES:
                         self._room.set()
                 before = self._clock()
-                await self._stream.write(frame)
+                await self._put(frame)
                 if isinstance(frame, Give):
                     self._rate.wrote(len(frame.payload), self._clock() - before)
             if self._hung_up:
@@ -293,6 +297,15 @@ class Pump:
             if not self._loading and self._idle_since is None:
                 self._idle_since = self._clock()
             await self._to_write.wait()
+
+    async def _put(self, frame: Frame) -> None:
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._stream.write(frame)
+        except TimeoutError as error:
+            raise NoProgressError(
+                f"the other side took nothing for {self._patience:.0f} seconds", safe="what it has stored is kept"
+            ) from error
 
     async def _keep(self) -> None:
         while True:

@@ -43,7 +43,8 @@ from modelsyncd.session.progress import Progress
 from modelsyncd.session.taker import Taker
 from modelsyncd.session.window import Window
 
-PATIENCE = 60.0  # seconds without a frame from a peer that owes us chunks
+PATIENCE = 60.0  # seconds without a step forward by a peer that owes us something
+TRICKLE = 1_024  # payload bytes that are a step forward, unless they finish a chunk: fewer are a peer that plays for time
 
 
 class Session:
@@ -70,6 +71,7 @@ class Session:
         self._giver = Giver(limits=limits)
         self._offered: set[Digest] = set()
         self._moved = 0.0
+        self._trickle = 0
         self._alarm: float | None = None
         self._over = False
         self._serial = 0
@@ -77,7 +79,7 @@ class Session:
     def start(self, now: float) -> list[Effect]:
         """What to do before anything has happened."""
         self._moved = now
-        return [Send(self._hello)]
+        return [Send(self._hello), *self._watch(now)]
 
     def is_taking(self, manifest: Digest, serial: int) -> bool:
         """Whether this very transfer is under way: false once it was dropped, also when it was begun again."""
@@ -171,8 +173,13 @@ class Session:
         if taker is None:
             return []
         if taker.owed(give):
-            self._moved = now
+            self._progressed(give, now)
         return taker.give(give)
+
+    def _progressed(self, give: words.Give, now: float) -> None:
+        self._trickle += len(give.payload)
+        if self._trickle >= TRICKLE or give.offset + len(give.payload) >= give.encoded_size:
+            self._moved, self._trickle = now, 0
 
     def _received(self, frame: words.Frame, now: float) -> list[Effect]:
         if isinstance(frame, words.Hello):
@@ -326,8 +333,8 @@ class Session:
 
     @property
     def _owed(self) -> bool:
-        """Whether the peer owes us chunks, or what they will take."""
-        return any(taker.awaits or taker.owed_quote for taker in self._takers.values())
+        """Whether the peer owes us its first word, chunks, or what they will take."""
+        return self.peer is None or any(taker.awaits or taker.owed_quote for taker in self._takers.values())
 
     def _watch(self, now: float) -> list[Effect]:
         """Sets the alarm: while the peer owes us something, and for when more may be asked for."""
