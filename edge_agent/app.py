@@ -18,6 +18,7 @@ from edge_agent.enrolment import Enrolment, ensure, identity, known
 from edge_agent.jobs_api import JobsApi, bind_loopback
 from edge_agent.leases import Leases
 from edge_agent.orders import Orders
+from edge_agent.scrub import Scrub
 from edge_agent.settings import LOCK, Settings
 from edge_agent.shelf import NodeShelf
 from edge_agent.steward import Steward
@@ -31,6 +32,7 @@ from modelsyncd.daemon.lifetime import Lifetime, explain, run
 from modelsyncd.daemon.log import Log, Style, setup
 from modelsyncd.digest import Digest
 from modelsyncd.errors import ModelsyncError
+from modelsyncd.link import network
 from modelsyncd.link.backoff import Backoff
 from modelsyncd.link.channel import open_channel
 from modelsyncd.link.congestion import Congestion
@@ -92,6 +94,8 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
     await steward.load()
     congestion = _congestion(settings)
     uplink = Uplink(steward, partial(_connect, settings, congestion), shelf, software=SOFTWARE, jitter=JITTER)
+    rate, taken = settings.scrub_bytes, lambda: store.disk()[1]
+    scrub = Scrub(store.tree, steward.look, rate=rate, size=taken, quiet=partial(_quiet, steward))
     server, health = make_server(), Health([SERVICE])
     jobs_pb2_grpc.add_JobsServiceServicer_to_server(JobsApi(steward, watchers), server)
     health.attach(server)
@@ -102,8 +106,10 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
         hurry = asyncio.Event()
         tasks = [
             group.create_task(steward.run()),
+            group.create_task(scrub.run()),
             group.create_task(_belong(settings, hurry, uplink)),
             group.create_task(_heed(lifetime, [steward.hasten, uplink.hurry, hurry.set])),
+            group.create_task(network.watch(uplink.hurry)),
         ]
         health.serving()
         Log().info("agent.serving", version=__version__, socket=settings.socket_path, tcp=listening, hub=settings.hub)
@@ -114,6 +120,15 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
         health.failing()
         for task in tasks:
             task.cancel()
+
+
+async def _quiet(steward: Steward) -> None:
+    """Returns once nothing travels."""
+    while True:
+        changed = steward.changed
+        if not steward.fetching:
+            return
+        await changed.wait()
 
 
 async def _heed(lifetime: Lifetime, told: Sequence[Callable[[], object]]) -> None:

@@ -1,7 +1,7 @@
 """The only place that keeps a session with the hub: connects, converses, and connects again whatever ended it.
 
 Nothing depends on how a session ends: what is durable stays, what is lacking is asked for again, and the hub says what
-it wants at the start of each. Waits between tries double up to a minute and are spread by `jitter`, and end at once when
+it wants at the start of each. Waits between tries double up to a minute, are spread by `jitter`, and end at once when
 somebody knows that the network is back (`hurry`). No count of tries and no time ends the trying.
 """
 
@@ -70,8 +70,8 @@ class Uplink:
     def hurry(self) -> None:
         """Tries at once instead of waiting; for someone who knows that the link is back. Nothing while there is a link.
 
-        A try that is under way may wait for answers to what the old link lost: it is given up for a new one, but not two
-        in a row, so that news without end can't keep it from connecting.
+        A try that is under way may wait for answers to what the old link lost: it is given up for a new one, but not
+        two in a row, so that news without end can't keep it from connecting.
         """
         if not self._greeted:
             self._now.set()
@@ -79,7 +79,7 @@ class Uplink:
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
-            match await outcome_of(self._session):
+            match await outcome_of(self._try):
                 case None:
                     self._log.info("uplink.closed")
                     self._backoff.reset()
@@ -92,6 +92,23 @@ class Uplink:
                     self._log.failure("uplink.broken", error)
             self._welcome = self._greeted = False
             await self._wait(self._backoff.next(self._jitter()))
+
+    async def _try(self) -> None:
+        """One session; given up when somebody is in a hurry before anybody has answered."""
+        async with asyncio.TaskGroup() as group:
+            session = group.create_task(outcome_of(self._session))
+            hurrying = group.create_task(self._give_up(session))
+            session.add_done_callback(lambda _: hurrying.cancel())
+        if session.cancelled():
+            raise RoadError("there may be a better network now", safe="nothing was said yet")
+        if (failure := session.result()) is not None:
+            raise failure
+
+    async def _give_up(self, session: asyncio.Task[Exception | None]) -> None:
+        if self._hasty:
+            return
+        await self._now.wait()
+        session.cancel()
 
     async def _session(self) -> None:
         async with self._connect() as stream:
@@ -117,25 +134,17 @@ class Uplink:
         failure: ModelsyncError | None = None
         try:
             async with asyncio.TaskGroup() as group:
-                beside = [group.create_task(self._report(pump, greeted)), group.create_task(self._give_up_for_news())]
+                report = group.create_task(self._report(pump, greeted))
                 try:
                     await pump.run()
                 finally:
-                    for task in beside:
-                        task.cancel()
+                    report.cancel()
         except* ModelsyncError as errors:
             failure = first_of(errors)
         finally:
             self._steward.detach()
         if failure is not None:
             raise failure
-
-    async def _give_up_for_news(self) -> None:
-        """Ends a try that nobody has answered yet when somebody is in a hurry."""
-        if self._hasty:
-            return
-        await self._now.wait()
-        raise RoadError("there may be a better network now", safe="nothing was said yet")
 
     def _hear(self, word: Word, greeted: asyncio.Event) -> None:
         match word:

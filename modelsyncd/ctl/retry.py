@@ -1,18 +1,18 @@
 """The only place that tries again: after a lost link, ever more slowly, for as long as the person waits.
 
 Only the road's errors are tried again: any other would fail the same way. There is no count of tries, because a link
-that is down for an hour is no reason to lose a night's push.
+that is down for an hour is no reason to lose a night's push. A wait ends when this machine has a network again.
 """
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from modelsyncd.ctl.figures import duration
 from modelsyncd.errors import RoadError
+from modelsyncd.link import network
 from modelsyncd.link.attempt import outcome_of
 from modelsyncd.link.backoff import Backoff
 
@@ -43,4 +43,4 @@ async def insist(
             waits.reset()
         wait = waits.next(random.random())  # noqa: S311 -- spreads tries in time, hides nothing
         note(f"{outcome.message}; trying again in {duration(wait)}, what was sent is kept")
-        await asyncio.sleep(wait)
+        await network.pause(wait)

@@ -11,10 +11,8 @@ import asyncio
 import errno
 import socket
 import struct
-import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 
 _GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # links, IPv4 addresses and routes, IPv6 addresses and routes
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
@@ -64,30 +62,26 @@ async def watch(
     if source is None:
         return
     told: deque[float] = deque(maxlen=burst)
+    loop = asyncio.get_running_loop()
     with source:
         while True:
             if not tells_of_a_network(await _hear(source)):
                 continue
             full = len(told) == burst
-            await asyncio.sleep(max(settle, told[0] + burst * pause - time.monotonic() if full else 0.0))
+            await asyncio.sleep(max(settle, told[0] + burst * pause - loop.time() if full else 0.0))
             _drain(source)
-            told.append(time.monotonic())
+            told.append(loop.time())
             tell()
 
 
-@asynccontextmanager
-async def watching(tell: Callable[[], object]) -> AsyncIterator[None]:
-    """`watch` for as long as the block runs."""
-    failure: Exception | None = None
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(watch(tell))
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - raised again below, where the group can't wrap it
-            failure = error
-        task.cancel()
-    if failure is not None:
-        raise failure
+async def pause(seconds: float) -> None:
+    """Waits so long, but no longer than until there may be a network again."""
+    news = asyncio.Event()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
+            watching = group.create_task(watch(news.set))
+            await news.wait()
+            watching.cancel()
 
 
 async def _hear(source: socket.socket) -> bytes:

@@ -44,7 +44,7 @@ from modelsyncd.session.taker import Taker
 from modelsyncd.session.window import Window
 
 PATIENCE = 60.0  # seconds without a step forward by a peer that owes us something
-TRICKLE = 1_024  # payload bytes that are a step forward, unless they finish a chunk: fewer are a peer that plays for time
+TRICKLE = 1_024  # payload bytes that are a step forward; fewer are one only when they finish a chunk
 
 
 class Session:
