@@ -50,7 +50,7 @@ class TreeStore:
         pins: frozenset[ModelRef] = frozenset(),
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._tree = tree
+        self.tree = tree
         self._forget = forget  # told before what is staged of a manifest is deleted
         self._cache = cache
         self._quota = quota
@@ -70,13 +70,13 @@ class TreeStore:
 
         Raises DiskError.
         """
-        shown = self._tree.observed()
+        shown = self.tree.observed()
         known = shown.held | shown.damaged
         for mended in self._damaged & shown.held:  # other files lie there now
             self._papers.pop(mended, None)
         papers = {version: self._papers_of(version) for version in known}
         self._papers = {version: found for version, found in papers.items() if found is not None}
-        held = frozenset(version for version in known if self._tree.holds(version) and version in self._papers)
+        held = frozenset(version for version in known if self.tree.holds(version) and version in self._papers)
         self._note_damage(known - held)
         active = {ref: self._active(ref, one) for ref, one in shown.active.items() if one in self._papers}
         room = self._room(shown, held)
@@ -90,7 +90,7 @@ class TreeStore:
 
     def proven(self, version: Version) -> bool:
         """Whether all of its bytes were found right a moment ago. Touches no disk."""
-        return self._tree.hashed.lately(version)
+        return self.tree.hashed.lately(version)
 
     def prove(self, version: Version) -> None:
         """Reads a version back unless that was done a moment ago, and marks it when a byte is wrong.
@@ -100,17 +100,17 @@ class TreeStore:
         if self.proven(version):
             return
         began = time.monotonic()
-        wrong = sum(1 for _ in self._tree.verify(version, self._pause))
+        wrong = sum(1 for _ in self.tree.verify(version, self._pause))
         took = time.monotonic() - began
         Log().info("version.read", model=str(version.model), version=version.number, damaged=wrong, took_s=took)
         if wrong:
-            self._tree.quarantine(version)
+            self.tree.quarantine(version)
             raise DamageError(
                 f"{version.model}:{version.number} is damaged on this node's disk in {wrong} places",
                 safe="the channel leads where it led",
                 hint="what is damaged is fetched again; look at the disk if it happens again",
             )
-        self._tree.hashed.note(version)
+        self.tree.hashed.note(version)
 
     def activate(self, ref: ModelRef, version: Version) -> Active:
         """Switches the channel's link; durable when it returns. A version that is not proven is proved first.
@@ -120,8 +120,8 @@ class TreeStore:
         if version not in self._papers:
             raise DamageError(f"{version.model}:{version.number} has lost its papers", safe="it is fetched again")
         self.prove(version)
-        left = self._tree.active(ref)
-        self._tree.activate(ref, version)
+        left = self.tree.active(ref)
+        self.tree.activate(ref, version)
         for one in {version, left} - {None}:
             self.used(one)
         return self._active(ref, version)
@@ -129,27 +129,27 @@ class TreeStore:
     def used(self, version: Version | None) -> None:
         """Notes that somebody uses a version, or did until now. Never raises."""
         if version is not None:
-            note_use(self._tree.layout.version(version), self._wall())
+            note_use(self.tree.layout.version(version), self._wall())
 
     def unlink(self, ref: ModelRef) -> None:
         """Removes the channel's link. Raises DiskError."""
-        self.used(self._tree.active(ref))
-        self._tree.unlink(ref)
+        self.used(self.tree.active(ref))
+        self.tree.unlink(ref)
 
     def prune(self, version: Version) -> None:
         """Deletes a version, and all notes about its chunks unless another one has the same.
 
         Raises DiskError, ConflictError when a channel leads to it.
         """
-        self._tree.remove(version)
-        if not self._tree.folders(version.manifest) and version.manifest not in self._tree.staged():
+        self.tree.remove(version)
+        if not self.tree.folders(version.manifest) and version.manifest not in self.tree.staged():
             self._cache.drop(version.manifest)
 
     def discard(self, manifest: Digest) -> None:
         """Deletes what is staged of a manifest. Raises DiskError."""
         self._forget(manifest)
-        self._tree.discard(manifest)
-        if not self._tree.folders(manifest):
+        self.tree.discard(manifest)
+        if not self.tree.folders(manifest):
             self._cache.drop(manifest)
 
     def disk(self) -> tuple[int, int]:
@@ -158,26 +158,26 @@ class TreeStore:
 
     def _papers_of(self, version: Version) -> Papers | None:
         known = self._papers.get(version)
-        if known is not None and known.release == self._tree.release_digest(version):
+        if known is not None and known.release == self.tree.release_digest(version):
             return known
         try:
-            release = self._tree.release(version)
-            manifest = self._tree.manifest(version.manifest)
-            if self._tree.holds(version) and not has_shape(self._tree.layout.version(version), manifest):
-                self._tree.quarantine(version)
+            release = self.tree.release(version)
+            manifest = self.tree.manifest(version.manifest)
+            if self.tree.holds(version) and not has_shape(self.tree.layout.version(version), manifest):
+                self.tree.quarantine(version)
         except ModelsyncError as error:
             Log().failure("papers.unreadable", error, model=str(version.model), version=version.number)
             if isinstance(error, DamageError | NotFoundError | BadInputError):
                 with suppress(DiskError):  # no room for a mark: without papers it is not held in any case
-                    self._tree.quarantine(version)
+                    self.tree.quarantine(version)
             return None
         only = manifest.files[0].path if len(manifest.files) == 1 else ""
-        size = taken(self._tree.layout.version(version))
-        return Papers(self._tree.release_digest(version), dict(release.labels), only, size)
+        size = taken(self.tree.layout.version(version))
+        return Papers(self.tree.release_digest(version), dict(release.labels), only, size)
 
     def _room(self, shown: Shown, held: frozenset[Version]) -> Room:
         """Raises DiskError."""
-        layout = self._tree.layout
+        layout = self.tree.layout
         free, total = self._disk()
         versions = {version: papers.taken for version, papers in self._papers.items()}
         for version in (shown.held | shown.damaged) - versions.keys():
@@ -196,7 +196,7 @@ class TreeStore:
 
     def _disk(self) -> tuple[int, int]:
         """Bytes free for us, and bytes of the file system. Raises DiskError."""
-        root = self._tree.layout.root
+        root = self.tree.layout.root
         with disk_errors(root):
             system = os.statvfs(root)
         return system.f_bavail * system.f_frsize, system.f_blocks * system.f_frsize
@@ -212,7 +212,7 @@ class TreeStore:
             raise ConflictError("the agent is stopping", safe="nothing was switched")
 
     def _active(self, ref: ModelRef, version: Version) -> Active:
-        layout, papers = self._tree.layout, self._papers[version]
+        layout, papers = self.tree.layout, self._papers[version]
         return Active(
             ref=ref,
             number=version.number,
@@ -220,6 +220,6 @@ class TreeStore:
             release=papers.release,
             path=layout.version(version) / papers.only,
             channel_path=layout.channel(ref) / papers.only,
-            since=self._tree.active_since(ref),
+            since=self.tree.active_since(ref),
             labels=papers.labels,
         )

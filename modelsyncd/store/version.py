@@ -64,7 +64,7 @@ def damaged_files(
                 yield index, None
         for chunk in table:
             pause()
-            if not _is_right(files, manifest.files[chunk.file].path, chunk.offset, chunk.size, chunk.digest):
+            if not is_right(files, manifest.files[chunk.file].path, chunk.offset, chunk.size, chunk.digest):
                 yield chunk.file, chunk.ordinal
     finally:
         files.close()
@@ -97,7 +97,11 @@ def _has_size(path: Path, size: int) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_size == size
 
 
-def _is_right(files: Folder, path: str, offset: int, size: int, digest: Digest) -> bool:
+def is_right(files: Folder, path: str, offset: int, size: int, digest: Digest) -> bool:
+    """Whether a file has these bytes there; missing and unreadable ones are wrong.
+
+    Raises DiskError when it is this process that can't read.
+    """
     try:
         return digest_of(files.read(path, offset, size)) == digest
     except DiskError as error:
