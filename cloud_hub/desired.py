@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from cloud_hub.catalog import Followed, ReleaseRow
+from cloud_hub.catalog import DesiredRows, Followed, ReleaseRow
 from modelsyncd.release import Variant
 from modelsyncd.session.frames import Assignment, Desired, Offer
 
 KEEP = 2  # versions of each model on a node: the one in use, and the one to go back to
 
 
-def desired(generation: int, followed: Iterable[Followed], labels: Mapping[str, str], keep: int = KEEP) -> Desired:
-    """All that a node with these labels should hold."""
+def desired(rows: DesiredRows, keep: int = KEEP) -> Desired:
+    """All that a node should hold, and what it may use for that."""
+    bounds = rows.bounds
     return Desired(
-        generation,
-        tuple(
-            Assignment(follows.model, follows.channel, offer(follows.release, labels), follows.priority)
-            for follows in followed
-        ),
+        rows.revision,
+        tuple(_assignment(follows, rows) for follows in rows.followed),
         keep,
+        bounds.manners,
+        bounds.pins,
+        bounds.quota,
+    )
+
+
+def _assignment(follows: Followed, rows: DesiredRows) -> Assignment:
+    offered = offer(follows.release, rows.labels)
+    consented = offered is not None and (follows.model, offered.manifest) in rows.bounds.consents
+    return Assignment(
+        follows.model,
+        follows.channel,
+        offered,
+        follows.priority,
+        rows.bounds.of(follows.model, follows.channel),
+        offered.manifest if offered is not None and consented else None,
     )
 
 

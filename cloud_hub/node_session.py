@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from cloud_hub.catalog import Catalog
 from cloud_hub.desired import desired
@@ -16,7 +17,6 @@ from cloud_hub.gate import removed
 from cloud_hub.presence import Live, Newest, Presence
 from modelsyncd.errors import ModelsyncError, NotFoundError, first_of
 from modelsyncd.link.pump import Pump, Word
-from modelsyncd.session.effects import Finished
 from modelsyncd.session.faults import fault_of
 from modelsyncd.session.frames import Desired, Hello, Report
 from modelsyncd.wire.nouns import encode_report
@@ -97,13 +97,12 @@ class NodeSession:
             except NotFoundError:
                 live.cut(removed(self._node))
                 return
-            if said is None or (wanted.assignments, wanted.keep) != (said.assignments, said.keep):
+            if said is None or replace(wanted, generation=said.generation) != said:
                 pump.say(wanted)
                 said = wanted
 
     def _desired(self) -> Desired:
-        revision, followed = self._catalog.assignments.desired(self._node)
-        return desired(revision, followed, self._catalog.nodes.get(self._node).labels)
+        return desired(self._catalog.assignments.desired(self._node))
 
     async def _store_reports(self) -> None:
         while True:

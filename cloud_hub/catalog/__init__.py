@@ -4,10 +4,15 @@
 thread once per call. Time is passed in as seconds since 1970 UTC.
 """
 
+from cloud_hub.catalog.bounds import Bounds
 from cloud_hub.catalog.catalog import Catalog
+from cloud_hub.catalog.consents import ConsentRow
+from cloud_hub.catalog.decisions import By, DecisionRow
+from cloud_hub.catalog.pins import PinRow
 from cloud_hub.catalog.rows import (
     AssignmentRow,
     ChannelRow,
+    DesiredRows,
     Followed,
     HistoryRows,
     ModelRow,
@@ -15,15 +20,26 @@ from cloud_hub.catalog.rows import (
     NodeRow,
     ReleaseRow,
 )
+from cloud_hub.catalog.terms import LimitRow, Terms
+from cloud_hub.catalog.whom import Whom
 
 __all__ = [
     "AssignmentRow",
+    "Bounds",
+    "By",
     "Catalog",
     "ChannelRow",
+    "ConsentRow",
+    "DecisionRow",
+    "DesiredRows",
     "Followed",
     "HistoryRows",
+    "LimitRow",
     "ModelRow",
     "MoveRow",
     "NodeRow",
+    "PinRow",
     "ReleaseRow",
+    "Terms",
+    "Whom",
 ]

@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, insert, select, update
 
-from cloud_hub.catalog import labels, releases, schema
+from cloud_hub.catalog import bounds, labels, releases, schema
 from cloud_hub.catalog.database import Database, batches
 from cloud_hub.catalog.migrations import bump, revision
-from cloud_hub.catalog.rows import AssignmentRow, Followed, ReleaseRow
+from cloud_hub.catalog.rows import AssignmentRow, DesiredRows, Followed, ReleaseRow
+from cloud_hub.catalog.whom import node_labels
 from modelsyncd.digest import Digest
 from modelsyncd.errors import BadInputError, NotFoundError
-from modelsyncd.names import ModelName, nearest, parse_model
+from modelsyncd.names import ModelName, parse_model
 
 _BY_SELECTOR = ""  # in the column `node`: no node has this name
 
@@ -34,7 +35,7 @@ class Assignments:
         table = schema.assignments
         with self._database.write() as connection:
             if node is not None:
-                _node_labels(connection, node)  # raises when it is not there
+                node_labels(connection, node)  # raises when it is not there
             before = connection.scalars(select(table.c.priority).where(_this(row))).one_or_none()
             if before == priority:
                 return row, False
@@ -77,10 +78,13 @@ class Assignments:
         with self._database.read() as connection:
             return _followed(connection, name)
 
-    def desired(self, name: str) -> tuple[int, Sequence[Followed]]:
-        """The revision, and what the node follows at exactly that revision. Raises NotFoundError."""
+    def desired(self, name: str) -> DesiredRows:
+        """All that a node's Desired is made of, at exactly one revision. Raises NotFoundError."""
         with self._database.read() as connection:
-            return revision(connection), _followed(connection, name)
+            known = node_labels(connection, name)
+            return DesiredRows(
+                revision(connection), known, _followed(connection, name), bounds.of(connection, name, known)
+            )
 
     def readable(self, name: str) -> frozenset[Digest]:
         """Manifests of the releases that the node's channels name now; none for a node that is not there."""
@@ -162,7 +166,7 @@ def _rows(connection: Connection, *conditions: ColumnElement[bool]) -> Sequence[
 
 
 def _reaching(connection: Connection, node: str) -> Sequence[AssignmentRow]:
-    known = _node_labels(connection, node)
+    known = node_labels(connection, node)
     by_name_or_selector = schema.assignments.c.node.in_([node, _BY_SELECTOR])
     return [row for row in _rows(connection, by_name_or_selector) if labels.fits(row.selector, known)]
 
@@ -192,16 +196,6 @@ def _named(connection: Connection, wanted: Iterable[ModelName]) -> dict[tuple[Mo
         ids.update({(model, channel): release for model, channel, release in connection.execute(query)})
     loaded = releases.load(connection, ids.values())
     return {(loaded[release].model, channel): loaded[release] for (_, channel), release in ids.items()}
-
-
-def _node_labels(connection: Connection, node: str) -> dict[str, str]:
-    table = schema.nodes
-    found = connection.scalars(select(table.c.labels).where(table.c.name == node)).one_or_none()
-    if found is None:
-        close = nearest(node, connection.scalars(select(table.c.name)).all())
-        hint = "" if close else f"to let it in: modelsyncctl node invite {node}"
-        raise NotFoundError(f"there is no node {node}", hint=hint, nearest=close)
-    return labels.read(found)
 
 
 def _no_assignment(connection: Connection, row: AssignmentRow) -> NotFoundError:

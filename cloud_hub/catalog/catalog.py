@@ -8,10 +8,14 @@ from cloud_hub.catalog import migrations
 from cloud_hub.catalog.assignments import Assignments
 from cloud_hub.catalog.chunks import Chunks
 from cloud_hub.catalog.codings import Codings
+from cloud_hub.catalog.consents import Consents
 from cloud_hub.catalog.database import Database
+from cloud_hub.catalog.decisions import Decisions
+from cloud_hub.catalog.limits import Limits
 from cloud_hub.catalog.manifests import Manifests
 from cloud_hub.catalog.models import Models
 from cloud_hub.catalog.nodes import Nodes
+from cloud_hub.catalog.pins import Pins
 
 
 class Catalog:
@@ -23,6 +27,10 @@ class Catalog:
         self.manifests = Manifests(database)
         self.nodes = Nodes(database)
         self.assignments = Assignments(database)
+        self.limits = Limits(database)
+        self.pins = Pins(database)
+        self.consents = Consents(database)
+        self.decisions = Decisions(database)
         self.chunks = Chunks(database)
         self.codings = Codings(database)
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     insert,
     inspect,
     select,
@@ -70,7 +71,67 @@ def _add_codings(connection: Connection) -> None:
     then.create_all(connection, checkfirst=False)
 
 
-STEPS: tuple[Step, ...] = (Step(2, _add_codings),)
+def _add_limits(connection: Connection) -> None:
+    then = MetaData()
+
+    def named(column: str, *, key: bool = True) -> Column[str]:
+        text = Text().with_variant(Text(collation="C"), "postgresql")
+        return Column(column, text, primary_key=key, nullable=False)
+
+    def decided() -> tuple[Column[str], Column[float], Column[str]]:
+        return (
+            Column("who", String, nullable=False),
+            Column("at", Double, nullable=False),
+            Column("note", String, nullable=False),
+        )
+
+    Table(
+        "limits",
+        then,
+        *map(named, ("model", "channel", "node", "selector")),
+        Column("rate", BigInteger),
+        Column("windows", String),
+        Column("month_bytes", BigInteger),
+        Column("paused", Integer),
+        Column("background", Integer),
+        Column("quota", BigInteger),
+        *decided(),
+        Index("limits_by_node", "node"),
+    )
+    Table(
+        "pins",
+        then,
+        named("model"),
+        Column("number", BigInteger, primary_key=True),
+        *map(named, ("node", "selector")),
+        *decided(),
+        Index("pins_by_node", "node"),
+    )
+    Table(
+        "consents",
+        then,
+        *map(named, ("node", "model")),
+        Column("manifest", LargeBinary(32), primary_key=True),
+        Column("number", BigInteger, nullable=False),
+        *decided(),
+    )
+    Table(
+        "decisions",
+        then,
+        Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+        Column("at", Double, nullable=False),
+        Column("who", String, nullable=False),
+        Column("kind", String, nullable=False),
+        named("node", key=False),
+        named("selector", key=False),
+        Column("ref", String, nullable=False),
+        Column("what", String, nullable=False),
+        Column("note", String, nullable=False),
+    )
+    then.create_all(connection, checkfirst=False)
+
+
+STEPS: tuple[Step, ...] = (Step(2, _add_codings), Step(3, _add_limits))
 
 
 def migrate(database: Database, steps: Sequence[Step] = STEPS, newest: int = schema.SCHEMA_VERSION) -> None:

@@ -103,14 +103,15 @@ class Nodes:
             return _get(connection, name)
 
     def remove(self, name: str) -> NodeRow:
-        """Forgets the node, its key, its invites and the assignments that name it; the node as it was.
+        """Forgets the node, its key, its invites, and assignments, limits and the like that name it; as it was.
 
         Its name may be invited again, and then begins with nothing. Raises NotFoundError.
         """
         with self._database.write() as connection:
             node = _get(connection, name)
             connection.execute(delete(schema.nodes).where(schema.nodes.c.name == name))
-            connection.execute(delete(schema.assignments).where(schema.assignments.c.node == name))
+            for table in (schema.assignments, schema.limits, schema.pins, schema.consents):
+                connection.execute(delete(table).where(table.c.node == name))
             used = schema.invites.c.name == name
             connection.execute(update(schema.invites).where(used).values(void=_REMOVED))
             bump(connection)

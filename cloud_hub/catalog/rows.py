@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from cloud_hub.catalog.bounds import Bounds
 from modelsyncd.digest import Digest
 from modelsyncd.names import ModelName
 from modelsyncd.release import SignedRelease, Variant
@@ -113,3 +114,13 @@ class Followed:
     channel: str
     priority: int
     release: ReleaseRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredRows:
+    """All that a node's Desired is made of, as it was at this revision."""
+
+    revision: int
+    labels: Mapping[str, str]
+    followed: Sequence[Followed]
+    bounds: Bounds

@@ -9,6 +9,9 @@ A change of a table here needs a step in `migrations.py` with the next version n
 * A channel's past is a stack: `channels.top` is the move that put it where it is, `moves.below` the move that it goes
   back to (see `moves.py`). Moves hold numbers and not rows of releases: the past stays when releases go.
 * `assignments` name models, channels and nodes by name, because one may be made before the first release exists.
+* `limits`, `pins` and `decisions` say whom they are for in two columns: a name in `node`, or "" and labels in
+  `selector`, where "{}" is every node. A limit's empty `model` is all that the nodes fetch; a column of it that is null
+  was not set there. `decisions` is only ever added to.
 * A chunk's place is (pack, offset, length) of its encoded bytes; nothing but `chunks` refers to packs, so packs can be
   rewritten and chunks marked and swept without touching any other table.
 * A coding is found by a key over what it codes and against what; nothing refers to codings, so they may go at any time.
@@ -32,7 +35,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -163,6 +166,64 @@ assignments = Table(
     Column("selector", _NAME, primary_key=True),
     Column("priority", Integer, nullable=False),
     Index("assignments_by_node", "node"),
+)
+
+limits = Table(
+    "limits",
+    metadata,
+    Column("model", _NAME, primary_key=True),
+    Column("channel", _NAME, primary_key=True),
+    Column("node", _NAME, primary_key=True),
+    Column("selector", _NAME, primary_key=True),
+    Column("rate", BigInteger),
+    Column("windows", String),
+    Column("month_bytes", BigInteger),
+    Column("paused", Integer),
+    Column("background", Integer),
+    Column("quota", BigInteger),
+    Column("who", String, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("note", String, nullable=False),
+    Index("limits_by_node", "node"),
+)
+
+pins = Table(
+    "pins",
+    metadata,
+    Column("model", _NAME, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("node", _NAME, primary_key=True),
+    Column("selector", _NAME, primary_key=True),
+    Column("who", String, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("note", String, nullable=False),
+    Index("pins_by_node", "node"),
+)
+
+consents = Table(
+    "consents",
+    metadata,
+    Column("node", _NAME, primary_key=True),
+    Column("model", _NAME, primary_key=True),
+    Column("manifest", LargeBinary(32), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("who", String, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("note", String, nullable=False),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("who", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("node", _NAME, nullable=False),
+    Column("selector", _NAME, nullable=False),
+    Column("ref", String, nullable=False),
+    Column("what", String, nullable=False),
+    Column("note", String, nullable=False),
 )
 
 packs = Table(

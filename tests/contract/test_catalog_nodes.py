@@ -235,12 +235,12 @@ def test_a_node_follows_each_channel_once_with_the_highest_priority(catalog: Cat
 def test_a_model_may_be_assigned_before_it_is_published(catalog: Catalog) -> None:
     enrol(catalog, "n1")
     catalog.assignments.assign(HELMET, "stable", "n1", {})
-    revision, (before,) = catalog.assignments.desired("n1")
+    before = catalog.assignments.desired("n1")
     publish(catalog, 1, "a", "stable")
-    later, (after,) = catalog.assignments.desired("n1")
-    assert before.release is None
-    assert after.release is not None
-    assert later > revision
+    after = catalog.assignments.desired("n1")
+    assert [each.release for each in before.followed] == [None]
+    assert [each.release is None for each in after.followed] == [False]
+    assert after.revision > before.revision
 
 
 def test_a_node_may_read_what_its_channels_name_right_now_and_nothing_else(catalog: Catalog) -> None:

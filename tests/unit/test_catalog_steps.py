@@ -14,7 +14,7 @@ from cloud_hub.catalog import Catalog, schema
 from cloud_hub.catalog.migrations import STEPS
 from cloud_hub.catalog.schema import SCHEMA_VERSION
 
-NEW_SINCE = {2: ("codings", "coding_packs")}
+NEW_SINCE = {2: ("codings", "coding_packs"), 3: ("limits", "pins", "consents", "decisions")}
 """Tables that each version has brought."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloud_hub.catalog import Followed, ReleaseRow
+from cloud_hub.catalog import Bounds, DesiredRows, Followed, ReleaseRow
 from cloud_hub.desired import choose, desired
 from modelsyncd.digest import digest_of
 from modelsyncd.names import parse_model
@@ -38,11 +38,11 @@ def test_of_equally_good_variants_the_first_is_chosen() -> None:
 def test_a_channel_without_a_fitting_release_is_listed_without_an_offer() -> None:
     only = _row(_variant("jetson", gpu="orin"))
     followed = [Followed(HELMET, "stable", 2, only), Followed(HELMET, "canary", 0, None)]
-    said = desired(7, followed, {})
+    said = desired(DesiredRows(7, {}, followed, Bounds()))
     assert (said.generation, said.keep) == (7, 2)
     assert [(each.channel, each.priority, each.offer) for each in said.assignments] == [
         ("stable", 2, None),
         ("canary", 0, None),
     ]
-    fitting = desired(7, followed, {"gpu": "orin"}).assignments[0]
+    fitting = desired(DesiredRows(7, {"gpu": "orin"}, followed, Bounds())).assignments[0]
     assert fitting.offer == Offer(only.signed, only.variants[0].manifest.digest)

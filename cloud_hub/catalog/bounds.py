@@ -1,0 +1,53 @@
+"""The only place that puts together what holds on one node: limits, pins and consents that reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from cloud_hub.catalog import consents, limits, pins
+from cloud_hub.catalog.consents import ConsentRow
+from cloud_hub.catalog.terms import LimitRow, combined
+from modelsyncd.digest import Digest
+from modelsyncd.manners import FREE, Manners
+from modelsyncd.names import ModelName, ModelRef
+
+Lane = tuple[ModelName, str]
+"""A model and its channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What holds on a node: for all that it fetches, and besides for some of its lanes; `quota` is 0 for none."""
+
+    manners: Manners = FREE
+    quota: int = 0
+    pins: tuple[ModelRef, ...] = ()
+    lanes: Mapping[Lane, Manners] = field(default_factory=dict)
+    consents: Mapping[tuple[ModelName, Digest], ConsentRow] = field(default_factory=dict)
+
+    def of(self, model: ModelName, channel: str) -> Manners:
+        """What holds for a channel besides what holds for all."""
+        return self.lanes.get((model, channel), FREE)
+
+
+def of(connection: Connection, node: str, known: Mapping[str, str]) -> Bounds:
+    """What holds on a node with these labels."""
+    overall: list[LimitRow] = []
+    apart: dict[Lane, list[LimitRow]] = {}
+    for row in limits.reaching(connection, node, known):
+        if row.model is None:
+            overall.append(row)
+        else:
+            apart.setdefault((row.model, row.channel), []).append(row)
+    manners, quota = combined(overall)
+    pinned = {str(row.ref): row.ref for row in pins.pins_on(connection, node, known)}
+    return Bounds(
+        manners,
+        quota,
+        tuple(pinned.values()),
+        {lane: combined(rows)[0] for lane, rows in apart.items()},
+        {(row.ref.model, row.manifest): row for row in consents.consents_for(connection, node)},
+    )
