@@ -14,7 +14,6 @@ from math import inf
 
 from edge_agent.fetcher import Fetcher
 from edge_agent.goals import Goals, newest, understand
-from edge_agent.ledger import Ledger
 from edge_agent.orders import Orders
 from edge_agent.prover import Prover
 from edge_agent.reconcile import (
@@ -34,6 +33,7 @@ from edge_agent.reconcile import (
 )
 from edge_agent.standings import standings
 from edge_agent.stock import Stock, Store
+from edge_agent.transfers import Transfers
 from edge_agent.watchers import Active, Switch, Watchers
 from modelsyncd.daemon.log import Log
 from modelsyncd.digest import Digest, short
@@ -41,8 +41,7 @@ from modelsyncd.errors import DamageError, DiskFullError, ModelsyncError, NotFou
 from modelsyncd.names import ModelRef
 from modelsyncd.session.effects import Finished
 from modelsyncd.session.faults import fault_of
-from modelsyncd.session.frames import Desired, Fault, Offer, Report, Standing
-from modelsyncd.session.progress import Progress
+from modelsyncd.session.frames import Desired, Fault, Report, Standing
 from modelsyncd.store.version import Version
 from modelsyncd.wire.nouns import decode_release
 
@@ -85,10 +84,7 @@ class Steward:
         self._stale = False
         self._doubtful = False
         self._prover = Prover(store)
-        self._pump: Fetcher | None = None
-        self._taking: dict[Digest, int] = {}
-        self._arrived: set[Digest] = set()
-        self._ledger = Ledger()
+        self._transfers = Transfers()
         self._setbacks: dict[Digest, Setback] = {}
         self._chores_at = 0.0
         self._kicked = asyncio.Event()
@@ -115,7 +111,7 @@ class Steward:
     @property
     def fetching(self) -> bool:
         """Whether bytes travel."""
-        return bool(self._taking)
+        return bool(self._transfers.taking)
 
     def active(self, ref: ModelRef) -> Active | None:
         """What the channel leads to; None while there is nothing, or while it is known to be damaged."""
@@ -124,8 +120,7 @@ class Steward:
 
     def standings(self) -> tuple[Standing, ...]:
         """Where each assignment stands now."""
-        live = {manifest: self._live(manifest) for manifest in self._taking}
-        return standings(self._goals, self._observed(), {**self._ledger.all(), **live}, self._to_wall)
+        return standings(self._goals, self._observed(), self._transfers.costs, self._to_wall)
 
     async def report(self) -> Report:
         """Where everything stands, and the disk; a disk that does not answer counts as full and empty."""
@@ -162,33 +157,26 @@ class Steward:
 
     def attach(self, pump: Fetcher) -> None:
         """A session is up: what is lacking can be fetched."""
-        self._pump = pump
-        self._taking.clear()
+        self._transfers.attach(pump)
         self._stale = True
         self._kicked.set()
 
     def detach(self) -> None:
         """The session is over. What was in transfer is no setback: the next session goes on where it ended."""
-        pump, self._pump = self._pump, None
-        for manifest in self._taking.keys() - self._arrived:
-            del self._taking[manifest]
-            if pump is not None:
-                self._ledger.close(manifest, pump.progress(manifest))
+        self._transfers.detach()
         self._kicked.set()
 
     def finished(self, end: Finished) -> None:
         """A transfer ended."""
-        if end.manifest not in self._taking:
+        if end.manifest not in self._transfers.taking:
             return
-        self._ledger.close(end.manifest, end.progress, settled=end.fault is None)
+        self._transfers.finish(end)
         self._stale = True  # what is staged, or whole, has changed
         if end.fault is not None:
-            del self._taking[end.manifest]
             self._fail(end.manifest, end.fault)
         else:
-            self._arrived.add(end.manifest)  # counts as taken until it is seen on the disk
             self._setbacks.pop(end.manifest, None)
-            cost = self._ledger.sum(end.manifest)
+            cost = self._transfers.costs[end.manifest]
             self._log.info("transfer.settled", manifest=end.manifest, wire=cost.wire, coded=cost.coded)
         self._kicked.set()
 
@@ -244,7 +232,7 @@ class Steward:
             for manifest, setback in self._setbacks.items()
             if manifest in wanted and setback.fault.retryable and setback.fault.code != DiskFullError.code
         }
-        self._ledger.keep(wanted)
+        self._transfers.keep(wanted)
         for misfit in self._goals.misfits:
             if misfit.fault is not None:
                 self._log.error("assignment.refused", model=str(misfit.ref), why=misfit.fault.message)
@@ -266,18 +254,17 @@ class Steward:
             return
         look = self._store.inspect if self._doubtful else self._store.observe
         self._stale = self._doubtful = False
-        arrived, self._arrived = self._arrived, set()
+        landed = self._transfers.landed()
         try:
             stock = await asyncio.to_thread(look)
             before, self._stock = self._stock, stock
             self._tell_mended(before)
         except ModelsyncError as error:
             self._log.failure("store.unreadable", error)
-            for manifest in arrived:
+            for manifest in landed:
                 self._fail(manifest, fault_of(error))
-        for manifest in arrived:
-            self._taking.pop(manifest, None)
-        if arrived and not self._taking:
+        self._transfers.release(landed)
+        if landed and not self._transfers.taking:
             await asyncio.to_thread(self._relax)
 
     def _tell_mended(self, before: Stock) -> None:
@@ -297,11 +284,11 @@ class Steward:
             active={ref: active.version for ref, active in self._stock.active.items()},
             previous=self._stock.previous,
             staged=self._stock.staged,
-            taking=self._taking,
-            lent=self._lent(self._taking),
+            taking=self._transfers.taking,
+            lent=self._lent(self._transfers.taking),
             room=self._stock.room,
             setbacks=self._setbacks,
-            online=self._pump is not None,
+            online=self._transfers.online,
         )
 
     def _postponed(self, action: Action, now: float) -> bool:
@@ -311,9 +298,10 @@ class Steward:
         try:
             match action:
                 case Drop(manifest):
-                    self._drop(manifest)
+                    self._stale = True  # it may leave something staged that nobody wants
+                    self._transfers.drop(manifest)
                 case Fetch(offer, priority):
-                    self._fetch(offer, priority)
+                    self._transfers.fetch(offer, priority)
                 case Refuse(manifest, fault):
                     self._fail(manifest, fault)
                 case Prove(version):
@@ -330,20 +318,6 @@ class Steward:
         except ModelsyncError as error:
             self._chores_at = self._clock() + CHORE_PAUSE
             self._log.failure("chore.failed", error, action=type(action).__name__.lower())
-
-    def _drop(self, manifest: Digest) -> None:
-        self._stale = True  # it may leave something staged that nobody wants
-        self._taking.pop(manifest, None)
-        if self._pump is not None:
-            self._pump.drop(manifest)
-
-    def _fetch(self, offer: Offer, priority: int) -> None:
-        if self._pump is None:  # it went while the actions before this one were carried out
-            return
-        if offer.manifest not in self._taking:
-            self._ledger.begin(offer.manifest)
-        self._taking[offer.manifest] = priority
-        self._pump.take(offer, priority)
 
     async def _activate(self, action: Activate) -> None:
         before = self._stock.active.get(action.ref)
@@ -379,11 +353,6 @@ class Steward:
         self._setbacks[manifest] = setback
         wait = setback.next_try - self._clock()
         self._log.warning("version.failed", manifest=manifest, error=fault.code, why=fault.message, retry_s=wait)
-
-    def _live(self, manifest: Digest) -> Progress:
-        if self._pump is None or manifest in self._arrived:
-            return self._ledger.sum(manifest)
-        return self._ledger.sum(manifest, self._pump.progress(manifest))
 
     def _to_wall(self, moment: float) -> float:
         return self._wall() + moment - self._clock()
