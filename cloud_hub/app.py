@@ -17,8 +17,10 @@ from cloud_hub.codings import Codings
 from cloud_hub.enrol_api import EnrolService
 from cloud_hub.events import Bus
 from cloud_hub.gc import gc
+from cloud_hub.limits_api import LimitsApi
 from cloud_hub.offers import EFFORTS
 from cloud_hub.presence import Presence
+from cloud_hub.scrub import Scrub
 from cloud_hub.stores import CODINGS_BYTES, Stores, open_stores
 from cloud_hub.sync_api import SOFTWARE, SyncApi
 from modelsyncd.daemon import config, lifetime
@@ -32,9 +34,11 @@ from modelsyncd.link.malloc import raise_thresholds
 from modelsyncd.link.reflection import add_reflection
 from modelsyncd.link.server import bind_tls, make_server, serving
 from modelsyncd.link.stream import serve_sessions
+from modelsyncd.sizes import parse_size
 from modelsyncd.store.durable import write_file
 from modelsyncd.trust import context
 from modelsyncd.wire.v1.catalog_pb2_grpc import add_CatalogServiceServicer_to_server
+from modelsyncd.wire.v1.limits_pb2_grpc import add_LimitServiceServicer_to_server
 from modelsyncd.wire.v1.sync_pb2_grpc import add_EnrolServiceServicer_to_server
 
 PROGRAM = "modelsync-hub"
@@ -42,7 +46,9 @@ ADMIN = "admin"
 CONTEXT_FILE = "admin.toml"
 TIDY = 5.0  # seconds between two looks at codings that should be sealed
 FOLLOW = 2.0  # seconds between two looks for changes that another process made in the catalogue
-SERVICES = tuple(f"modelsyncd.wire.v1.{name}" for name in ("SyncService", "EnrolService", "CatalogService"))
+SERVICES = tuple(
+    f"modelsyncd.wire.v1.{name}" for name in ("SyncService", "EnrolService", "CatalogService", "LimitService")
+)
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to call where everybody is let in by certificate
 
 
@@ -64,6 +70,8 @@ class Settings:
     """Bytes of codings that are kept for the next node; 0 for none."""
     congestion: str = congestion.AUTO
     """How TCP answers loss on what the hub sends: "auto", "system", or a name of the kernel's."""
+    scrub_rate: int | str | None = None
+    """Bytes a second of packs that are read back at rest, or a size with its unit; 0 for none."""
     log_format: str = Style.AUTO
     log_level: str = "info"
 
@@ -73,8 +81,25 @@ class Settings:
         _one_of("coding", self.coding, list(EFFORTS))
         if self.codings_bytes < 0:
             raise BadInputError("codings_bytes can't be less than nothing", hint="0 keeps no codings")
+        if (self.scrub_bytes or 0) < 0:
+            raise BadInputError("scrub_rate can't be less than nothing", hint="0 reads nothing back")
         _one_of("log_format", self.log_format, [str(style) for style in Style])
         _one_of("log_level", self.log_level, ["debug", "info", "warning", "error"])
+
+    @property
+    def packs(self) -> Path | None:
+        """The folder of the packs; None when they are in an object store."""
+        if not self.blobs:
+            return self.data.absolute() / "packs"
+        scheme, _, path = self.blobs.partition("://")
+        return Path(path) if scheme == "file" else None
+
+    @property
+    def scrub_bytes(self) -> int | None:
+        """Bytes a second; none unasked where each read is billed and the store looks after its bytes itself."""
+        if self.scrub_rate is None:
+            return None if self.packs is not None else 0
+        return parse_size(self.scrub_rate) if isinstance(self.scrub_rate, str) else self.scrub_rate
 
 
 def start(arguments: Sequence[str]) -> int:
@@ -112,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--coding", choices=list(EFFORTS), help="default: auto, as the link to each peer is")
     parser.add_argument("--codings-bytes", type=int, metavar="BYTES", help="codings to keep; default: 10 GiB")
     parser.add_argument("--congestion", metavar="NAME", help="how TCP answers loss: auto (default), system, or a name")
+    parser.add_argument("--scrub-rate", metavar="SIZE", help="bytes a second that are read back at rest; 0 for none")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML, named like these flags")
     parser.add_argument("--log-format", choices=list(Style), help="default: auto, for the journal or for people")
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default: info")
@@ -169,6 +195,7 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
     serve_sessions(server, sessions.converse)
     add_EnrolServiceServicer_to_server(EnrolService(stores.authority, stores.catalog.nodes), server)
     add_CatalogServiceServicer_to_server(CatalogApi(stores, presence, bus, effort=EFFORTS[settings.coding]), server)
+    add_LimitServiceServicer_to_server(LimitsApi(stores.catalog, presence), server)
     health.attach(server)
     add_reflection(server, SERVICES)
     bound = bind_tls(server, settings.listen, stores.authority.issue_hub(time.time()))
@@ -177,6 +204,7 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
         chores = [
             group.create_task(_follow(stores.catalog, presence, log)),
             group.create_task(_tidy(stores.codings)),
+            group.create_task(_scrub(stores, settings).run()),
         ]
         health.serving()
         try:
@@ -198,6 +226,14 @@ def _answer_loss(chosen: Congestion, bound: str, log: Log) -> None:
         log.warning("congestion.unset", why=chosen.problem, stays=chosen.name)
     else:
         log.info("congestion.chosen", name=chosen.name)
+
+
+def _scrub(stores: Stores, settings: Settings) -> Scrub:
+    def size() -> int:
+        return sum(blob.size for blob in stores.packs.list())
+
+    data, rate = settings.data.absolute(), settings.scrub_bytes
+    return Scrub(stores.catalog, stores.stock, data, rate=rate, packs=settings.packs, size=size)
 
 
 async def _tidy(codings: Codings) -> None:

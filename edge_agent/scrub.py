@@ -15,7 +15,7 @@ from modelsyncd.daemon.log import Log
 from modelsyncd.digest import Digest
 from modelsyncd.errors import BadInputError, DamageError, DiskError, ModelsyncError, NotFoundError
 from modelsyncd.names import parse_model
-from modelsyncd.store.reread import ROUND, Mark, MarkFile, Reread, rate_for
+from modelsyncd.store.reread import Mark, MarkFile, Reread, due, rate_for
 from modelsyncd.store.tree import EdgeTree
 from modelsyncd.store.version import Version
 
@@ -69,22 +69,17 @@ class Scrub:
             return
         while True:
             try:
-                mark = await self._due()
-                await self._round(mark)
+                await self._round(await self._due())
             except DiskError as error:
                 self._log.failure("scrub.failed", error)
                 await self._sleep(RECOVERY)
 
     async def _due(self) -> Mark:
         """The round to go on with, once it is time for it. Raises DiskError."""
-        mark = await asyncio.to_thread(self._marks.load)
-        now = self._wall()
-        if mark is None or mark.began > now:  # a clock that was wrong before must not put it off for years
-            return Mark(now)
-        if not mark.over:
-            return mark
-        await self._sleep(max(0.0, mark.began + ROUND - now))
-        return Mark(self._wall())
+        mark, wait = due(await asyncio.to_thread(self._marks.load), self._wall())
+        if wait:
+            await self._sleep(wait)
+        return mark
 
     async def _round(self, mark: Mark) -> None:
         self._rate = rate_for(self._asked, self._size())

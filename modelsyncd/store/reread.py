@@ -37,6 +37,16 @@ class Mark:
     over: bool = False
 
 
+def due(mark: Mark | None, now: float) -> tuple[Mark, float]:
+    """The round to go on with, and in how many seconds. A mark from the future is of a clock that was wrong: none."""
+    if mark is None or mark.began > now:
+        return Mark(now), 0.0
+    if not mark.over:
+        return mark, 0.0
+    wait = max(0.0, mark.began + ROUND - now)
+    return Mark(now + wait), wait
+
+
 class MarkFile:
     """A mark on the disk, so that a restart goes on where it stood. A broken one is none: the round begins anew."""
 

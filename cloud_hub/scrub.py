@@ -1,0 +1,117 @@
+"""The only place where the hub reads back what rests while nobody asks for it: a few chunks at a time, once a week.
+
+Each chunk is decoded and hashed, as `verify` does; one that is wrong is forgotten, so that nobody gets it and the next
+push of its content brings it back. What can't be reached is not forgotten, and tried again later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from cloud_hub.catalog import Catalog
+from cloud_hub.stock import Stock
+from modelsyncd.daemon.log import Log
+from modelsyncd.digest import Digest
+from modelsyncd.errors import ModelsyncError
+from modelsyncd.store.packs import Place, pack_key
+from modelsyncd.store.reread import Mark, MarkFile, due, rate_for
+
+FILE = "scrub.mark"
+BATCH = 4  # chunks of one hop to a thread: 1 MiB as a rule
+SAVED = 600.0  # seconds of reading that a killed hub may do twice
+RECOVERY = 3_600.0  # seconds before a disk or a store that could not be read is tried again
+
+
+class Scrub:
+    """Reads back what the catalogue knows. `packs` is the folder of the packs, None for an object store.
+
+    `rate` is bytes a second of packs, 0 for none, None for what `size` asks for, the bytes of all packs.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        stock: Stock,
+        data: Path,
+        *,
+        rate: int | None = None,
+        packs: Path | None = None,
+        size: Callable[[], int] = lambda: 0,
+        wall: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._catalog = catalog
+        self._stock = stock
+        self._marks = MarkFile(data / FILE)
+        self._asked = rate
+        self._packs = packs
+        self._size = size
+        self._wall = wall
+        self._sleep = sleep
+        self._log = Log()
+
+    async def run(self) -> None:
+        """Until it is cancelled; returns at once when there is no rate."""
+        if self._asked == 0:
+            return
+        while True:
+            try:
+                await self._round(await self._due())
+            except ModelsyncError as error:
+                self._log.failure("scrub.failed", error)
+                await self._sleep(RECOVERY)
+
+    async def _due(self) -> Mark:
+        """The round to go on with, once it is time for it. Raises DiskError."""
+        mark, wait = due(await asyncio.to_thread(self._marks.load), self._wall())
+        if wait:
+            await self._sleep(wait)
+        return mark
+
+    async def _round(self, mark: Mark) -> None:
+        """Raises ModelsyncError."""
+        rate = rate_for(self._asked, await asyncio.to_thread(self._size))
+        began, unsaved = self._wall(), 0.0
+        chunks = read = damaged = 0
+        after = _digest(mark.at)
+        while places := await asyncio.to_thread(self._catalog.chunks.page, after, BATCH):
+            damaged += len(await asyncio.to_thread(self._look, places))
+            chunks += len(places)
+            size = sum(place.length for place in places)
+            read += size
+            after = places[-1].digest
+            await self._sleep(size / rate)
+            unsaved += size / rate
+            if unsaved >= SAVED:
+                unsaved = 0.0
+                await asyncio.to_thread(self._marks.save, Mark(mark.began, after.hex()))
+        await asyncio.to_thread(self._marks.save, Mark(mark.began, over=True))
+        self._log.info("scrub.round", chunks=chunks, bytes=read, damaged=damaged, took_s=self._wall() - began)
+
+    def _look(self, places: Sequence[Place]) -> list[Digest]:
+        """Chunks that are damaged, forgotten from now on. Raises DiskError, RoadError."""
+        for place in places:
+            self._drop(place)
+        return self._stock.verify([place.digest for place in places])[1]
+
+    def _drop(self, place: Place) -> None:
+        """Has the kernel forget its copy: it is the disk that rots. Harmless where there is none."""
+        if self._packs is None:
+            return
+        with suppress(OSError):
+            descriptor = os.open(self._packs / pack_key(place.pack), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.posix_fadvise(descriptor, place.offset, place.length, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(descriptor)
+
+
+def _digest(word: str) -> Digest | None:
+    with suppress(ValueError):
+        return Digest(bytes.fromhex(word)) if len(word) == 64 else None
+    return None
