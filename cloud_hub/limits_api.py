@@ -1,0 +1,168 @@
+"""The only place where admins say what nodes may use of their links and disks: the servicer of LimitService.
+
+Each method is the same four steps as in CatalogApi: who calls, check the words, one hop to the catalogue, and the
+nodes that are concerned are told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from cloud_hub import gate
+from cloud_hub import limit_views as views
+from cloud_hub.catalog import By, Catalog, ConsentRow, Whom
+from cloud_hub.desired import offer
+from cloud_hub.presence import Presence
+from modelsyncd.digest import Digest
+from modelsyncd.errors import LimitError, NotFoundError
+from modelsyncd.limits import LIMITS
+from modelsyncd.names import ModelName, ModelRef, parse_channel, parse_model, parse_node
+from modelsyncd.wire.status import Context, answering
+from modelsyncd.wire.v1 import limits_pb2 as pb
+from modelsyncd.wire.v1.limits_pb2_grpc import LimitServiceServicer
+
+DECISIONS = 1_000  # of one answer
+
+
+class LimitsApi(LimitServiceServicer):
+    """For admins only."""
+
+    def __init__(self, catalog: Catalog, presence: Presence, *, clock: Callable[[], float] = time.time) -> None:
+        self._catalog = catalog
+        self._presence = presence
+        self._clock = clock
+
+    # --- limits ---
+
+    @answering
+    async def SetLimit(self, request: pb.SetLimitRequest, context: Context) -> pb.SetLimitResponse:  # noqa: N802
+        """Changes a limit, or takes it away. Raises NotFoundError, BadInputError and its kind."""
+        by = self._by(context, request.limit.note)
+        wanted = views.limit_of(request.limit)
+        row, changed = await asyncio.to_thread(self._catalog.limits.set, wanted, by, replace=request.replace)
+        nodes = await self._told(row.whom, changed=changed)
+        return pb.SetLimitResponse(limit=views.limit_view(row, nodes), changed=changed)
+
+    @answering
+    async def ListLimits(self, request: pb.ListLimitsRequest, context: Context) -> pb.ListLimitsResponse:  # noqa: N802
+        """What was set, and what it comes to. Raises NotFoundError, InvalidNameError."""
+        gate.admin(context)
+        return await asyncio.to_thread(self._limits, parse_node(request.node) if request.node else None)
+
+    def _limits(self, node: str | None) -> pb.ListLimitsResponse:
+        rows = self._catalog.limits.list(node)
+        reached = self._catalog.limits.nodes_of([row.whom for row in rows])
+        names = [node] if node is not None else [one.name for one in self._catalog.nodes.list()]
+        holding = [each for name in names if (each := self._holding(name)) is not None]
+        return pb.ListLimitsResponse(
+            limits=[views.limit_view(row, nodes) for row, nodes in zip(rows, reached, strict=True)],
+            nodes=[each for each in holding if node is not None or views.is_limited(each)],
+        )
+
+    def _holding(self, node: str) -> pb.NodeLimits | None:
+        try:
+            return views.node_limits(node, self._catalog.assignments.desired(node))
+        except NotFoundError:
+            return None  # removed since it was listed
+
+    # --- pins ---
+
+    @answering
+    async def Pin(self, request: pb.PinRequest, context: Context) -> pb.PinResponse:  # noqa: N802
+        """Has a release stay on some nodes. Raises NotFoundError, BadInputError and its kind."""
+        by = self._by(context, request.pin.note)
+        ref, whom = views.pin_of(request.pin)
+        await asyncio.to_thread(self._catalog.models.release, ref)  # raises when it is not there
+        row, created = await asyncio.to_thread(self._catalog.pins.pin, ref, whom, by)
+        nodes = await self._told(whom, changed=created)
+        return pb.PinResponse(pin=views.pin_view(row, nodes), created=created)
+
+    @answering
+    async def Unpin(self, request: pb.UnpinRequest, context: Context) -> pb.UnpinResponse:  # noqa: N802
+        """Ends a pin. Raises NotFoundError, BadInputError and its kind."""
+        by = self._by(context, request.pin.note)
+        ref, whom = views.pin_of(request.pin)
+        row = await asyncio.to_thread(self._catalog.pins.unpin, ref, whom, by)
+        nodes = await self._told(whom, changed=True)
+        return pb.UnpinResponse(pin=views.pin_view(row, nodes))
+
+    @answering
+    async def ListPins(self, request: pb.ListPinsRequest, context: Context) -> pb.ListPinsResponse:  # noqa: N802
+        """Pins, all or those that reach a node. Raises NotFoundError, InvalidNameError."""
+        gate.admin(context)
+        rows = await asyncio.to_thread(self._catalog.pins.list, parse_node(request.node) if request.node else None)
+        reached = await asyncio.to_thread(self._catalog.limits.nodes_of, [row.whom for row in rows])
+        return pb.ListPinsResponse(pins=[views.pin_view(row, nodes) for row, nodes in zip(rows, reached, strict=True)])
+
+    # --- consents ---
+
+    @answering
+    async def Consent(self, request: pb.ConsentRequest, context: Context) -> pb.ConsentResponse:  # noqa: N802
+        """Lets a release exceed a node's month, or takes that back. Raises NotFoundError, BadInputError."""
+        by = self._by(context, request.note)
+        node, model, channel = parse_node(request.node), parse_model(request.model), parse_channel(request.channel)
+        row, changed = await asyncio.to_thread(
+            self._withdraw if request.withdraw else self._consent, node, model, channel, by
+        )
+        await self._told(Whom(node), changed=changed)
+        return pb.ConsentResponse(consent=views.consent_view(row), changed=changed)
+
+    def _consent(self, node: str, model: ModelName, channel: str, by: By) -> tuple[ConsentRow, bool]:
+        ref, manifest = self._offered(node, model, channel)
+        return self._catalog.consents.give(node, ref, manifest, by)
+
+    def _withdraw(self, node: str, model: ModelName, channel: str, by: By) -> tuple[ConsentRow, bool]:
+        ref, manifest = self._offered(node, model, channel)
+        row = self._catalog.consents.withdraw(node, ref, manifest, by)
+        return row or ConsentRow(node, ref, manifest, By("", 0.0)), row is not None
+
+    def _offered(self, node: str, model: ModelName, channel: str) -> tuple[ModelRef, Digest]:
+        """What a channel offers to a node now. Raises NotFoundError."""
+        rows = self._catalog.assignments.desired(node)
+        found = [each for each in rows.followed if (each.model, each.channel) == (model, channel)]
+        if not found:
+            raise NotFoundError(
+                f"node {node} does not follow {model}@{channel}",
+                safe="nothing was changed",
+                hint=f"what it follows: modelsyncctl node show {node}",
+            )
+        release = found[0].release
+        offered = offer(release, rows.labels)
+        if release is None or offered is None:
+            raise NotFoundError(
+                f"{model}@{channel} names no release that node {node} could fetch",
+                safe="nothing was changed",
+                hint=f"modelsyncctl history {model}",
+            )
+        return ModelRef(model, number=release.number), offered.manifest
+
+    # --- decisions ---
+
+    @answering
+    async def ListDecisions(  # noqa: N802
+        self, request: pb.ListDecisionsRequest, context: Context
+    ) -> pb.ListDecisionsResponse:
+        """Who decided what, the newest first. Raises NotFoundError, InvalidNameError."""
+        gate.admin(context)
+        node = parse_node(request.node) if request.node else None
+        most = min(request.most or DECISIONS, DECISIONS)
+        rows = await asyncio.to_thread(self._catalog.decisions.list, node, most)
+        return pb.ListDecisionsResponse(decisions=map(views.decision_view, rows))
+
+    # --- all of them ---
+
+    def _by(self, context: Context, note: str) -> By:
+        """Who decides. Raises RefusedError, LimitError."""
+        caller = gate.admin(context)
+        if len(note) > LIMITS.note_chars:
+            raise LimitError(f"a note may have {LIMITS.note_chars} characters, not {len(note)}")
+        return By(str(caller), self._clock(), note)
+
+    async def _told(self, whom: Whom, *, changed: bool) -> Sequence[str]:
+        """The nodes that it reaches. When something changed, those that are connected are told; they report soon."""
+        (reached,) = await asyncio.to_thread(self._catalog.limits.nodes_of, [whom])
+        if changed:
+            self._presence.stir(reached)
+        return reached
