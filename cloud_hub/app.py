@@ -14,11 +14,11 @@ from pathlib import Path
 from cloud_hub.catalog import Catalog
 from cloud_hub.catalog_api import CatalogApi
 from cloud_hub.codings import Codings
+from cloud_hub.efforts import EFFORTS
 from cloud_hub.enrol_api import EnrolService
 from cloud_hub.events import Bus
 from cloud_hub.gc import gc
 from cloud_hub.limits_api import LimitsApi
-from cloud_hub.offers import EFFORTS
 from cloud_hub.presence import Presence
 from cloud_hub.scrub import Scrub
 from cloud_hub.stores import CODINGS_BYTES, Stores, open_stores

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 
 from cloud_hub import gate, views
 from cloud_hub.catalog import AssignmentRow, ModelRow, MoveRow
+from cloud_hub.efforts import Effort
 from cloud_hub.events import Bus, Event, Moved, NodeChanged, Released
-from cloud_hub.offers import Effort
 from cloud_hub.presence import Presence
 from cloud_hub.stores import Stores
 from cloud_hub.studies import Studies

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloud_hub.catalog import Catalog
+from modelsyncd.codec.registry import Codec
 from modelsyncd.daemon.log import Log
 from modelsyncd.digest import Buffer, Digest
 from modelsyncd.errors import DamageError, ModelsyncError
@@ -90,6 +91,18 @@ class Codings:
         with self._lock:
             self._used.update(place.pack for place in resting.values() if place.digest in found)
         return found
+
+    def sizes(self, keys: Collection[Digest]) -> dict[Digest, tuple[Codec, int]]:
+        """Codec and encoded bytes of those of the codings that are kept, unread. Never raises ModelsyncError."""
+        if not self._room:
+            return {}
+        with self._lock:
+            gathered = [self._gathered[key] for key in keys if key in self._gathered]
+            laid = [self._open[key] for key in keys if key in self._open]
+        found = {record.digest: (record.codec, len(record.payload)) for record in gathered}
+        found.update({place.digest: (place.codec, place.length) for place in laid})
+        resting = self._places([key for key in keys if key not in found])
+        return found | {place.digest: (place.codec, place.length) for place in resting.values()}
 
     def keep(self, codings: Sequence[Record]) -> None:
         """Keeps these, from now on for this process and soon for all. Never raises ModelsyncError."""

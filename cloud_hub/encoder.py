@@ -50,6 +50,16 @@ class _Way:
 
 
 @dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a chunk will be given as: `size` payload bytes, coded against `base` in so many `runs`, or without one."""
+
+    ordinal: int
+    size: int
+    base: Digest | None = None
+    runs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class _Job:
     """A chunk that may be coded: where it rests, what it resembles, and what is given if that does not help."""
 
@@ -102,11 +112,63 @@ class Encoder:
             for ordinal, (place, payload) in zip(ordinals, resting, strict=True)
         ]
         coded: dict[int, Encoded] = {}
-        if named and profile is not Profile.PLAIN and codecs & NEEDS_BASE:
+        if is_coding(named, codecs, profile):
             rests = {encoded.ordinal: (encoded, *each) for encoded, each in zip(plainly, resting, strict=True)}
             coded = self._coded(manifest, rests, named, _Way(codecs, profile))
         cpu = (time.thread_time() - began) / max(1, len(ordinals))
         return [replace(coded.get(encoded.ordinal, encoded), cpu=cpu) for encoded in plainly]
+
+    def foresee(
+        self,
+        manifest: Digest,
+        ordinals: Sequence[int],
+        named: Sequence[Digest],
+        codecs: frozenset[Codec],
+        profile: Profile,
+    ) -> list[Foreseen]:
+        """What `encode` will come to, for those of the chunks for which rows tell it: nothing is read or coded here.
+
+        A first look at these bases reads samples of them. Raises as `encode`.
+        """
+        table = self._stock.table(self._stock.ref(manifest), Part.CONTENT)
+        check_ordinals(table, ordinals)
+        places = self._stock.places([table.digest(ordinal) for ordinal in ordinals])
+        here = ((ordinal, places.get(table.digest(ordinal))) for ordinal in ordinals)
+        rests = {ordinal: place for ordinal, place in here if place is not None and place.codec in codecs}
+        likes: Mapping[int, Resemblance] = {}
+        if is_coding(named, codecs, profile):
+            worth = [ordinal for ordinal, place in rests.items() if place.length > SMALL]
+            target = self._target(manifest)
+            likes = self._pairs.resembling(target, named, worth) if target is not None else {}
+        found = [Foreseen(ordinal, place.length) for ordinal, place in rests.items() if ordinal not in likes]
+        return found + self._kept(rests, likes, _Way(codecs, profile))
+
+    def _kept(self, rests: Mapping[int, Place], likes: Mapping[int, Resemblance], way: _Way) -> list[Foreseen]:
+        """Those of the chunks that resemble something and whose codings are kept."""
+        ways = [replace(way, profile=Profile.SMALLEST), way] if way.profile is Profile.FAST else [way]
+        keys = {ordinal: [_key(rests[ordinal].digest, like, one) for one in ways] for ordinal, like in likes.items()}
+        sizes = self._codings.sizes([key for several in keys.values() for key in several])
+        found: list[Foreseen] = []
+        for ordinal, like in likes.items():
+            codec, size = next((sizes[key] for key in keys[ordinal] if key in sizes), (None, 0))
+            if codec is None:
+                continue
+            resting = rests[ordinal].length
+            if not _pays(codec, size, like, resting):
+                found.append(Foreseen(ordinal, resting))
+            elif codec in NEEDS_BASE:
+                found.append(Foreseen(ordinal, size, like.base.name, len(like.runs)))
+            else:
+                found.append(Foreseen(ordinal, size))
+        return found
+
+    def _target(self, manifest: Digest) -> Content | None:
+        """What is given; None when it can't be read, and then it goes as it rests."""
+        try:
+            return self._contents.named(manifest)
+        except ModelsyncError as error:
+            self._pairs.complain(manifest, error)
+            return None
 
     def _coded(
         self,
@@ -117,10 +179,8 @@ class Encoder:
     ) -> dict[int, Encoded]:
         """Those of the chunks that are smaller when they are coded."""
         worth = [ordinal for ordinal, (plainly, _, _) in rests.items() if len(plainly.payload) > SMALL]
-        try:
-            target = self._contents.named(manifest)
-        except ModelsyncError as error:
-            self._pairs.complain(manifest, error)
+        target = self._target(manifest)
+        if target is None:
             return {}
         likes = self._pairs.resembling(target, named, worth)
         jobs = [_Job(ordinal, *rests[ordinal], like) for ordinal, like in likes.items()]
@@ -129,10 +189,11 @@ class Encoder:
 
     def _codings_of(self, jobs: Sequence[_Job], target: Content, way: _Way) -> list[tuple[_Job, Record]]:
         """The jobs with their codings: kept ones, new ones, and those that another thread makes right now."""
-        keys = {job.ordinal: _key(job, way) for job in jobs}
+        keys = {job.ordinal: _key(job.place.digest, job.like, way) for job in jobs}
         kept: Mapping[Digest, Record] = {}
         if way.profile is Profile.FAST:  # a smaller coding that was made for somebody else costs nothing now
-            smaller = {job.ordinal: _key(job, replace(way, profile=Profile.SMALLEST)) for job in jobs}
+            smallest = replace(way, profile=Profile.SMALLEST)
+            smaller = {job.ordinal: _key(job.place.digest, job.like, smallest) for job in jobs}
             kept = self._codings.find(smaller.values())
             keys.update((ordinal, key) for ordinal, key in smaller.items() if key in kept)
         mine, flights = self._board([keys[job.ordinal] for job in jobs])
@@ -206,16 +267,23 @@ def as_it_rests(ordinal: int, place: Place, resting: Buffer, codecs: frozenset[C
     return Encoded(ordinal, codec, _view(payload))
 
 
+def is_coding(named: Sequence[Digest], codecs: frozenset[Codec], profile: Profile) -> bool:
+    """Whether chunks are coded at all for whoever names these bases."""
+    return bool(named) and profile is not Profile.PLAIN and bool(codecs & NEEDS_BASE)
+
+
 def _given(job: _Job, coding: Record) -> Encoded | None:
     """The chunk as coded, unless it is smaller as it rests."""
-    if coding.codec is Codec.STORED:
+    if not _pays(coding.codec, len(coding.payload), job.like, len(job.plainly.payload)):
         return None
-    based = coding.codec in NEEDS_BASE
-    words = _BASE_WORDS + _RUN_WORDS * len(job.like.runs) if based else 0
-    if len(coding.payload) + words >= len(job.plainly.payload):
-        return None
-    base = Base(job.like.base.name, tuple(job.like.runs)) if based else None
+    base = Base(job.like.base.name, tuple(job.like.runs)) if coding.codec in NEEDS_BASE else None
     return Encoded(job.ordinal, coding.codec, _view(coding.payload), base)
+
+
+def _pays(codec: Codec, size: int, like: Resemblance, resting: int) -> bool:
+    """Whether a coding, with the words about its base, is smaller than the chunk as it rests."""
+    words = _BASE_WORDS + _RUN_WORDS * len(like.runs) if codec in NEEDS_BASE else 0
+    return codec is not Codec.STORED and size + words < resting
 
 
 def _arrived(flight: Future[Record | None]) -> Record | None:
@@ -225,11 +293,11 @@ def _arrived(flight: Future[Record | None]) -> Record | None:
         return None  # it goes as it rests
 
 
-def _key(job: _Job, way: _Way) -> Digest:
+def _key(chunk: Digest, like: Resemblance, way: _Way) -> Digest:
     """The name of a coding: what is coded, against what, for whom, and how."""
     how = bytes([CODING_FORMAT, way.profile, len(way.codecs), *sorted(way.codecs)])
-    runs = b"".join(map(_packed, job.like.runs))
-    return digest_of(b"modelsyncd coding" + how + job.place.digest + job.like.base.name + runs)
+    runs = b"".join(map(_packed, like.runs))
+    return digest_of(b"modelsyncd coding" + how + chunk + like.base.name + runs)
 
 
 def _packed(run: Run) -> bytes:

@@ -8,41 +8,28 @@ are forgotten, so that the next push of the same content brings them back.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
+from cloud_hub.efforts import Efforts
 from cloud_hub.encoder import Encoder, as_it_rests
 from cloud_hub.rights import Right
 from cloud_hub.stock import Stock
 from cloud_hub.tables import check_ordinals
-from modelsyncd.codec.profile import Profile, profile_for
+from modelsyncd.codec.profile import Profile
 from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest
 from modelsyncd.session.events import Encoded
 from modelsyncd.session.frames import Part
 
-Effort = Callable[[float], Profile]
-"""How hard chunks are coded for a link that carries so many bytes a second; 0 when that is not known yet."""
-
-EFFORTS: Mapping[str, Effort] = MappingProxyType(
-    {
-        "auto": profile_for,
-        "smallest": lambda _: Profile.SMALLEST,
-        "fast": lambda _: Profile.FAST,
-        "plain": lambda _: Profile.PLAIN,
-    }
-)
-"""By the word of the setting `coding`."""
-
 
 class Offers:
     """Implements `session.ports.GiverStore` for one peer."""
 
-    def __init__(self, stock: Stock, encoder: Encoder, right: Right, effort: Effort = profile_for) -> None:
+    def __init__(self, stock: Stock, encoder: Encoder, right: Right, efforts: Efforts) -> None:
         self._stock = stock
         self._encoder = encoder
         self._right = right
-        self._effort = effort
+        self._efforts = efforts
 
     async def load(
         self,
@@ -57,7 +44,7 @@ class Offers:
         """These chunks; see the port. Raises RefusedError, NotFoundError, BadInputError, DamageError, DiskError."""
         if part is Part.MANIFEST:
             return await asyncio.to_thread(self._load_pieces, manifest, ordinals, codecs)
-        profile = self._effort(rate)
+        profile = self._efforts.of(manifest, rate)
         if not bases or profile is Profile.PLAIN:
             return await asyncio.to_thread(self._load, manifest, ordinals, codecs, (), profile)
         async with self._encoder.turns:

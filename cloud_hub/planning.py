@@ -1,30 +1,24 @@
-"""The only place that works out what a transfer would take: by doing, for each chunk, all that giving it would do.
-
-So the bytes are exact, and what was coded is kept: the transfer that follows codes nothing anew. It goes in small
-steps, each in its turn with the transfers that are under way.
-"""
+"""The only place that works out what a whole transfer would take, for whoever holds something or nothing."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 
 from cloud_hub.encoder import as_it_rests
 from cloud_hub.holdings import Holdings
-from cloud_hub.stock import SLICE
+from cloud_hub.pricing import Pricing, Question
 from cloud_hub.stores import Stores
 from cloud_hub.tables import PieceTable, Table
 from modelsyncd.codec.profile import Profile
-from modelsyncd.codec.registry import NEEDS_BASE
 from modelsyncd.digest import Digest
 from modelsyncd.plan import Costs, Plan, Share, make
 from modelsyncd.release import ManifestRef
-from modelsyncd.session.events import Encoded
 from modelsyncd.session.frames import Part
 
-STEP = 8  # chunks that are coded in one turn, as when they are given
 _NOTHING = Plan(0, 0, 0, 0, 0)
 
 
@@ -32,7 +26,6 @@ class Planning:
     """One plan. `run` yields after each step; what has come of it so far stands in its fields."""
 
     def __init__(self, stores: Stores, target: ManifestRef, holdings: Holdings, profile: Profile) -> None:
-        self._catalog = stores.catalog
         self._stock = stores.stock
         self._encoder = stores.encoder
         self._target = target
@@ -51,7 +44,7 @@ class Planning:
         """Whether the release lies there already."""
         return any(held.manifest == self._target.digest for held in self._holdings.held)
 
-    async def run(self) -> AsyncIterator[None]:
+    async def run(self) -> AsyncGenerator[None, None]:
         """Works it out. Raises NotFoundError, DamageError, BadInputError, DiskError, RoadError."""
         table = await asyncio.to_thread(self._stock.table, self._target, Part.CONTENT)
         if self.is_there:
@@ -64,9 +57,14 @@ class Planning:
         missing = await asyncio.to_thread(self._missing, table, named)
         self.costs = replace(self.costs, plan=make(table.sizes, missing))
         yield
-        codes = bool(allowed) and self._profile is not Profile.PLAIN and bool(self._holdings.codecs & NEEDS_BASE)
-        async for _ in self._coded(table, missing, allowed) if codes else self._resting(table, missing):
-            yield
+        asked = Question(self._target.digest, missing, self._holdings.codecs, allowed, self._profile)
+        found = Pricing(self._stock, self._encoder, asked)
+        self.against = found.against
+        async with aclosing(found.run()) as steps:
+            async for _ in steps:
+                self.costs = replace(self.costs, coded=found.coded, alone=found.alone)
+                self.cpu = found.cpu
+                yield
 
     def _pieces(self) -> Share:
         """The manifest's own chunks; they are never coded against anything."""
@@ -81,15 +79,9 @@ class Planning:
             here.update(map(held.digest, range(len(held.sizes))))
         return [ordinal for ordinal in _first_of_each(table) if table.digest(ordinal) not in here]
 
-    async def _resting(self, table: Table, missing: Sequence[int]) -> AsyncIterator[None]:
-        for start in range(0, len(missing), SLICE):
-            share = await asyncio.to_thread(self._at_rest, table, missing[start : start + SLICE])
-            self.costs = replace(self.costs, alone=self.costs.alone + share)
-            yield
-
     def _at_rest(self, table: Table, ordinals: Sequence[int]) -> Share:
         """Chunks as they rest: known without reading them, unless whoever fetches can't decode that."""
-        places = self._catalog.chunks.places([table.digest(ordinal) for ordinal in ordinals])
+        places = self._stock.places([table.digest(ordinal) for ordinal in ordinals])
         share = Share()
         for ordinal in ordinals:
             place = places.get(table.digest(ordinal))
@@ -100,28 +92,6 @@ class Planning:
                 ((place, resting),) = self._stock.read([table.digest(ordinal)])
                 share += Share(1, size, len(as_it_rests(ordinal, place, resting, self._holdings.codecs).payload))
         return share
-
-    async def _coded(self, table: Table, missing: Sequence[int], named: Sequence[Digest]) -> AsyncIterator[None]:
-        for start in range(0, len(missing), STEP):
-            ordinals = missing[start : start + STEP]
-            async with self._encoder.turns:
-                given = await asyncio.to_thread(
-                    self._encoder.encode, self._target.digest, ordinals, named, self._holdings.codecs, self._profile
-                )
-            self._count(table, given)
-            yield
-
-    def _count(self, table: Table, given: Iterable[Encoded]) -> None:
-        coded, alone = self.costs.coded, self.costs.alone
-        for chunk in given:
-            size = table.sizes[chunk.ordinal]
-            self.cpu += chunk.cpu
-            if chunk.base is None:
-                alone += Share(1, size, len(chunk.payload))
-            else:
-                coded += Share(1, size, len(chunk.payload), len(chunk.base.runs))
-                self.against[chunk.base.manifest] += size
-        self.costs = replace(self.costs, coded=coded, alone=alone)
 
 
 def _first_of_each(table: Table) -> list[int]:

@@ -56,6 +56,10 @@ class Stock:
         if fresh:
             self._catalog.chunks.add(self._writer.append(fresh))
 
+    def places(self, digests: Sequence[Digest]) -> dict[Digest, Place]:
+        """Where those of the chunks rest that are here; nothing is read."""
+        return self._catalog.chunks.places(digests)
+
     def read(self, digests: Sequence[Digest]) -> list[tuple[Place, Buffer]]:
         """Where each chunk rests, and its encoded bytes, checked against rot.
 

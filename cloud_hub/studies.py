@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator
 from cloud_hub import views
 from cloud_hub.catalog import ReleaseRow
 from cloud_hub.comparison import Comparison
+from cloud_hub.efforts import Effort
 from cloud_hub.holdings import Holdings, NodeHoldings, fitting, of_release, usual
-from cloud_hub.offers import Effort
 from cloud_hub.planning import Planning
 from cloud_hub.presence import Presence
 from cloud_hub.stores import Stores

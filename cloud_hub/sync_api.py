@@ -8,11 +8,13 @@ from collections.abc import Callable
 from cloud_hub import gate
 from cloud_hub.arrivals import Arrivals
 from cloud_hub.commit import HubIntake
+from cloud_hub.efforts import Effort, Efforts
 from cloud_hub.events import Bus, Event, Moved
 from cloud_hub.node_session import NodeSession
-from cloud_hub.offers import Effort, Offers
+from cloud_hub.offers import Offers
 from cloud_hub.presence import Presence
-from cloud_hub.rights import AssignedOnly, anything
+from cloud_hub.quotes import Quotes
+from cloud_hub.rights import AssignedOnly, Right, anything
 from cloud_hub.stores import Stores
 from modelsyncd import __version__
 from modelsyncd.codec.profile import profile_for
@@ -24,7 +26,7 @@ from modelsyncd.link.stream import ServicerStream
 from modelsyncd.release import ManifestRef
 from modelsyncd.session.effects import Finished
 from modelsyncd.session.faults import fault_of
-from modelsyncd.session.frames import PROTOCOL, Hello
+from modelsyncd.session.frames import FEATURES, PROTOCOL, Feature, Hello
 from modelsyncd.session.session import Session
 from modelsyncd.trust.identity import Kind, Peer
 from modelsyncd.wire.status import Context
@@ -94,7 +96,11 @@ class SyncApi:
             self._pumps.discard(pump)
 
     def _pump(self, peer: Peer, stream: ServicerStream, log: Log, hear: Callable[[Word], None]) -> Pump:
-        right = AssignedOnly(self._catalog, peer.name) if peer.kind is Kind.NODE else anything
+        efforts = Efforts(self._effort)
+        stock, encoder = self._stores.stock, self._stores.encoder
+
+        def right() -> Right:
+            return AssignedOnly(self._catalog, peer.name) if peer.kind is Kind.NODE else anything
 
         def deliver(said: Word) -> None:
             if isinstance(said, Finished):
@@ -102,7 +108,7 @@ class SyncApi:
             hear(said)
 
         return Pump(
-            Session(Hello(PROTOCOL, SOFTWARE, READABLE)),
+            Session(Hello(PROTOCOL, SOFTWARE, READABLE, features=FEATURES | {Feature.QUOTES})),
             stream,
             taker=HubIntake(
                 peer,
@@ -112,7 +118,8 @@ class SyncApi:
                 tell=self._tell,
                 clock=self._clock,
             ),
-            giver=Offers(self._stores.stock, self._stores.encoder, right, self._effort),
+            giver=Offers(stock, encoder, right(), efforts),
+            pricer=Quotes(stock, encoder, right, efforts),
             deliver=deliver,
         )
 

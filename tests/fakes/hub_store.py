@@ -12,9 +12,10 @@ from cloud_hub.catalog import Catalog
 from cloud_hub.codings import Codings
 from cloud_hub.commit import HubIntake
 from cloud_hub.contents import Contents
+from cloud_hub.efforts import Effort, Efforts
 from cloud_hub.encoder import Encoder
 from cloud_hub.events import Event
-from cloud_hub.offers import Effort, Offers
+from cloud_hub.offers import Offers
 from cloud_hub.rights import Right, anything
 from cloud_hub.stock import Stock
 from modelsyncd.codec.profile import profile_for
@@ -52,7 +53,7 @@ class HubStore:
         return Encoder(self.stock, Contents(self.stock), self.codings)
 
     def offers(self, right: Right = anything, effort: Effort = profile_for) -> Offers:
-        return Offers(self.stock, self.encoder(), right, effort)
+        return Offers(self.stock, self.encoder(), right, Efforts(effort))
 
     def close(self) -> None:
         self.codings.close()

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from cloud_hub import encoder as encoder_room
+from cloud_hub.efforts import EFFORTS, Efforts
 from cloud_hub.encoder import Encoder, _Job
-from cloud_hub.offers import EFFORTS, Offers
+from cloud_hub.offers import Offers
 from cloud_hub.rights import AssignedOnly, anything
 from modelsyncd.bases import gather
 from modelsyncd.codec import registry
@@ -117,7 +118,7 @@ async def test_a_chunk_that_nothing_makes_smaller_goes_as_it_rests_and_that_is_f
 async def test_a_thousand_nodes_at_once_cost_one_encoding_of_each_chunk(hub: HubStore, pair: Pair) -> None:
     old, new = pair
     encoder = hub.encoder()
-    offers = [Offers(hub.stock, encoder, anything) for _ in range(1_000)]
+    offers = [Offers(hub.stock, encoder, anything, Efforts(EFFORTS["auto"])) for _ in range(1_000)]
     async with asyncio.TaskGroup() as group:
         loads = [group.create_task(given(each, new, old.manifest)) for each in offers]
     assert encoder.encodings == CHUNKS
