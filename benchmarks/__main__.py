@@ -1,4 +1,4 @@
-"""`make bench`, or `python -m benchmarks transfer|memory|coded|unchanged|growth [--gib N]`: one table each."""
+"""`make bench`, or `python -m benchmarks transfer|memory|coded|unchanged|growth|crowd [--gib N]`: one table each."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks import coded, growth, memory, transfer, unchanged
+from benchmarks import coded, crowd, growth, memory, transfer, unchanged
 from benchmarks.table import machine
 
 
 def main() -> None:
     """Runs what was asked for, in a folder that is removed afterwards."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("which", nargs="*", default=["transfer", "memory", "coded", "unchanged", "growth"])
+    parser.add_argument("which", nargs="*", default=["transfer", "memory", "coded", "unchanged", "growth", "crowd"])
     parser.add_argument("--gib", type=float, default=1.0, help="size for transfer and unchanged (default 1)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of transfer (default 3)")
     parser.add_argument("--large", type=float, default=4.0, help="size for memory, GiB (default 4)")
     parser.add_argument("--sizes", type=float, nargs="*", default=[1, 4, 16], help="sizes for growth, GiB")
     parser.add_argument("--files", type=int, nargs="*", default=[10, 100, 1_000, 10_000], help="files for growth")
+    parser.add_argument("--nodes", type=int, nargs="*", default=[1_000, 5_000], help="nodes for crowd")
     parser.add_argument("--folder", type=Path, help="where to work (default: the system's temporary folder)")
     asked = parser.parse_args()
     print(f"{machine()}")
@@ -36,8 +37,10 @@ def main() -> None:
                     unchanged.run(root, asked.gib)
                 case "growth":
                     growth.run(root, asked.sizes, asked.files)
+                case "crowd":
+                    crowd.run(root, asked.nodes)
                 case _:
-                    parser.error(f"no benchmark {which!r}: transfer, memory, coded, unchanged, growth")
+                    parser.error(f"no benchmark {which!r}: transfer, memory, coded, unchanged, growth, crowd")
 
 
 if __name__ == "__main__":
