@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelsyncd.digest import Digest
-from modelsyncd.errors import DiskError, DiskFullError, NewerFormatError
+from modelsyncd.digest import DIGEST_SIZE, Digest
+from modelsyncd.errors import DiskError, DiskFullError
 from modelsyncd.manifest import Chunk
 from modelsyncd.store.durable import erase, make_folder, rename
 
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 SCHEMA = 1  # PRAGMA user_version that this file writes and reads
-_BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_AROUND = {
+    *(0, sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM),
+    *(sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL),
+    *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH),
+}
+"""What says nothing about the file. All other errors do: the statements here never change, so none is to blame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ class Cache:
     def __init__(self, path: Path) -> None:
         """Opens, makes or migrates it; one that can't be read is set aside as NAME.damaged and begun anew.
 
-        Raises NewerFormatError, DiskError.
+        So is one of a newer format. Raises DiskError.
         """
         self.path = path
         self.aligned = False
@@ -75,7 +80,7 @@ class Cache:
             rows = connection.execute(
                 "SELECT ordinal FROM staged JOIN source ON source.id = staged.source WHERE manifest = ?", (manifest,)
             )
-            return frozenset(ordinal for (ordinal,) in rows)
+            return frozenset(ordinal for (ordinal,) in rows if isinstance(ordinal, int))
 
     def forget(self, manifest: Digest, chunks: Iterable[Chunk]) -> None:
         """Takes back that these chunks are where the manifest has them. Raises DiskError."""
@@ -108,7 +113,8 @@ class Cache:
                     "SELECT manifest, file, offset FROM chunk JOIN source ON source.id = source WHERE digest = ?",
                     (digest,),
                 ):
-                    found.setdefault(digest, []).append(Place(Digest(manifest), file, offset))
+                    if _is_digest(manifest) and isinstance(file, int) and isinstance(offset, int):
+                        found.setdefault(digest, []).append(Place(Digest(manifest), file, offset))
         return found
 
     def misplaced(self, digest: Digest, manifest: Digest) -> None:
@@ -125,7 +131,7 @@ class Cache:
         """The manifests that rows speak of, and whether all of their chunks have rows. Raises DiskError."""
         with self._transaction() as connection:
             rows = connection.execute("SELECT manifest, whole FROM source")
-            return {Digest(manifest): bool(whole) for manifest, whole in rows}
+            return {Digest(manifest): bool(whole) for manifest, whole in rows if _is_digest(manifest)}
 
     def drop(self, manifest: Digest) -> None:
         """Forgets all about a manifest. Raises DiskError."""
@@ -155,7 +161,7 @@ class Cache:
                 safe="chunks that are stored stay stored",
                 hint="free some space there; the next try goes on by itself",
             )
-        if code in _BROKEN:
+        if code not in _AROUND:
             self._connection.close()
             self._set_aside()
             self._connection = self._opened()
@@ -171,7 +177,7 @@ class Cache:
         try:
             return self._connect()
         except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _BROKEN:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _AROUND:
                 raise DiskError(
                     f"{self.path}: {error}",
                     safe="models are not touched",
@@ -187,21 +193,16 @@ class Cache:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
         try:
             (found,) = connection.execute("PRAGMA user_version").fetchone()
-            if found > SCHEMA:
-                raise NewerFormatError(
-                    f"{self.path} has format {found}; this version reads {SCHEMA}",
-                    safe="nothing was touched",
-                    hint=f"it is only a cache: delete {self.path}, and it is made anew from the models",
-                )
+            if found > SCHEMA:  # a newer agent's, or a bit that turned: to begin anew costs some reading, and no byte
+                raise _broken(f"format {found}")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             if found < SCHEMA:
                 _migrate(connection)
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
-                broken = sqlite3.DatabaseError(verdict)
-                broken.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-                raise broken
+                raise _broken(str(verdict))
+            connection.text_factory = bytes  # there are no texts; what rot makes one is no reason to fail
         except BaseException:
             connection.close()
             raise
@@ -211,6 +212,17 @@ class Cache:
         for ending in ("-wal", "-shm"):
             erase(self.path.with_name(self.path.name + ending))
         rename(self.path, self.path.with_name(self.path.name + ".damaged"))
+
+
+def _broken(why: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(why)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+def _is_digest(value: object) -> bool:
+    """SQLite keeps whatever a page says, also in a column of another type."""
+    return isinstance(value, bytes) and len(value) == DIGEST_SIZE
 
 
 def _source(connection: sqlite3.Connection, manifest: Digest) -> int:

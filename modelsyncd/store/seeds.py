@@ -94,18 +94,29 @@ class _Readers:
         self._tree = tree
         self._target = target.path
         self._folders: dict[Digest, list[Folder]] = {}
-        self._paths: dict[Digest, Sequence[str]] = {}
+        self._files: dict[Digest, Sequence[tuple[str, int]]] = {}
 
     def first(self, place: Place, chunk: Chunk, staging: Staging) -> tuple[bytes | None, bool]:
         """The chunk's bytes from the first folder where they are right; and whether there was anything to read."""
         was_read = False
         for folder in self._folders_of(place.manifest):
+            path = self._path(place, chunk.size)
+            if path is None:
+                return None, True
             with suppress(DiskError):
-                plain = folder.read(self._paths[place.manifest][place.file], place.offset, chunk.size)
+                plain = folder.read(path, place.offset, chunk.size)
                 was_read = True
                 if staging.fits(chunk.ordinal, plain):
                     return plain, True
         return None, was_read
+
+    def _path(self, place: Place, size: int) -> str | None:
+        """The file that a row of the cache speaks of, if that can be: a row may have rotted."""
+        files = self._files[place.manifest]
+        if not 0 <= place.file < len(files):
+            return None
+        path, end = files[place.file]
+        return path if 0 <= place.offset <= end - size else None
 
     def close(self) -> None:
         while self._folders:
@@ -121,11 +132,11 @@ class _Readers:
         return found
 
     def _existing(self, manifest: Digest) -> list[Path]:
-        if manifest not in self._paths:
-            self._paths[manifest] = ()
+        if manifest not in self._files:
+            self._files[manifest] = ()
             with suppress(NotFoundError, DamageError, DiskError):
-                self._paths[manifest] = [file.path for file in self._tree.manifest(manifest).files]
-        if not self._paths[manifest]:
+                self._files[manifest] = [(file.path, file.size) for file in self._tree.manifest(manifest).files]
+        if not self._files[manifest]:
             return []
         folders = [*self._tree.folders(manifest), self._tree.layout.staged(manifest)]
         return [folder for folder in folders if folder != self._target and folder.is_dir()]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from modelsyncd.digest import Digest, digest_of
-from modelsyncd.errors import DiskError, DiskFullError, NewerFormatError
+from modelsyncd.errors import DiskError, DiskFullError
 from modelsyncd.manifest import Chunk
 from modelsyncd.store.cache import SCHEMA, Cache, Place
 
@@ -94,16 +94,50 @@ def test_it_is_used_from_many_threads_at_once(cache: Cache) -> None:
     assert cache.recorded(FIRST) == set(range(200))
 
 
-def test_a_newer_cache_is_refused_in_words_and_left_alone(cache: Cache, tmp_path: Path) -> None:
+def test_a_newer_cache_is_set_aside_and_begun_anew(cache: Cache, tmp_path: Path) -> None:
     cache.close()
     with sqlite3.connect(tmp_path / "cache.db") as newer:
         newer.execute(f"PRAGMA user_version = {SCHEMA + 1}")
     newer.close()
     before = (tmp_path / "cache.db").read_bytes()
-    with pytest.raises(NewerFormatError) as caught:
-        Cache(tmp_path / "cache.db")
-    assert "only a cache: delete" in caught.value.hint
-    assert (tmp_path / "cache.db").read_bytes() == before
+    again = Cache(tmp_path / "cache.db")
+    assert again.sources() == {}
+    again.close()
+    assert (tmp_path / "cache.db.damaged").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "rot",
+    [
+        "UPDATE source SET manifest = CAST(x'00ff' AS TEXT)",
+        "UPDATE chunk SET file = x'00', offset = 'far'",
+        "UPDATE staged SET ordinal = 'first' WHERE ordinal = 1",
+    ],
+)
+def test_a_row_with_other_things_in_it_than_it_should_have_is_no_row(cache: Cache, tmp_path: Path, rot: str) -> None:
+    cache.record(FIRST, chunks(1, 5))
+    cache.close()
+    with sqlite3.connect(tmp_path / "cache.db") as connection:
+        connection.execute(rot)
+    connection.close()
+    again = Cache(tmp_path / "cache.db")
+    assert all(len(manifest) == 32 for manifest in again.sources())
+    assert all(isinstance(ordinal, int) for ordinal in again.recorded(FIRST))
+    assert again.places([chunk.digest for chunk in chunks(1, 5)]) == {} or "staged" in rot
+    again.close()
+
+
+def test_a_table_that_is_gone_is_one_error_and_then_it_works(cache: Cache, tmp_path: Path) -> None:
+    cache.close()
+    with sqlite3.connect(tmp_path / "cache.db") as connection:
+        connection.execute("DROP TABLE staged")
+    connection.close()
+    again = Cache(tmp_path / "cache.db")
+    with pytest.raises(DiskError, match="was damaged"):
+        again.record(FIRST, chunks(1, 5))
+    again.record(FIRST, chunks(1, 5))
+    assert again.recorded(FIRST)
+    again.close()
 
 
 @pytest.mark.parametrize("damage", ["no database", "header", "middle", "wal"])
