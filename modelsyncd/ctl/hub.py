@@ -17,9 +17,11 @@ from modelsyncd.trust.context import Context
 from modelsyncd.wire.status import translated
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 from modelsyncd.wire.v1.catalog_pb2_grpc import CatalogServiceStub
+from modelsyncd.wire.v1.limits_pb2_grpc import LimitServiceStub
 
-if TYPE_CHECKING:
-    from modelsyncd.wire.v1.catalog_pb2_grpc import CatalogServiceAsyncStub  # there for type checkers only
+if TYPE_CHECKING:  # these are there for type checkers only
+    from modelsyncd.wire.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
+    from modelsyncd.wire.v1.limits_pb2_grpc import LimitServiceAsyncStub
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
@@ -37,6 +39,7 @@ class Hub:
         self.me = f"admin/{context.name}"
         """Who we are there, as releases and moves record it."""
         self.catalog: CatalogServiceAsyncStub = CatalogServiceStub(channel)
+        self.limits: LimitServiceAsyncStub = LimitServiceStub(channel)
 
     async def ask(
         self,
