@@ -25,6 +25,7 @@ from modelsyncd.session.faults import error_of
 from modelsyncd.session.frames import PROTOCOL, Desired, Frame, Hello, Offer
 from modelsyncd.session.ports import GiverStore, TakerStore
 from modelsyncd.session.session import Session
+from modelsyncd.session.window import Window
 from modelsyncd.trust import keys
 from modelsyncd.trust.identity import Identity, Kind, Peer
 from modelsyncd.trust.invite import decode
@@ -142,10 +143,11 @@ class Hub:
         protocol: int = PROTOCOL,
         codecs: frozenset[Codec] = READABLE,
         holds: tuple[Digest, ...] = (),
+        window: Window | None = None,
     ) -> AbstractAsyncContextManager[Talk]:
         """A conversation with this hub for as long as the block lasts."""
         hello = Hello(protocol, "test peer", codecs, holds)
-        return talking(self.address, identity, giver=giver, taker=taker, hello=hello)
+        return talking(self.address, identity, giver=giver, taker=taker, hello=hello, window=window)
 
     async def push(self, publication: Publication, identity: Identity | None = None) -> Settled:
         async with self.talk(identity or self.admin(), giver=publication) as talk:
@@ -177,6 +179,7 @@ async def talking(
     giver: GiverStore | None = None,
     taker: TakerStore | None = None,
     hello: Hello = HELLO,
+    window: Window | None = None,
 ) -> AsyncIterator[Talk]:
     """A conversation with the hub at an address for as long as the block lasts."""
     talk = Talk()
@@ -185,7 +188,7 @@ async def talking(
         asyncio.TaskGroup() as group,
         open_session(channel, address) as stream,
     ):
-        talk.pump = Pump(Session(hello), stream, taker=taker, giver=giver, deliver=talk.hear)
+        talk.pump = Pump(Session(hello, window=window), stream, taker=taker, giver=giver, deliver=talk.hear)
         running = group.create_task(_run(talk.pump, talk))
         yield talk
         talk.pump.close()
