@@ -23,6 +23,8 @@ from edge_agent.settings import LOCK, Settings
 from edge_agent.shelf import NodeShelf
 from edge_agent.steward import Steward
 from edge_agent.uplink import Uplink
+from edge_agent.usage import FILE as USAGE
+from edge_agent.usage import Usage
 from edge_agent.verify import verify
 from edge_agent.watchers import Watchers
 from modelsyncd import __version__
@@ -90,7 +92,8 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
     def lent(transfers: Iterable[Digest]) -> frozenset[Digest]:
         return shelf.lent(transfers) | leases.manifests()
 
-    steward = Steward(store, orders, watchers, keep=settings.keep, jitter=JITTER, relax=relax, lent=lent)
+    usage = Usage(settings.folder / USAGE)
+    steward = Steward(store, orders, watchers, keep=settings.keep, jitter=JITTER, relax=relax, lent=lent, usage=usage)
     await steward.load()
     congestion = _congestion(settings)
     uplink = Uplink(steward, partial(_connect, settings, congestion), shelf, software=SOFTWARE, jitter=JITTER)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from edge_agent.quota import needed
 from modelsyncd.digest import Digest, digest_of
 from modelsyncd.errors import BadInputError, ModelsyncError
+from modelsyncd.manners import FREE, Manners
 from modelsyncd.names import ModelName, ModelRef
 from modelsyncd.release import Release
 from modelsyncd.session.frames import Assignment, Desired, Fault, Offer
@@ -21,7 +22,8 @@ from modelsyncd.store.version import Version
 class Goal:
     """What one channel of this node should lead to; `size` is plain bytes of the content.
 
-    `room` is what fetching it takes of the disk at most.
+    `room` is what fetching it takes of the disk at most, `papers` are the bytes of its manifest. For the manifest
+    `consent` the month's bytes may be exceeded.
     """
 
     ref: ModelRef
@@ -31,6 +33,9 @@ class Goal:
     size: int
     priority: int = 0
     room: int = 0
+    papers: int = 0
+    manners: Manners = FREE
+    consent: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,8 @@ class Misfit:
 class Goals:
     """All that this node should hold, understood; `keep` versions of each model stay, at least 1.
 
-    `pins` and `quota` (bytes, 0 for none) are the hub's; the node's own hold beside them (`quota.Room`).
+    `pins` and `quota` (bytes, 0 for none) are the hub's; the node's own hold beside them (`quota.Room`). `manners` hold
+    for all goals together.
     """
 
     generation: int
@@ -54,6 +60,7 @@ class Goals:
     keep: int = 2
     pins: frozenset[ModelRef] = frozenset()
     quota: int = 0
+    manners: Manners = FREE
 
     @property
     def refs(self) -> frozenset[ModelRef]:
@@ -76,12 +83,13 @@ def understand(desired: Desired, read: Callable[[bytes], Release], *, keep: int 
             misfits.append(Misfit(ref, None))
             continue
         try:
-            goals.append(_goal(ref, assignment.offer, assignment.priority, read))
+            goals.append(_goal(ref, assignment, assignment.offer, read))
         except ModelsyncError as error:
             misfits.append(Misfit(ref, Fault(error.code, error.message, error.safe, error.hint)))
     goals.sort(key=lambda goal: (-goal.priority, str(goal.ref)))
     kept = max(1, desired.keep if keep is None else keep)
-    return Goals(desired.generation, tuple(goals), tuple(misfits), kept, frozenset(desired.pins), desired.quota)
+    pins = frozenset(desired.pins)
+    return Goals(desired.generation, tuple(goals), tuple(misfits), kept, pins, desired.quota, desired.manners)
 
 
 def _one_each(assignments: Iterable[Assignment]) -> Iterable[Assignment]:
@@ -94,11 +102,22 @@ def _one_each(assignments: Iterable[Assignment]) -> Iterable[Assignment]:
     return best.values()
 
 
-def _goal(ref: ModelRef, offer: Offer, priority: int, read: Callable[[bytes], Release]) -> Goal:
+def _goal(ref: ModelRef, assignment: Assignment, offer: Offer, read: Callable[[bytes], Release]) -> Goal:
     release = read(offer.release.release)
     if release.model != ref.model:
         raise BadInputError(f"the hub offers {release.model} for {ref}", safe="what is active stays active")
     manifest = release.variant(offer.manifest).manifest
     version = Version(ref.model, release.number, manifest.digest)
     room = needed(manifest.content_size, manifest.files, manifest.size)
-    return Goal(ref, version, offer, digest_of(offer.release.release), manifest.content_size, priority, room)
+    return Goal(
+        ref,
+        version,
+        offer,
+        digest_of(offer.release.release),
+        manifest.content_size,
+        assignment.priority,
+        room,
+        manifest.size,
+        assignment.manners,
+        assignment.consent,
+    )

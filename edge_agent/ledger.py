@@ -20,11 +20,13 @@ class Ledger:
         self._past: dict[Digest, Progress] = {}
         self._settled: set[Digest] = set()
 
-    def begin(self, manifest: Digest) -> None:
-        """It is asked for. One that had arrived before, and is fetched again, counts anew."""
-        if manifest in self._settled:
-            self._settled.discard(manifest)
-            del self._past[manifest]
+    def begin(self, manifest: Digest) -> bool:
+        """It is asked for. Whether it counts anew: it had arrived before, and is fetched again."""
+        if manifest not in self._settled:
+            return False
+        self._settled.discard(manifest)
+        del self._past[manifest]
+        return True
 
     def close(self, manifest: Digest, session: Progress, *, settled: bool = False) -> None:
         """A session's part of it is over; `settled` when all of it is here."""

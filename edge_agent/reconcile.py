@@ -2,17 +2,20 @@
 
 Laws: a version is activated only when it is whole and every byte of it was hashed a moment ago; the active and the
 previous version of a channel are never pruned, nor is what is pinned or what a transfer or a job counts on; nothing
-is fetched that would not fit (`eviction`); with nothing left to do the plan is empty, so deciding twice does nothing
-twice. Whoever carries a plan out observes and decides again, until the plan is empty or waits.
+is fetched that would not fit (`eviction`) or that is held up (`holds`), and a hold touches nothing but fetches; with
+nothing left to do the plan is empty, so deciding twice does nothing twice. Whoever carries a plan out observes and
+decides again, until the plan is empty or waits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from edge_agent.eviction import evict, refusal
 from edge_agent.goals import Goal, Goals
+from edge_agent.holds import Link, Ruling, rule
 from edge_agent.pins import is_pinned
 from edge_agent.quota import Room
 from modelsyncd.digest import Digest
@@ -57,6 +60,7 @@ class Observed:
     """What the disk has; None where nobody counts it, and everything fits."""
     setbacks: Mapping[Digest, Setback] = field(default_factory=dict)
     online: bool = False
+    link: Link = field(default_factory=Link)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,14 @@ class Fetch:
 
 
 @dataclass(frozen=True, slots=True)
+class Go:
+    """Let the content of this manifest travel, which is to take so many payload bytes."""
+
+    manifest: Digest
+    allowance: int
+
+
+@dataclass(frozen=True, slots=True)
 class Refuse:
     """Do not even begin to fetch a manifest, and say why: it can't be made to fit."""
 
@@ -118,7 +130,7 @@ class Refuse:
     fault: Fault
 
 
-Action = Drop | Prove | Activate | Unlink | Prune | Discard | Fetch | Refuse
+Action = Drop | Prove | Activate | Unlink | Prune | Discard | Fetch | Go | Refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +148,8 @@ def reconcile(goals: Goals | None, observed: Observed, now: float) -> Plan:
     """
     if goals is None:
         return Plan()
-    actions: list[Action] = [Drop(manifest) for manifest in _unwanted(goals, observed)]
+    ruling = rule(goals, observed.held, observed.link, now)
+    actions: list[Action] = [Drop(manifest) for manifest in sorted(observed.taking.keys() - ruling.sponsors.keys())]
     ready = [goal for goal in goals.goals if _ready(goal, observed, now)]
     proofs = dict.fromkeys(goal.version for goal in ready if goal.version in observed.unproven)
     actions += [Prove(version) for version in proofs if version not in observed.proving]
@@ -147,8 +160,9 @@ def reconcile(goals: Goals | None, observed: Observed, now: float) -> Plan:
         actions += [Prune(version) for version in _spare(goals, observed)]
     actions += [Discard(manifest) for manifest in _leftovers(goals, observed)]
     tidying = any(isinstance(action, Prune | Discard) for action in actions)
-    actions += _fetches(goals, observed, now, tidying=tidying)
-    return Plan(tuple(actions), _wake_at(goals, observed, now))
+    actions += _fetches(goals, observed, ruling, now, tidying=tidying)
+    actions += [Go(manifest, wire) for manifest, wire in ruling.leaves.items() if manifest in observed.taking]
+    return Plan(tuple(actions), _wake_at(goals, observed, ruling, now))
 
 
 def set_back(before: Setback | None, fault: Fault, now: float, jitter: float) -> Setback:
@@ -178,18 +192,13 @@ def _lacking(goals: Goals, observed: Observed) -> list[Goal]:
     return [goal for goal in goals.goals if goal.version not in observed.held]
 
 
-def _unwanted(goals: Goals, observed: Observed) -> list[Digest]:
-    wanted = {goal.version.manifest for goal in _lacking(goals, observed)}
-    return sorted(observed.taking.keys() - wanted)
-
-
-def _fetches(goals: Goals, observed: Observed, now: float, *, tidying: bool) -> Iterator[Action]:
+def _fetches(goals: Goals, observed: Observed, ruling: Ruling, now: float, *, tidying: bool) -> Iterator[Action]:
     """What to fetch now, or what must happen first: room comes free, and is seen to be, before a byte is asked for.
 
     While something goes for other reasons (`tidying`), what does not fit yet waits to see what that brings.
     """
     budget = _Budget(goals, observed)
-    for goal in _asked(goals, observed, now):
+    for goal in _asked(observed, ruling, now):
         manifest = goal.version.manifest
         if manifest in observed.taking or budget.take(goal):
             yield Fetch(goal.offer, goal.priority)
@@ -197,16 +206,11 @@ def _fetches(goals: Goals, observed: Observed, now: float, *, tidying: bool) -> 
             yield from budget.make(goal)
 
 
-def _asked(goals: Goals, observed: Observed, now: float) -> Iterator[Goal]:
+def _asked(observed: Observed, ruling: Ruling, now: float) -> Iterator[Goal]:
     """One for each manifest: where two models want the same bytes, the second finds them here a little later."""
     if not observed.online:
         return
-    asked: set[Digest] = set()
-    for goal in _lacking(goals, observed):  # most urgent first
-        manifest = goal.version.manifest
-        if manifest in asked:
-            continue
-        asked.add(manifest)
+    for manifest, goal in ruling.sponsors.items():  # most urgent first
         if observed.taking.get(manifest) != goal.priority and not _waits(goal, observed, now):
             yield goal
 
@@ -317,11 +321,12 @@ def _leftovers(goals: Goals, observed: Observed) -> list[Digest]:
     return sorted(observed.staged - needed)
 
 
-def _wake_at(goals: Goals, observed: Observed, now: float) -> float | None:
-    """The next moment at which a setback is over that holds something up."""
+def _wake_at(goals: Goals, observed: Observed, ruling: Ruling, now: float) -> float | None:
+    """The next moment at which a setback is over that holds something up, or another ruling is due."""
     held_up = [
         observed.setbacks[goal.version.manifest].next_try
         for goal in goals.goals
         if not is_active(goal, observed) and _waits(goal, observed, now)
     ]
-    return min(held_up, default=None)
+    moment = min([ruling.wake_at, *held_up])
+    return moment if moment < inf else None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from edge_agent.goals import Goal, Goals
+from edge_agent.holds import Held, Ruling, rule
 from edge_agent.reconcile import Observed, is_active
 from modelsyncd.digest import Digest
-from modelsyncd.session.frames import Phase, Standing
+from modelsyncd.session.frames import Hold, Phase, Standing
 from modelsyncd.session.progress import Progress
 
 _NO_PROGRESS = Progress()
+_FREE = Held(Hold.NONE)
 
 
 def standings(
@@ -18,11 +21,16 @@ def standings(
     observed: Observed,
     progress: Mapping[Digest, Progress],
     wall: Callable[[float], float] = lambda moment: moment,
+    now: float = 0.0,
 ) -> tuple[Standing, ...]:
-    """One for each assignment, by name; `wall` turns a moment of the clock of `Setback.next_try` into 1970 seconds."""
+    """One for each assignment, by name; `wall` turns a moment of the clock of `now` into 1970 seconds."""
     if goals is None:
         return ()
-    found = [_of_goal(goal, observed, progress.get(goal.version.manifest, _NO_PROGRESS), wall) for goal in goals.goals]
+    ruling = rule(goals, observed.held, observed.link, now)
+    found = [
+        _of_goal(goal, observed, ruling, progress.get(goal.version.manifest, _NO_PROGRESS), wall)
+        for goal in goals.goals
+    ]
     for misfit in goals.misfits:
         active = observed.active.get(misfit.ref)
         found.append(
@@ -39,14 +47,40 @@ def standings(
 
 def outline(found: tuple[Standing, ...]) -> tuple[object, ...]:
     """What is worth a word to the hub at once: all but the bytes."""
-    return tuple((one.model, one.channel, one.phase, one.desired, one.staged, one.active, one.fault) for one in found)
+    return tuple(
+        (
+            *(one.model, one.channel, one.phase, one.desired, one.staged, one.active, one.fault),
+            *(one.hold, one.forecast.revision if one.forecast is not None else 0),
+        )
+        for one in found
+    )
 
 
-def _of_goal(goal: Goal, observed: Observed, progress: Progress, wall: Callable[[float], float]) -> Standing:
+class Since:
+    """Remembers since when each assignment's phase and hold are as they are."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, str], tuple[Phase, Hold, float]] = {}
+
+    def dated(self, found: tuple[Standing, ...], wall: float) -> tuple[Standing, ...]:
+        """The same with `since`, in seconds since 1970; what is not among them is forgotten."""
+        before, self._known = self._known, {}
+        for one in found:
+            phase, hold, since = before.get((one.model, one.channel), (None, None, wall))
+            same = (phase, hold) == (one.phase, one.hold)
+            self._known[one.model, one.channel] = (one.phase, one.hold, since if same else wall)
+        return tuple(replace(one, since=self._known[one.model, one.channel][2]) for one in found)
+
+
+def _of_goal(
+    goal: Goal, observed: Observed, ruling: Ruling, progress: Progress, wall: Callable[[float], float]
+) -> Standing:
     active = observed.active.get(goal.ref)
     held = goal.version in observed.held
     phase = _phase(goal, observed, progress)
-    setback = observed.setbacks.get(goal.version.manifest) if phase is not Phase.ACTIVE else None
+    manifest = goal.version.manifest
+    setback = observed.setbacks.get(manifest) if phase is not Phase.ACTIVE else None
+    hold = _hold(goal, phase, observed, ruling)
     return Standing(
         model=goal.ref.model,
         channel=goal.ref.channel or "",
@@ -63,7 +97,29 @@ def _of_goal(goal: Goal, observed: Observed, progress: Progress, wall: Callable[
         bytes_coded=progress.coded,
         giver_cpu=progress.giver_cpu,
         taker_cpu=progress.taker_cpu,
+        forecast=observed.link.forecasts.get(manifest),
+        hold=hold.hold,
+        hold_until=hold.until,
+        bytes_resent=progress.resent,
+        rate=observed.link.rates.get(manifest, 0.0),
+        tries=setback.tries if setback else 0,
     )
+
+
+def _hold(goal: Goal, phase: Phase, observed: Observed, ruling: Ruling) -> Held:
+    if goal.version in observed.held or phase is Phase.STAGED:
+        return _FREE
+    if goal.ref in ruling.held:
+        return ruling.held[goal.ref]
+    if not observed.online:
+        return Held(Hold.OFFLINE)
+    manifest, taking = goal.version.manifest, observed.taking
+    if manifest not in taking:
+        return _FREE
+    if manifest not in observed.link.going:
+        return Held(Hold.QUOTE)
+    urgent = (taking.get(other, goal.priority) > taking[manifest] for other in observed.link.going)
+    return Held(Hold.PRIORITY) if any(urgent) else _FREE
 
 
 def _phase(goal: Goal, observed: Observed, progress: Progress) -> Phase:

@@ -10,10 +10,12 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import tzinfo
 from math import inf
 
 from edge_agent.fetcher import Fetcher
 from edge_agent.goals import Goals, newest, understand
+from edge_agent.metering import LOOK_AGAIN, Metering
 from edge_agent.orders import Orders
 from edge_agent.prover import Prover
 from edge_agent.reconcile import (
@@ -22,26 +24,27 @@ from edge_agent.reconcile import (
     Discard,
     Drop,
     Fetch,
+    Go,
     Observed,
     Prove,
     Prune,
     Refuse,
-    Setback,
     Unlink,
     reconcile,
-    set_back,
 )
-from edge_agent.standings import standings
+from edge_agent.setbacks import Setbacks
+from edge_agent.standings import Since, standings
 from edge_agent.stock import Stock, Store
 from edge_agent.transfers import Transfers
+from edge_agent.usage import Usage
 from edge_agent.watchers import Active, Switch, Watchers
 from modelsyncd.daemon.log import Log
 from modelsyncd.digest import Digest, short
-from modelsyncd.errors import DamageError, DiskFullError, ModelsyncError, NotFoundError
+from modelsyncd.errors import DamageError, ModelsyncError, NotFoundError
 from modelsyncd.names import ModelRef
-from modelsyncd.session.effects import Finished
+from modelsyncd.session.effects import Finished, Quoted
 from modelsyncd.session.faults import fault_of
-from modelsyncd.session.frames import Desired, Fault, Report, Standing
+from modelsyncd.session.frames import Desired, Report, Standing
 from modelsyncd.store.version import Version
 from modelsyncd.wire.nouns import decode_release
 
@@ -52,6 +55,7 @@ class Steward:
     """Keeps the node as the hub wants it. `jitter` gives numbers from 0 to 1; `keep` beats the hub's, None does not.
 
     `relax` is called in a thread when nothing is left to fetch; `lent` says what some transfers may be coded against.
+    `zone` is the node's, None for the system's.
     """
 
     def __init__(
@@ -66,16 +70,17 @@ class Steward:
         wall: Callable[[], float] = time.time,
         relax: Callable[[], object] = lambda: None,
         lent: Callable[[Iterable[Digest]], frozenset[Digest]] = lambda _: frozenset(),
+        usage: Usage | None = None,
+        zone: tzinfo | None = None,
     ) -> None:
         self._store = store
         self._orders = orders
         self._watchers = watchers
         self._keep = keep
-        self._jitter = jitter
         self._clock = clock
-        self._wall = wall
         self._relax = relax
         self._lent = lent
+        self._since = Since()
         self._log = Log()
         self._desired: Desired | None = None
         self._proposed: Desired | None = None
@@ -85,7 +90,8 @@ class Steward:
         self._doubtful = False
         self._prover = Prover(store)
         self._transfers = Transfers()
-        self._setbacks: dict[Digest, Setback] = {}
+        self._metering = Metering(self._transfers, usage or Usage(), clock, wall, zone)
+        self._setbacks = Setbacks(clock, jitter)
         self._chores_at = 0.0
         self._kicked = asyncio.Event()
         self._changed = asyncio.Event()
@@ -120,7 +126,9 @@ class Steward:
 
     def standings(self) -> tuple[Standing, ...]:
         """Where each assignment stands now."""
-        return standings(self._goals, self._observed(), self._transfers.costs, self._to_wall)
+        metering = self._metering
+        found = standings(self._goals, self._observed(), self._transfers.costs, metering.to_wall, self._clock())
+        return self._since.dated(found, metering.moment.wall)
 
     async def report(self) -> Report:
         """Where everything stands, and the disk; a disk that does not answer counts as full and empty."""
@@ -129,7 +137,16 @@ class Steward:
         except ModelsyncError as error:
             self._log.failure("store.unreadable", error)
             free = used = 0
-        return Report(self.generation, self.standings(), disk_free=free, disk_used=used)
+        moment = self._metering.moment
+        return Report(
+            self.generation,
+            self.standings(),
+            disk_free=free,
+            disk_used=used,
+            month_wire=self._metering.month_bytes,
+            month=moment.month,
+            utc_offset=moment.utc_offset,
+        )
 
     @property
     def changed(self) -> asyncio.Event:
@@ -141,6 +158,7 @@ class Steward:
     async def load(self) -> None:
         """Reads from the disk what was and what should be; before `run`. Raises DiskError."""
         self._stock = await asyncio.to_thread(self._store.observe)
+        await self._metering.load()
         desired = await asyncio.to_thread(self._orders.load)
         if desired is not None:
             self._follow(desired)
@@ -163,21 +181,28 @@ class Steward:
 
     def detach(self) -> None:
         """The session is over. What was in transfer is no setback: the next session goes on where it ended."""
-        self._transfers.detach()
+        self._transfers.detach(self._clock())
+        self._metering.close()
         self._kicked.set()
 
     def finished(self, end: Finished) -> None:
         """A transfer ended."""
         if end.manifest not in self._transfers.taking:
             return
-        self._transfers.finish(end)
+        self._transfers.finish(end, self._clock())
+        self._metering.close()
         self._stale = True  # what is staged, or whole, has changed
         if end.fault is not None:
-            self._fail(end.manifest, end.fault)
+            self._setbacks.fail(end.manifest, end.fault)
         else:
-            self._setbacks.pop(end.manifest, None)
+            self._setbacks.clear(end.manifest)
             cost = self._transfers.costs[end.manifest]
             self._log.info("transfer.settled", manifest=end.manifest, wire=cost.wire, coded=cost.coded)
+        self._kicked.set()
+
+    def quoted(self, word: Quoted) -> None:
+        """The hub says what a transfer takes that waits for leave."""
+        self._transfers.quoted(word, self._clock())
         self._kicked.set()
 
     def look(self) -> None:
@@ -188,15 +213,18 @@ class Steward:
     def hasten(self) -> None:
         """Somebody knows better: looks at the disk anew, and tries at once what was to be tried later."""
         self._stale = self._doubtful = True
-        self._setbacks = {manifest: replace(one, next_try=self._clock()) for manifest, one in self._setbacks.items()}
+        self._setbacks.hasten()
         self._chores_at = 0.0
         self._kicked.set()
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._prover.run(self._proved))
-            await self._rounds()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._prover.run(self._proved))
+                await self._rounds()
+        finally:
+            self._metering.end()
 
     # --- inside ---
 
@@ -206,8 +234,11 @@ class Steward:
             self._kicked.clear()
             await self._take_note()
             await self._look()
-            now = self._clock()
-            plan = reconcile(self._goals, self._observed(), now)
+            await self._metering.save()
+            now, observed = self._clock(), self._observed()
+            plan = reconcile(self._goals, observed, now)
+            if self._goals is not None:
+                self._metering.mind(self._goals, observed.held, observed.link)
             actions = [action for action in plan.actions if not self._postponed(action, now)]
             if actions and actions == before:
                 # Done without an error, and yet to be done: the disk does not show what was done to it.
@@ -219,19 +250,15 @@ class Steward:
             changed, self._changed = self._changed, asyncio.Event()
             changed.set()
             if not actions:
-                await self._rest(plan.wake_at if not plan.actions else min(plan.wake_at or inf, self._chores_at))
+                wake_at = inf if plan.wake_at is None else min(plan.wake_at, now + LOOK_AGAIN)
+                await self._rest(wake_at if not plan.actions else min(wake_at, self._chores_at))
 
     def _follow(self, desired: Desired) -> None:
         self._desired = desired
         self._stale = True  # what fits is decided on what the disk has now
         self._goals = understand(desired, decode_release, keep=self._keep)
         wanted = {goal.version.manifest for goal in self._goals.goals}
-        # The hub has something new to say: what only someone's act could heal may have been healed.
-        self._setbacks = {
-            manifest: setback
-            for manifest, setback in self._setbacks.items()
-            if manifest in wanted and setback.fault.retryable and setback.fault.code != DiskFullError.code
-        }
+        self._setbacks.renew(wanted)
         self._transfers.keep(wanted)
         for misfit in self._goals.misfits:
             if misfit.fault is not None:
@@ -250,7 +277,7 @@ class Steward:
                 self._log.info("desired.new", generation=desired.generation, assignments=len(desired.assignments))
 
     async def _look(self) -> None:
-        if not self._stale:
+        if not (self._stale or self._setbacks):  # what failed may fit by now
             return
         look = self._store.inspect if self._doubtful else self._store.observe
         self._stale = self._doubtful = False
@@ -262,7 +289,7 @@ class Steward:
         except ModelsyncError as error:
             self._log.failure("store.unreadable", error)
             for manifest in landed:
-                self._fail(manifest, fault_of(error))
+                self._setbacks.fail(manifest, fault_of(error))
         self._transfers.release(landed)
         if landed and not self._transfers.taking:
             await asyncio.to_thread(self._relax)
@@ -287,8 +314,9 @@ class Steward:
             taking=self._transfers.taking,
             lent=self._lent(self._transfers.taking),
             room=self._stock.room,
-            setbacks=self._setbacks,
+            setbacks=self._setbacks.all,
             online=self._transfers.online,
+            link=self._metering.link(),
         )
 
     def _postponed(self, action: Action, now: float) -> bool:
@@ -298,12 +326,13 @@ class Steward:
         try:
             match action:
                 case Drop(manifest):
-                    self._stale = True  # it may leave something staged that nobody wants
-                    self._transfers.drop(manifest)
+                    self._drop(manifest)
                 case Fetch(offer, priority):
                     self._transfers.fetch(offer, priority)
+                case Go():
+                    await self._let_go(action)
                 case Refuse(manifest, fault):
-                    self._fail(manifest, fault)
+                    self._setbacks.fail(manifest, fault)
                 case Prove(version):
                     self._prover.ask(version)
                 case Activate():
@@ -319,6 +348,20 @@ class Steward:
             self._chores_at = self._clock() + CHORE_PAUSE
             self._log.failure("chore.failed", error, action=type(action).__name__.lower())
 
+    def _drop(self, manifest: Digest) -> None:
+        self._stale = True  # it may leave something staged that nobody wants
+        self._foresee(manifest)  # that may be what holds it up
+        self._transfers.drop(manifest, self._clock())
+
+    def _foresee(self, manifest: Digest) -> bool:
+        return self._metering.foresee(manifest, self._goals, self._stock.room)
+
+    async def _let_go(self, go: Go) -> None:
+        """Says what it will take before it takes it."""
+        if self._foresee(go.manifest):
+            self._transfers.tell(await self.report())
+        self._transfers.go(go.manifest, go.allowance, self._clock())
+
     async def _activate(self, action: Activate) -> None:
         before = self._stock.active.get(action.ref)
         self._stale = True
@@ -327,7 +370,7 @@ class Steward:
         except ModelsyncError as error:
             self._failed(action.version, error)
             return
-        self._setbacks.pop(action.version.manifest, None)
+        self._setbacks.clear(action.version.manifest)
         self._stock = replace(self._stock, active={**self._stock.active, action.ref: active})
         self._watchers.tell(Switch(active, before.number if before is not None else 0))
         self._log.info("version.active", model=str(action.ref), version=active.number, digest=active.manifest)
@@ -341,21 +384,12 @@ class Steward:
     def _failed(self, version: Version, error: ModelsyncError) -> None:
         """A version was not switched to. One that is damaged, or gone, is fetched again at once: that is no setback."""
         if not isinstance(error, DamageError | NotFoundError):
-            self._fail(version.manifest, fault_of(error))
+            self._setbacks.fail(version.manifest, fault_of(error))
 
     async def _tidy(self, work: Callable[..., None], what: object, event: str, **facts: str) -> None:
         self._stale = True
         await asyncio.to_thread(work, what)
         self._log.info(event, **facts)
-
-    def _fail(self, manifest: Digest, fault: Fault) -> None:
-        setback = set_back(self._setbacks.get(manifest), fault, self._clock(), self._jitter())
-        self._setbacks[manifest] = setback
-        wait = setback.next_try - self._clock()
-        self._log.warning("version.failed", manifest=manifest, error=fault.code, why=fault.message, retry_s=wait)
-
-    def _to_wall(self, moment: float) -> float:
-        return self._wall() + moment - self._clock()
 
     async def _rest(self, until: float | None) -> None:
         try:

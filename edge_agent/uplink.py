@@ -20,7 +20,7 @@ from modelsyncd.errors import ModelsyncError, RoadError, first_of
 from modelsyncd.link.attempt import outcome_of
 from modelsyncd.link.backoff import Backoff
 from modelsyncd.link.pump import FrameStream, Pump, Word
-from modelsyncd.session.effects import Finished
+from modelsyncd.session.effects import Finished, Quoted
 from modelsyncd.session.frames import PROTOCOL, Desired, Hello
 from modelsyncd.session.ports import TakerStore
 from modelsyncd.session.session import PATIENCE, Session
@@ -158,6 +158,8 @@ class Uplink:
                 self._steward.propose(word)
             case Finished():
                 self._steward.finished(word)
+            case Quoted():
+                self._steward.quoted(word)
             case _:
                 return
 

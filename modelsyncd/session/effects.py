@@ -98,12 +98,14 @@ class Price:
 class Quoted:
     """The content of a gated transfer will take this, as far as is known: it waits for Go.
 
-    `progress` is what is there now. A peer that answers no questions leaves all of it to guess.
+    `progress` is what is there now. A peer that answers no questions leaves all of it to guess. `final` says that no
+    better word will come.
     """
 
     manifest: Digest
     priced: Priced
     progress: Progress
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)

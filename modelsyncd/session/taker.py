@@ -201,7 +201,7 @@ class Taker:
         return []
 
     def _quoted(self, priced: Priced) -> Quoted:
-        return Quoted(self.manifest, priced, self.progress)
+        return Quoted(self.manifest, priced, self.progress, final=not self._unquoted)
 
     def owed(self, give: Give) -> bool:
         """Whether the peer owes us this chunk."""

@@ -37,7 +37,11 @@ IMPURE = {
     "time",
     "uuid",
 }
-ALLOWED = {"modelsyncd/codec/zstd.py": {"threading"}}  # a context for each thread
+ALLOWED = {
+    "modelsyncd/codec/zstd.py": {"threading"},  # a context for each thread
+    "modelsyncd/manners.py": {"datetime"},  # times that are handed in: neither of the two asks what time it is
+    "modelsyncd/schedule.py": {"datetime"},
+}
 _CALLS = {"open", "print", "input", "exec", "eval", "compile", "__import__"}
 PURE = [
     name

@@ -84,7 +84,6 @@ async def test_a_job_that_waits_is_answered_as_soon_as_the_first_version_is_here
 
 async def test_a_wait_ends_with_the_reason_why_there_is_nothing(node: JobsNode) -> None:
     node.assign((HELMET, 1))
-    node.holdings.hold(version(HELMET.model, 1))
     node.holdings.broken["activate"] = DiskFullError("no room for a link")
     await node.until(lambda: node.pump.taking)
     node.pump.settle(node.holdings, version(HELMET.model, 1), node.steward.finished)

@@ -11,8 +11,8 @@ from modelsyncd.errors import DamageError, ModelsyncError
 from modelsyncd.names import ModelName, ModelRef
 from modelsyncd.release import ManifestRef, Release, SignedRelease, Variant
 from modelsyncd.session.effects import Finished
-from modelsyncd.session.events import Settled
-from modelsyncd.session.frames import Assignment, Desired, Fault, Offer
+from modelsyncd.session.events import Pace, Settled
+from modelsyncd.session.frames import Assignment, Desired, Fault, Frame, Offer
 from modelsyncd.session.progress import Progress
 from modelsyncd.store.version import Version
 from modelsyncd.wire.nouns import encode_release
@@ -118,9 +118,24 @@ class FakePump:
     log: list[tuple[str, Digest]] = field(default_factory=list)
     far: Progress = field(default_factory=Progress)
 
-    def take(self, offer: Offer, priority: int = 0) -> None:
+    went: dict[Digest, int | None] = field(default_factory=dict)
+    paces: list[Pace] = field(default_factory=list)
+    said: list[Frame] = field(default_factory=list)
+
+    def take(self, offer: Offer, priority: int = 0, *, gated: bool = False) -> None:
+        assert gated, "a node fetches nothing without a plan"
         self.log.append(("take", offer.manifest))
         self.taking[offer.manifest] = priority
+
+    def go(self, manifest: Digest, allowance: int | None = None) -> None:
+        self.log.append(("go", manifest))
+        self.went[manifest] = allowance
+
+    def pace(self, pace: Pace) -> None:
+        self.paces.append(pace)
+
+    def say(self, frame: Frame) -> None:
+        self.said.append(frame)
 
     def drop(self, manifest: Digest) -> None:
         self.log.append(("drop", manifest))

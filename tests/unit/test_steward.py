@@ -73,7 +73,8 @@ async def test_what_the_hub_wants_is_fetched_activated_and_told(tmp_path: Path) 
             switch = await anext(aiter(watch))
         assert (switch.active.number, switch.previous) == (1, 0)
         await node.until(lambda: node.standing().phase is Phase.ACTIVE)
-        assert node.standing() == Standing(HELMET.model, "stable", Phase.ACTIVE, 1, 0, 1, 1_000, 1_000, 200, 500)
+        wanted = Standing(HELMET.model, "stable", Phase.ACTIVE, 1, 0, 1, 1_000, 1_000, 200, 500, since=1e9 + 1_000)
+        assert node.standing() == wanted
 
 
 async def test_a_switch_names_the_number_before(tmp_path: Path) -> None:
