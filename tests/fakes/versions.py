@@ -64,10 +64,15 @@ def manifest_of(files: Mapping[str, bytes], *, step: int = STEP, executable: Seq
 
 
 def published(
-    files: Mapping[str, bytes], number: int = 1, *, model: ModelName = HELMET, executable: Sequence[str] = ()
+    files: Mapping[str, bytes],
+    number: int = 1,
+    *,
+    model: ModelName = HELMET,
+    executable: Sequence[str] = (),
+    step: int = STEP,
 ) -> Published:
-    """A release of these files."""
-    manifest = manifest_of(files, executable=executable)
+    """A release of these files, cut every `step` bytes."""
+    manifest = manifest_of(files, step=step, executable=executable)
     raw = nouns.encode_manifest(manifest)
     ref = ManifestRef(digest_of(raw), len(raw), manifest.content_size, len(manifest.files), piece_digests(raw))
     release = Release(model, number, (Variant("default", ref),), producer="admin/ann")
