@@ -48,6 +48,8 @@ VERBS = {
     "unpin": Verb("unpin", "End a pin."),
     "node": Verb("node", "Invite, list, show, label and remove nodes."),
     "status": Verb("status", "Show where every node stands."),
+    "transfers": Verb("transfers", "Show what travels to which node, how fast, and what holds it up."),
+    "why": Verb("why", "Explain why a node has, or does not have, what a channel names."),
     "watch": Verb("watch", "Print events as they happen."),
     "verify": Verb("verify", "Re-hash what rests at the hub, in an agent's store or in a folder."),
     "login": Verb("login", "Keep a context file as one of yours and use it."),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from modelsyncd.ctl import rate, shape
+from modelsyncd.ctl import rate, shape, whom
 from modelsyncd.ctl.figures import count, size, utc
 from modelsyncd.errors import BadInputError
 from modelsyncd.manners import Manners
@@ -17,6 +17,7 @@ from modelsyncd.wire.desired import manners_from_pb
 from modelsyncd.wire.v1 import limits_pb2 as pb
 from modelsyncd.wire.v1 import sync_pb2
 
+NO_LIMIT = "no limit"
 NONE, ALWAYS = "none", "always"
 """What is typed for "nothing is limited here", of a rate or size and of windows."""
 
@@ -75,7 +76,7 @@ def ref_of(model: str, channel: str) -> str:
 
 def manners_words(view: sync_pb2.Manners) -> str:
     """What holds: "2 Mbit/s; 22:00-06:00, sat-sun; 5.0 GiB a month; paused"; "no limit"."""
-    return "; ".join(_manners(manners_from_pb(view))) or "no limit"
+    return "; ".join(_manners(manners_from_pb(view))) or NO_LIMIT
 
 
 def limit_words(view: pb.LimitView) -> str:
@@ -192,6 +193,12 @@ def _whom(view: pb.Whom) -> shape.Shape:
 def note_option(command: Callable[..., None]) -> Callable[..., None]:
     """Adds --note."""
     return click.option("--note", default="", help="Why, for the record.")(command)
+
+
+def resume_command(view: pb.LimitView) -> str:
+    """What takes a pause back."""
+    lane = f" {view.model}@{view.channel}" if view.model else ""
+    return f"modelsyncctl resume{lane} {whom.typed(view.whom)}"
 
 
 def reached(nodes: Sequence[str]) -> str:

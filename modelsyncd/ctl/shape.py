@@ -8,8 +8,9 @@ from __future__ import annotations
 from modelsyncd.ctl.figures import utc
 from modelsyncd.digest import digest_of, to_text
 from modelsyncd.release import Release, Variant
-from modelsyncd.session.frames import Phase
+from modelsyncd.session.frames import Hold, Phase
 from modelsyncd.wire.nouns import decode_release
+from modelsyncd.wire.prices import forecast_from_pb
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 from modelsyncd.wire.v1 import nouns_pb2, sync_pb2
 
@@ -120,6 +121,10 @@ def report(view: sync_pb2.Report) -> Shape:
         "generation": view.generation,
         "disk_free": view.disk_free,
         "disk_used": view.disk_used,
+        "quota_bytes": view.quota_bytes or None,
+        "month": view.month or None,
+        "month_wire": view.month_wire,
+        "utc_offset": view.utc_offset or None,
         "standings": [standing(one) for one in view.standings],
     }
 
@@ -143,6 +148,32 @@ def standing(view: sync_pb2.Standing) -> Shape:
         "taker_cpu": round(view.taker_cpu, 3),
         "error": fault(view.fault) if view.HasField("fault") else None,
         "next_try": utc(view.next_try),
+        "tries": view.tries,
+        "hold": hold(view.hold),
+        "hold_until": utc(view.hold_until),
+        "since": utc(view.since),
+        "bytes_resent": view.bytes_resent,
+        "rate": round(view.rate),
+        "forecast": forecast(view.forecast) if view.HasField("forecast") else None,
+    }
+
+
+def forecast(view: sync_pb2.Forecast) -> Shape:
+    """What a node expects a transfer to take; `bytes_wire` is of the release in all."""
+    expected = forecast_from_pb(view)
+    return {
+        "bytes_had": expected.had,
+        "bytes_coded": expected.priced.coded,
+        "coded_wire": expected.priced.coded_wire,
+        "bytes_plain": expected.priced.alone,
+        "plain_wire": expected.priced.alone_wire,
+        "bytes_guessed": expected.priced.left,
+        "spent_wire": expected.spent,
+        "bytes_wire": expected.wire,
+        "disk_bytes": expected.disk,
+        "rate": round(expected.rate) or None,
+        "revision": expected.revision,
+        "made_at": utc(expected.made_at),
     }
 
 
@@ -155,6 +186,12 @@ def fault(view: nouns_pb2.Fault) -> Shape:
         "hint": view.hint,
         "retryable": view.retryable,
     }
+
+
+def hold(number: int) -> str | None:
+    """What holds an assignment up, as docs/glossary.md has it; None for nothing."""
+    known = {hold.value: hold.name.lower() for hold in Hold if hold is not Hold.NONE}
+    return known.get(number)
 
 
 def phase(number: int) -> str:

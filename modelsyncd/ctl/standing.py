@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelsyncd.ctl.figures import ago, duration, share, size
-from modelsyncd.ctl.shape import phase
+from modelsyncd.ctl.shape import hold, phase
 from modelsyncd.ctl.table import Cell, Column, Row
 from modelsyncd.wire.v1 import sync_pb2
 
@@ -34,13 +34,13 @@ COLOURS = {
 
 def cells(standing: sync_pb2.Standing, desired: int, now: float) -> Row:
     """A row; `desired` is the hub's word, which may be newer than the node's."""
-    word = phase(standing.phase)
+    word, held = phase(standing.phase), hold(standing.hold)
     return [
         f"{standing.model}@{standing.channel}",
         str(desired or "-"),
         str(standing.staged or "-"),
         str(standing.active or "-"),
-        Cell(word, COLOURS.get(word, "white")),
+        Cell(f"{word}, {held}" if held else word, COLOURS.get(word, "white")),
         progress(standing),
         size(standing.bytes_wire) if standing.bytes_wire else "-",
         share(standing.bytes_coded, standing.bytes_total) if standing.bytes_coded else "-",

@@ -164,7 +164,7 @@ def set_text(answer: pb.SetLimitResponse, others: Sequence[pb.LimitView]) -> str
     said = limits.limit_words(view)
     lines = [
         f"{'Set' if answer.changed else 'So already'} for {where}: {said} ({limits.reached(view.nodes)}).",
-        *(f"Still paused {_by(other)}. To go on: {resume_command(other)}" for other in others),
+        *(f"Still paused {_by(other)}. To go on: {limits.resume_command(other)}" for other in others),
     ]
     return "\n".join(lines)
 
@@ -172,12 +172,6 @@ def set_text(answer: pb.SetLimitResponse, others: Sequence[pb.LimitView]) -> str
 def _by(view: pb.LimitView) -> str:
     where = f"{whom.words(view.whom)}, {limits.ref_of(view.model, view.channel)}"
     return f"by {view.who} for {where}, since {local(view.at)}"
-
-
-def resume_command(view: pb.LimitView) -> str:
-    """What takes a pause back."""
-    lane = f" {view.model}@{view.channel}" if view.model else ""
-    return f"modelsyncctl resume{lane} {whom.typed(view.whom)}"
 
 
 async def _consent(asked: Asked, request: pb.ConsentRequest) -> None:

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import sys
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import click
 
 from modelsyncd.ctl import shape, standing
 from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.figures import ago, count, utc
-from modelsyncd.ctl.fleet import Place, places
-from modelsyncd.ctl.hub import Hub, connect
+from modelsyncd.ctl.fleet import Place
+from modelsyncd.ctl.hub import connect
+from modelsyncd.ctl.looking import Fleet, follow, look
 from modelsyncd.ctl.retry import insist
 from modelsyncd.ctl.table import Column, Row, table
 from modelsyncd.ctl.verbs.node import link
-from modelsyncd.errors import ModelsyncError, first_of
 from modelsyncd.names import parse_model, parse_node
-from modelsyncd.wire.v1 import catalog_pb2 as pb
 from modelsyncd.wire.v1 import sync_pb2
 
 _COLUMNS = (Column("NODE"), Column("LINK"), Column("SEEN"), *standing.COLUMNS)
-_AT_MOST_EVERY = 0.5  # seconds: a fleet that fetches reports more often than anybody reads
-
-
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """A look at the whole fleet at one time."""
-
-    at: float
-    places: list[Place]
-    idle: list[pb.NodeView]
 
 
 @click.command("status")
@@ -56,46 +42,8 @@ async def _status(asked: Asked, node: str, model: str, *, watch: bool) -> None:
             asked.answer(describe(fleet), text(fleet))
             return
         _repaint(asked, fleet)
-        await insist(lambda: _follow(asked, hub, node, model), retry=True, note=asked.note)
-
-
-async def look(hub: Hub, node: str, model: str) -> Fleet:
-    """The fleet as it is now; an empty node or model means all."""
-    if node:
-        answer = await hub.ask(hub.catalog.GetNode, pb.GetNodeRequest(name=node))
-        nodes: Sequence[pb.NodeView] = [answer.node]
-    else:
-        nodes = (await hub.ask(hub.catalog.ListNodes, pb.ListNodesRequest())).nodes
-    following = await hub.ask(hub.catalog.ListAssignments, pb.ListAssignmentsRequest(node=node))
-    found, idle = places(nodes, following.assignments, await hub.models(model))
-    if model:
-        found, idle = [place for place in found if place.model == model], []
-    return Fleet(time.time(), found, idle)
-
-
-async def _follow(asked: Asked, hub: Hub, node: str, model: str) -> None:
-    """Looks again after each event; events that come while looking are answered by one look."""
-    stirred, live = asyncio.Event(), asyncio.Event()
-    failure: ModelsyncError | None = None
-    try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_stir(hub, stirred, live))
-            await live.wait()  # a look before it would miss what happens in between
-            while True:
-                stirred.clear()
-                _repaint(asked, await look(hub, node, model))
-                await stirred.wait()
-                await asyncio.sleep(_AT_MOST_EVERY)
-    except* ModelsyncError as lost:
-        failure = first_of(lost)
-    if failure is not None:
-        raise failure
-
-
-async def _stir(hub: Hub, stirred: asyncio.Event, live: asyncio.Event) -> None:
-    async for _ in hub.listen(hub.catalog.WatchEvents, pb.WatchEventsRequest(), live):
-        stirred.set()
-    raise hub.ended("the hub ended the watch")
+        show = functools.partial(_repaint, asked)
+        await insist(lambda: follow(hub, node, model, show), retry=True, note=asked.note)
 
 
 def _repaint(asked: Asked, fleet: Fleet) -> None:
