@@ -60,7 +60,7 @@ def open_stores(data: Path, database: str, blobs: str, now: float, *, codings_by
         packs = MarkedBlobs(open_blobs(blobs or folder.as_uri()), blobs or str(folder))
         stack.callback(packs.close)
         packs.claim(spool, expected=catalog.chunks.count() > 0)
-        found = recover(spool, packs)
+        found = recover(spool, packs, catalog.chunks.end)
         catalog.chunks.add(found)
         writer = PackWriter(spool, packs)
         stack.callback(writer.close)

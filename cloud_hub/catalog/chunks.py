@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, select
 
 from cloud_hub.catalog import schema
 from cloud_hub.catalog.database import Database, batches, insert_new
+from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest
+from modelsyncd.limits import LIMITS
 from modelsyncd.store.packs import Place
 from modelsyncd.store.records import codec_of
 
+_Row = Row[bytes, int, int, int, int, int, int, str]
+_CODECS = 1 << 8  # a header has a byte for the codec
 _RANGE = 1 << 64  # a checksum has 64 bits; the integers of SQL have a sign and 63
 
 
@@ -36,14 +40,22 @@ class Chunks:
         absent = dict.fromkeys(digests)
         with self._database.read() as connection:
             for batch in batches(list(absent)):
-                for raw in connection.scalars(select(table.c.digest).where(table.c.digest.in_(batch))).all():
+                query = select(table.c.digest).join(schema.packs).where(table.c.digest.in_(batch))
+                for raw in connection.scalars(query).all():
                     del absent[Digest(raw)]
         return list(absent)
 
     def add(self, places: Sequence[Place]) -> None:
-        """Notes where chunks rest; they are durable there already. A chunk that is here keeps the place it has."""
+        """Notes where chunks rest; they are durable there already. A chunk that is here keeps the place it has.
+
+        A row whose pack is unknown says nothing, and goes.
+        """
+        table = schema.chunks
         with self._database.write() as connection:
             packs = _pack_ids(connection, {place.pack for place in places})
+            known = select(schema.packs.c.id)
+            for batch in batches([place.digest for place in places]):
+                connection.execute(delete(table).where(table.c.digest.in_(batch), table.c.pack_id.not_in(known)))
             insert_new(
                 connection,
                 schema.chunks,
@@ -78,6 +90,13 @@ class Chunks:
         with self._database.read() as connection:
             return _select(connection, schema.chunks.c.digest > (after or b""), limit)
 
+    def end(self, pack: str) -> int:
+        """The byte after the last chunk that is known to rest in a pack; 0 for none."""
+        table = schema.chunks
+        query = select(func.max(table.c.offset + table.c.length)).join(schema.packs).where(schema.packs.c.name == pack)
+        with self._database.read() as connection:
+            return connection.scalars(query).one() or 0
+
     def count(self) -> int:
         """How many chunks are here."""
         with self._database.read() as connection:
@@ -89,10 +108,16 @@ def _select(connection: Connection, condition: ColumnElement[bool], limit: int |
     query = select(chunks, packs.c.name).join(packs, packs.c.id == chunks.c.pack_id).where(condition)
     if limit is not None:
         query = query.order_by(chunks.c.digest).limit(limit)
-    return [
-        Place(Digest(digest), codec_of(codec), plain_size, from_signed(checksum), pack, offset, length)
-        for digest, _, offset, length, codec, plain_size, checksum, pack in connection.execute(query)
-    ]
+    return [_place(row) for row in connection.execute(query)]
+
+
+def _place(row: _Row) -> Place:
+    """Raises NewerFormatError for a codec that a newer hub may know."""
+    digest, _, offset, length, codec, plain_size, checksum, pack = row
+    if not 0 < codec < _CODECS or offset < 0 or not 0 < length <= 2 * LIMITS.chunk_bytes:
+        # nothing that a hub ever wrote: a row that has rotted, which leads nowhere and is forgotten when it is followed
+        return Place(Digest(digest), Codec.STORED, 0, 0, pack, offset, 0)
+    return Place(Digest(digest), codec_of(codec), plain_size, from_signed(checksum), pack, offset, length)
 
 
 def _pack_ids(connection: Connection, names: Collection[str]) -> dict[str, int]:

@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 
 from modelsyncd.digest import Buffer
-from modelsyncd.errors import DamageError, DiskError, NotFoundError
+from modelsyncd.errors import DamageError, DiskError, NewerFormatError, NotFoundError
 from modelsyncd.store.blobs import Blobs
 from modelsyncd.store.durable import disk_errors, make_folder, remove_file, sync_folder, write_at
 from modelsyncd.store.records import HEADER_SIZE, PACK_MARK, Found, Place, Record, header, scan, scan_pack
@@ -165,27 +165,35 @@ def _write_all(descriptor: int, buffers: Sequence[Buffer], offset: int) -> None:
         offset += wanted
 
 
-def recover(spool: Path, blobs: Blobs) -> list[Place]:
+def recover(spool: Path, blobs: Blobs, acknowledged: Callable[[str], int] = lambda _: 0) -> list[Place]:
     """Hands packs that a killed process left in the spool to the blob store, without what was torn at their ends.
 
     The places of all whole records in them: those that were acknowledged, and perhaps some that nobody knows of yet.
-    Call it before a PackWriter works in the folder. Raises DiskError, NewerFormatError, or what the blob store raises.
+    `acknowledged` says the byte after the last record of a pack that the index knows: nothing before it is cut off,
+    whatever has become of a header there. Call it before a PackWriter works in the folder.
+
+    Raises DiskError, NewerFormatError, or what the blob store raises.
     """
     make_folder(spool)
     with disk_errors(spool):
         left = sorted(spool.glob(f"*{_ENDING}"))
-    return list(chain.from_iterable(_recover(path, blobs) for path in left))
+    return list(chain.from_iterable(_recover(path, blobs, acknowledged(path.stem)) for path in left))
 
 
-def _recover(path: Path, blobs: Blobs) -> Sequence[Place]:
-    found = scan_pack(path)
-    if not found.places:
+def _recover(path: Path, blobs: Blobs, known: int) -> Sequence[Place]:
+    try:
+        found = scan_pack(path)
+    except NewerFormatError:
+        if not known:  # else it was this format that wrote it, and a bit of its mark has turned
+            raise
+        found = Found((), 0)
+    if not found.places and not known:
         remove_file(path)
         return ()
     with disk_errors(path):
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            os.ftruncate(descriptor, found.end)
+            os.ftruncate(descriptor, min(max(found.end, known), os.fstat(descriptor).st_size))
             # Records that were written and not yet synced are about to be believed: make them durable first.
             os.fsync(descriptor)
         finally:
@@ -220,13 +228,14 @@ class PackReader:
         found: list[Buffer] = [b""] * len(places)
         order = sorted(range(len(places)), key=lambda index: (places[index].pack, places[index].offset))
         for run in _runs(places, order):
-            start = places[run[0]].offset
+            start = max(0, places[run[0]].offset - HEADER_SIZE)
             end = max(places[index].offset + places[index].length for index in run)
             window = memoryview(self._read(places[run[0]], start, end - start))
             for index in run:
                 place = places[index]
                 begin = place.offset - start
-                found[index] = place.check(window[begin : begin + place.length])
+                head = window[max(0, begin - HEADER_SIZE) : begin]
+                found[index] = place.check(window[begin : begin + place.length], head)
         return found
 
     def _read(self, place: Place, offset: int, length: int) -> Buffer:

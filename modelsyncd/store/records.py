@@ -55,9 +55,14 @@ class Place:
     offset: int
     length: int
 
-    def check(self, payload: Buffer) -> Buffer:
-        """The bytes read from this place, if they are those that were written. Raises DamageError."""
-        if len(payload) == self.length and checksum(payload) == self.checksum:
+    def check(self, payload: Buffer, head: Buffer) -> Buffer:
+        """The bytes read from this place, if they are those that were written. Raises DamageError.
+
+        `head` are the bytes before them: what says where chunks are may rot as well, and then it is the header that
+        knows what this is. A header that is not whole itself knows nothing.
+        """
+        sound = len(payload) == self.length and checksum(payload) == self.checksum
+        if sound and _agrees(self, bytes(head)):
             return payload
         raise DamageError(
             f"chunk {short(self.digest)} in pack {self.pack} is damaged at byte {self.offset}",
@@ -119,6 +124,15 @@ def _whole(pack: str, read_at: ReadAt) -> Iterator[Place]:
         if checksum(payload) == place.checksum:
             yield place
         at = place.offset + place.length
+
+
+def _agrees(place: Place, head: bytes) -> bool:
+    if len(head) < HEADER_SIZE or checksum(head[: _HEADER.size]) != _HEADER_SUM.unpack(head[_HEADER.size :])[0]:
+        return True
+    mark, codec, plain_size, length, payload_sum, digest = _HEADER.unpack(head[: _HEADER.size])
+    written = (codec, plain_size, length, payload_sum, digest)
+    known = (place.codec, place.plain_size, place.length, place.checksum, place.digest)
+    return bool(mark != _RECORD_MARK or written == known)
 
 
 def _place(pack: str, at: int, raw: bytes) -> Place | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from modelsyncd.codec.registry import Codec
 from modelsyncd.errors import DamageError, DiskError, DiskFullError, NewerFormatError, RoadError
 from modelsyncd.store.blobs import FolderBlobs
 from modelsyncd.store.packs import (
@@ -190,6 +192,32 @@ def test_what_a_killed_process_left_is_sealed_without_its_torn_end(shop: Shop) -
     assert shop.blobs.size(pack_key(places[0].pack)) == places[1].offset + places[1].length
     assert [bytes(found) for found in shop.reader.read_all(places[:2])] == [each.payload for each in batch[:2]]
     assert recover(shop.spool, shop.blobs) == []
+
+
+@pytest.mark.parametrize("at", [3, len(PACK_MARK) - 1, len(PACK_MARK) + 5])
+def test_a_turned_bit_before_what_was_acknowledged_takes_nothing_of_it(shop: Shop, at: int) -> None:
+    batch = [record(seed) for seed in range(3)]
+    places = shop.writer.append(batch)
+    (path,) = shop.spooled()
+    flip(path, at)
+    recover(shop.spool, shop.blobs, lambda _: places[2].offset + places[2].length)
+    assert shop.spooled() == []
+    assert [bytes(found) for found in shop.reader.read_all(places)] == [each.payload for each in batch]
+
+
+@pytest.mark.parametrize("what", ["digest", "codec", "plain_size"])
+def test_an_index_that_says_other_things_than_the_header_is_not_believed(shop: Shop, what: str) -> None:
+    (place,) = shop.writer.append([record(1)])
+    other = {"digest": record(2).digest, "codec": Codec.PLANES, "plain_size": place.plain_size ^ 1}
+    with pytest.raises(DamageError):
+        shop.reader.read(replace(place, **{what: other[what]}))  # type: ignore[arg-type]
+
+
+def test_a_header_that_rotted_by_itself_keeps_nobody_from_its_chunk(shop: Shop) -> None:
+    (place,) = shop.writer.append([record(1)])
+    (path,) = shop.spooled()
+    flip(path, place.offset - 20)
+    assert bytes(shop.reader.read(place)) == record(1).payload
 
 
 @pytest.mark.parametrize("left", [b"", PACK_MARK[:7], PACK_MARK, bytes(500), PACK_MARK + bytes(500)])
