@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from modelsyncd.codec.registry import Codec
@@ -36,7 +37,7 @@ class Published:
     def version(self) -> Version:
         return Version(self.release.model, self.release.number, self.offer.manifest)
 
-    @property
+    @cached_property
     def chunks(self) -> list[bytes]:
         found = []
         for chunk in ChunkTable(self.manifest):
