@@ -31,18 +31,18 @@ from modelsyncd.store.cache import Cache
 from modelsyncd.store.tree import EdgeTree
 from modelsyncd.wire import nouns
 from tests.fakes.link.frames import FrameRoad
-from tests.fakes.versions import STEP, Published
+from tests.fakes.versions import Published
 from tests.fakes.world.clock import VirtualLoop
 
 T = TypeVar("T")
 
-WINDOW = 4 * STEP  # bytes: what a small model's window is kept to
+WINDOW = 48 << 10  # bytes: what a small model's window is kept to
 DISK = 0.002  # seconds until work in a thread begins
 
 
 def small_window() -> Window:
     """A window of a few chunks, so that a small model meets many of them."""
-    return Window(first=WINDOW, floor=STEP, cap=WINDOW)
+    return Window(first=WINDOW, floor=WINDOW // 4, cap=WINDOW)
 
 
 def in_virtual_time(main: Callable[[], Coroutine[Any, Any, T]], disk: float = DISK) -> T:

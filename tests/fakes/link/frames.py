@@ -41,6 +41,7 @@ class _Side:
 
     shape: Shape
     carried: int = 0
+    lost: int = 0
     marks: deque[tuple[int, Mark]] = field(default_factory=deque)
     free_at: float = 0.0
 
@@ -93,8 +94,12 @@ class FrameRoad:
                 task.cancel()
 
     def carried(self, way: Way) -> int:
-        """Bytes so far."""
+        """Bytes that arrived so far."""
         return self._sides[way].carried
+
+    def travelled(self, way: Way) -> int:
+        """Bytes that were sent so far: those that arrived, and those that were on their way when a cut lost them."""
+        return self._sides[way].carried + self._sides[way].lost
 
     def shape(self, way: Way, shape: Shape) -> None:
         """How this way is from now on."""
@@ -172,12 +177,16 @@ class _Connection:
             return
         self.road.cuts += 1
         if how in (Cut.RESET, Cut.END):
+            for lane in self._lanes.values():
+                lane.lose()
             self.near.end(how)
             self.far.end(how)
             self.road._live.discard(self)
             return
         for each, lane in self._lanes.items():
-            lane.silent = lane.silent or how is Cut.SILENCE or each is way
+            if not lane.silent and (how is Cut.SILENCE or each is way):
+                lane.lose()
+                lane.silent = True
         if self.road._keepalive is not None:
             loop = asyncio.get_running_loop()
             loop.call_later(self.road._keepalive, self.near.end, Cut.RESET)
@@ -205,6 +214,7 @@ class _Lane:
         self._connection = connection
         self._way = way
         self._flight: deque[tuple[float, Frame, int]] = deque()
+        self._left: deque[tuple[float, int]] = deque()
         self._held = 0
 
     @property
@@ -221,6 +231,7 @@ class _Lane:
         due = max(self.side.free_at, now) + shape.delay + shape.jitter * self._connection.road._rng.random()
         self.last_due = max(self.last_due, due)
         self._flight.append((self.last_due, frames.decode(data), size))
+        self._left.append((max(self.side.free_at, now), size))
         self._held += size
         self.news.set()
 
@@ -234,6 +245,7 @@ class _Lane:
         carried, mark = self.side.cross(size)
         match mark:
             case None:
+                self._left.popleft()
                 self._held -= size
                 self.room.set()
                 return frame
@@ -246,6 +258,12 @@ class _Lane:
             case Cut() as how:
                 self._connection.cut(how, self._way)
         return None
+
+    def lose(self) -> None:
+        """Nothing of what is on its way arrives any more; what has left its sender was sent for nothing."""
+        now = asyncio.get_running_loop().time()
+        self.side.lost += sum(size for left, size in self._left if left <= now)
+        self._left.clear()
 
     def _delay_all(self, until: float) -> None:
         self._flight = deque((max(due, until), frame, size) for due, frame, size in self._flight)
