@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,15 +56,23 @@ class Running:
 class Lab:
     """A hub, and what is done with it. All data is below `root`."""
 
-    def __init__(self, root: Path, hub: Running) -> None:
+    def __init__(self, root: Path, hub: Running, before: Sequence[str] = ()) -> None:
         self.root = root
+        self.before = list(before)
         self.hub = hub
         self.context = root / "hub" / "admin.toml"
 
-    def ctl(self, *arguments: str) -> dict[str, object]:
+    def ctl(self, *arguments: str, before: Sequence[str] | None = None) -> dict[str, object]:
         """Runs modelsyncctl and returns its JSON. Raises RuntimeError with what it said."""
         done = subprocess.run(
-            [str(BIN / "modelsyncctl"), "--context", str(self.context), *arguments, "--json"],
+            [
+                *(self.before if before is None else before),
+                str(BIN / "modelsyncctl"),
+                "--context",
+                str(self.context),
+                *arguments,
+                "--json",
+            ],
             capture_output=True,
             check=False,
         )
@@ -83,14 +91,25 @@ class Lab:
         raise RuntimeError("no address")
 
     @contextmanager
-    def agent(self, name: str, address: str = "") -> Iterator[tuple[Running, Path]]:
+    def agent(
+        self, name: str, address: str = "", *options: str, before: Sequence[str] = ()
+    ) -> Iterator[tuple[Running, Path]]:
         """An enrolled agent that knows the hub by this address; its data folder is `root/name`."""
         invite = self.root / f"{name}.invite"
         invite.write_text(str(self.ctl("node", "invite", name)["token"]))
         invite.chmod(0o600)
         data = self.root / name
         with started(
-            [str(BIN / "modelsync-agent"), "run", "--data", str(data), "--hub", address or self.address]
+            [
+                *before,
+                str(BIN / "modelsync-agent"),
+                "run",
+                *options,
+                "--data",
+                str(data),
+                "--hub",
+                address or self.address,
+            ]
             + ["--invite-file", str(invite)],
             self.root / f"{name}.log",
         ) as running:
@@ -115,12 +134,12 @@ def started(command: list[str], log: Path) -> Iterator[Running]:
 
 
 @contextmanager
-def lab(root: Path, *options: str) -> Iterator[Lab]:
-    """A fresh hub below `root`."""
+def lab(root: Path, *options: str, listen: str = "127.0.0.1:0", before: Sequence[str] = ()) -> Iterator[Lab]:
+    """A fresh hub below `root`; `before` goes before each command, as in `ip netns exec NAME`."""
     root.mkdir(parents=True, exist_ok=True)
-    command = [str(BIN / "modelsync-hub"), "run", "--data", str(root / "hub"), "--listen", "127.0.0.1:0", *options]
+    command = [*before, str(BIN / "modelsync-hub"), "run", "--data", str(root / "hub"), "--listen", listen, *options]
     with started(command, root / "hub.log") as hub:
-        made = Lab(root, hub)
+        made = Lab(root, hub, before)
         until(made.context.exists, hub.process)
         made.ctl("list")
         yield made

@@ -27,10 +27,9 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def nginx_download(source: Path, work: Path) -> float:
-    """Seconds for curl to fetch the file from nginx over TLS 1.3 into a new file; nothing is synced or hashed."""
+def nginx_command(source: Path, work: Path, listen: str) -> list[str]:
+    """What starts an nginx that serves the file's folder over TLS 1.3 at this address; its files go to `work`."""
     work.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
         + ["-subj", "/CN=localhost", "-keyout", str(work / "key.pem"), "-out", str(work / "cert.pem")],
@@ -43,10 +42,16 @@ def nginx_download(source: Path, work: Path) -> float:
         "http { access_log off; sendfile on; tcp_nopush on; "
         f"client_body_temp_path {work}/body; proxy_temp_path {work}/proxy; fastcgi_temp_path {work}/fcgi; "
         f"uwsgi_temp_path {work}/uwsgi; scgi_temp_path {work}/scgi;\n"
-        f"server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {work}/cert.pem; ssl_certificate_key {work}/key.pem; "
+        f"server {{ listen {listen} ssl; ssl_certificate {work}/cert.pem; ssl_certificate_key {work}/key.pem; "
         f"ssl_protocols TLSv1.3; location / {{ root {source.parent}; }} }} }}\n"
     )
-    command = ["nginx", "-p", str(work), "-e", str(work / "start.log"), "-c", str(work / "nginx.conf")]
+    return ["nginx", "-p", str(work), "-e", str(work / "start.log"), "-c", str(work / "nginx.conf")]
+
+
+def nginx_download(source: Path, work: Path) -> float:
+    """Seconds for curl to fetch the file from nginx over TLS 1.3 into a new file; nothing is synced or hashed."""
+    port = _free_port()
+    command = nginx_command(source, work, f"127.0.0.1:{port}")
     with started(command, work / "nginx.log") as server:
         until(lambda: _answers(port), server.process)
         target = work / "fetched"

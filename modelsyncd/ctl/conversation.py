@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 
 from modelsyncd import __version__
@@ -10,7 +11,7 @@ from modelsyncd.codec.registry import READABLE
 from modelsyncd.ctl.hub import Hub
 from modelsyncd.digest import Digest
 from modelsyncd.errors import ModelsyncError, RoadError
-from modelsyncd.link.congestion import Congestion
+from modelsyncd.link.congestion import AUTO, Congestion
 from modelsyncd.link.malloc import raise_thresholds
 from modelsyncd.link.pump import Pump, Word
 from modelsyncd.link.stream import open_session
@@ -58,7 +59,7 @@ async def carry(
 
     hello = Hello(PROTOCOL, f"modelsyncctl/{__version__}", READABLE, tuple(holds))
     with hub.road(SAFE):
-        async with open_session(hub.channel, hub.address, opened=Congestion().outgoing) as stream:
+        async with open_session(hub.channel, hub.address, opened=_congestion().outgoing) as stream:
             pump = Pump(Session(hello), stream, taker=taker, giver=giver, deliver=deliver)
             await _run(pump, lambda: show(pump.progress(manifest)))
     if not found:
@@ -66,6 +67,11 @@ async def carry(
     if found[0].settled is None:
         raise error_of(found[0].fault) if found[0].fault else RoadError("the transfer ended without a word", safe=SAFE)
     return found[0].settled
+
+
+def _congestion() -> Congestion:
+    """As for hub and agent, whose settings have it; a program for people has its environment. Raises BadInputError."""
+    return Congestion(os.environ.get("MODELSYNCD_CONGESTION") or AUTO)
 
 
 async def _run(pump: Pump, look: Callable[[], None]) -> None:

@@ -10,19 +10,26 @@ from collections.abc import Iterable, Mapping
 from math import inf
 
 from modelsyncd.digest import Digest
+from modelsyncd.limits import LIMITS, Limits
 from modelsyncd.session.effects import Effect, Send
 from modelsyncd.session.events import Pace
+from modelsyncd.session.flow import Flow
 from modelsyncd.session.frames import Echo
 from modelsyncd.session.pace import Bucket, Courtesy, credit
 from modelsyncd.session.taker import Taker
 from modelsyncd.session.window import Window
 
+SHORTEST = 0.001  # seconds until it is looked again: rounding makes some waits as good as none
+
 
 class Grants:
     """What one side of a session may ask for."""
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, limits: Limits = LIMITS) -> None:
+        self._limits = limits
         self._window = window
+        self.flow = Flow()
+        """How payload comes in."""
         self._courtesy = Courtesy()
         self._node: Bucket | None = None
         self._own: dict[Digest, Bucket] = {}
@@ -45,6 +52,11 @@ class Grants:
         """`count` plain bytes became durable."""
         self._window.kept(count, now)
 
+    def arrived(self, count: int, now: float) -> None:
+        """`count` bytes of payload that were asked for came."""
+        self.flow.arrived(count, now)
+        self._window.way = self.flow.way
+
     def echoed(self, token: int, now: float) -> None:
         """The answer to an Echo of ours."""
         self._courtesy.answered(token, now)
@@ -54,6 +66,9 @@ class Grants:
         self._wake_at = inf
         effects: list[Effect] = []
         in_flight = sum(taker.in_flight for taker in takers.values())
+        owed = any(taker.awaits for taker in takers.values())
+        if not owed:
+            self.flow.idle()
         for taker in sorted(takers.values(), key=lambda taker: -taker.priority):
             free = self._window.size - in_flight
             if not taker.hungry or (in_flight and free < self._window.size // 4):
@@ -67,9 +82,12 @@ class Grants:
             before = taker.in_flight
             taker.buckets = tuple(self._buckets(taker.manifest))
             allowed = self._allowed(taker, now)
-            want = taker.want(min(free, allowed), frame_bytes) if allowed > 0 else None
+            want = taker.want(min(free, allowed), frame_bytes or self._frame_bytes()) if allowed > 0 else None
             if want is not None:
                 self._window.asked(now)
+                if not owed:
+                    self.flow.asked(now)
+                    owed = True
                 effects.append(Send(want))
                 in_flight += taker.in_flight - before
                 if yields:
@@ -77,6 +95,10 @@ class Grants:
         if not in_flight:
             self._window.idle()
         return effects
+
+    def _frame_bytes(self) -> int:
+        wanted = self.flow.frame_bytes
+        return wanted if wanted < self._limits.frame_bytes else 0
 
     def _may_yield(self, in_flight: int, now: float, effects: list[Effect]) -> bool:
         if in_flight:
@@ -101,7 +123,8 @@ class Grants:
         if taker.in_flight and allowed < taker.next_size:
             # one chunk is asked for however little there is, but only when nothing is under way: look again by then
             missing = taker.next_size * taker.ratio - tokens
-            self._wake_at = min(self._wake_at, now + missing / min(bucket.rate for bucket in taker.buckets))
+            wait = max(SHORTEST, missing / min(bucket.rate for bucket in taker.buckets))
+            self._wake_at = min(self._wake_at, now + wait)
         return max(1, allowed)
 
     def _buckets(self, manifest: Digest) -> Iterable[Bucket]:

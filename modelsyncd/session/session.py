@@ -62,9 +62,9 @@ class Session:
         self.peer: words.Hello | None = None
         """What the peer said of itself, once it did."""
         self.frame_bytes = frame_bytes
-        """Largest payload that we ask for in one Give, in bytes; 0 means the protocol's. May change at any time."""
+        """Largest payload that we ask for in one Give, in bytes; 0: as the rate is. May change at any time."""
         self._hello = hello
-        self._grants = Grants(window or Window())
+        self._grants = Grants(window or Window(), limits)
         self._patience = patience
         self._limits = limits
         self._takers: dict[Digest, Taker] = {}

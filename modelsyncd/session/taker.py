@@ -312,7 +312,7 @@ class Taker:
         return []
 
     def _assemble(self, give: Give) -> bytes | memoryview | None:
-        """The whole chunk once its last part is here. What waits is bounded by what was wanted, for only that comes in."""
+        """The whole chunk once its last part is here; what waits is bounded by what was wanted."""
         known = self._partial.get(give.ordinal)
         if known is None:
             if give.offset != 0:

@@ -1,12 +1,19 @@
 """The one place that decides how many bytes may be asked for and not yet be durable: about a second of the link.
 
+A way that takes longer than half a second gets twice its time: what is durable shows only after it, so with less the
+rate would be the window's own, and a window that follows it would shrink for ever.
+
 Too small a window starves a long link; too large a one makes a cut expensive and delays what is said beside the bulk.
 The rate is measured on what becomes durable, so a slow disk closes the window as a slow link does.
 """
 
 from __future__ import annotations
 
-SECONDS = 1.0  # of the measured rate in flight
+SECONDS = 1.0  # of the measured rate in flight …
+WAYS = (
+    2.0  # … or so many times the way there and back, if that is longer: a shorter one would starve the link by itself
+)
+LONGEST = 4.0  # seconds of the rate at most, whatever the way
 FLOOR = 256 << 10  # bytes: a chunk; on a link that needs seconds for it, two would only delay what is said beside it
 CAP = 32 << 20  # bytes
 FIRST = 256 << 10  # bytes, before anything is measured: it doubles with each window that fills in less than a second
@@ -19,6 +26,8 @@ class Window:
     def __init__(self, *, first: int = FIRST, floor: int = FLOOR, cap: int = CAP) -> None:
         self.size = min(max(first, floor), cap)
         """Bytes that may be in flight now."""
+        self.way = 0.0
+        """Seconds there and back, without what waits on the way; 0 for unknown."""
         self._floor = floor
         self._cap = cap
         self._since: float | None = None
@@ -42,10 +51,11 @@ class Window:
         waited = now - self._since
         if waited < SAMPLE and self._durable < self.size:
             return
-        if waited < SECONDS and self._durable >= self.size:
+        seconds = min(max(SECONDS, WAYS * self.way), LONGEST)
+        if waited < seconds and self._durable >= self.size:
             aim = 2.0 * self.size  # a whole window in less than its time: the link can take more than it was given
         else:
-            aim = (self.size + self._durable / waited * SECONDS) / 2  # half the way: one odd interval swings nothing
+            aim = (self.size + self._durable / waited * seconds) / 2  # half the way: one odd interval swings nothing
         self.size = int(min(max(aim, self._floor), self._cap))
         self._since = now
         self._durable = 0

@@ -13,6 +13,7 @@ from modelsyncd.errors import RoadError
 from modelsyncd.link.pump import Pump, Word
 from modelsyncd.session import effects as do
 from modelsyncd.session import events as on
+from modelsyncd.session.flow import FIRST_FRAME
 from modelsyncd.session.frames import (
     PROTOCOL,
     Fault,
@@ -310,7 +311,7 @@ def test_rule_12_nothing_is_given_unasked(seed: int) -> None:
     assert {(give.part, give.ordinal) for give in talk.given} <= wanted(talk)
 
 
-@pytest.mark.parametrize(("asked", "most"), [(0, 256 << 10), (16 << 10, 16 << 10), (1, 1), (10 << 20, 256 << 10)])
+@pytest.mark.parametrize(("asked", "most"), [(0, FIRST_FRAME), (16 << 10, 16 << 10), (1, 1), (10 << 20, 256 << 10)])
 def test_rule_13_a_give_is_no_larger_than_asked_for(asked: int, most: int) -> None:
     quote(
         13,
