@@ -23,6 +23,8 @@ class Forecasts:
         self._made: dict[Digest, Forecast] = {}
         self._asking: dict[Digest, Asking] = {}
         self._until: dict[Digest, int] = {}  # payload bytes, from the first on, with which its leave ends
+        self.untold: set[Digest] = set()
+        """What has a newer forecast than anybody was told."""
         self._firm: set[Digest] = set()  # made of a final word, which counts when it is asked for again
 
     @property
@@ -59,7 +61,10 @@ class Forecasts:
         revision = 1 if known is None else known.revision + (not holds)
         made = Forecast(cost.total - asking.priced.plain, asking.priced, cost.wire, disk, rate, revision, wall)
         self._made[manifest] = made
-        return None if holds else made
+        if holds:
+            return None
+        self.untold.add(manifest)
+        return made
 
     def go(self, manifest: Digest, spent: int, allowance: int) -> None:
         """It has leave for so many payload bytes more."""
@@ -87,6 +92,7 @@ class Forecasts:
         """It arrived, and would be fetched anew."""
         self.stop(manifest)
         self._firm.discard(manifest)
+        self.untold.discard(manifest)
         self._made.pop(manifest, None)
 
     def keep(self, wanted: Collection[Digest]) -> None:

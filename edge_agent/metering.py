@@ -104,16 +104,15 @@ class Metering:
         if self._usage.due(self._clock()):
             self._usage.write(self._usage.encode(self._clock()))
 
-    def foresee(self, manifest: Digest, goals: Goals | None, room: Room | None) -> bool:
-        """Makes the forecast of what waits for leave, and notes it in the log. Whether it says something new."""
+    def foresee(self, manifest: Digest, goals: Goals | None, room: Room | None) -> None:
+        """Makes the forecast of what waits for leave, and notes one that says something new in the log."""
         if manifest not in self._transfers.forecasts.asking:
-            return False
+            return
         goal = next((one for one in goals.goals if one.version.manifest == manifest), None) if goals else None
         staged = room.staged.get(manifest, 0) if room is not None else 0
         made = self._transfers.foresee(manifest, max(0, goal.room - staged) if goal is not None else 0, self._wall())
         if made is not None:
             self._note(manifest, goal, made)
-        return made is not None
 
     def _note(self, manifest: Digest, goal: Goal | None, made: Forecast) -> None:
         self._log.info(

@@ -203,6 +203,8 @@ class Steward:
     def quoted(self, word: Quoted) -> None:
         """The hub says what a transfer takes that waits for leave."""
         self._transfers.quoted(word, self._clock())
+        if word.final:
+            self._metering.foresee(word.manifest, self._goals, self._stock.room)
         self._kicked.set()
 
     def look(self) -> None:
@@ -350,15 +352,12 @@ class Steward:
 
     def _drop(self, manifest: Digest) -> None:
         self._stale = True  # it may leave something staged that nobody wants
-        self._foresee(manifest)  # that may be what holds it up
         self._transfers.drop(manifest, self._clock())
-
-    def _foresee(self, manifest: Digest) -> bool:
-        return self._metering.foresee(manifest, self._goals, self._stock.room)
 
     async def _let_go(self, go: Go) -> None:
         """Says what it will take before it takes it."""
-        if self._foresee(go.manifest):
+        self._metering.foresee(go.manifest, self._goals, self._stock.room)
+        if go.manifest in self._transfers.forecasts.untold:
             self._transfers.tell(await self.report())
         self._transfers.go(go.manifest, go.allowance, self._clock())
 

@@ -163,6 +163,7 @@ class Transfers:
     def tell(self, report: Report) -> None:
         """Says where everything stands, before anything else is asked for."""
         if self._pump is not None:
+            self.forecasts.untold.clear()
             self._pump.say(report)
 
     # --- inside ---

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from modelsyncd.codec.registry import READABLE, Codec, encode
 from modelsyncd.digest import Digest
 from modelsyncd.errors import ModelsyncError, NotFoundError
 from modelsyncd.link.pump import FrameStream, Pump, Word
 from modelsyncd.manifest import pieces
+from modelsyncd.manners import FREE, Manners
+from modelsyncd.plan import Priced
 from modelsyncd.session.events import Encoded
-from modelsyncd.session.frames import PROTOCOL, Assignment, Desired, Hello, Part, Report, Standing
+from modelsyncd.session.frames import FEATURES, PROTOCOL, Assignment, Desired, Feature, Hello, Part, Report, Standing
 from modelsyncd.session.session import Session
 from tests.fakes.versions import Published
 from tests.fakes.wires import Wire, wire_pair
@@ -35,6 +37,14 @@ class NodeHub:
     gate: asyncio.Semaphore | None = None
     """Acquired for each chunk of content, when there is one."""
     tries: int = 0
+    features: frozenset[Feature] = FEATURES | {Feature.QUOTES}
+    heard: list[Report | tuple[Digest, Part, int]] = field(default_factory=list)
+    """Reports and what was given, in the order in which they were heard and asked for."""
+    quote: Callable[[int], Sequence[Priced]] = lambda size: [Priced(alone=size, alone_wire=size)]
+    """What it says one after the other of so many plain bytes; the last leaves nothing."""
+    exact: asyncio.Event = field(default_factory=asyncio.Event)
+    """The last word waits for it; set from the beginning."""
+    asked: int = 0
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _pump: Pump | None = None
     _wire: Wire | None = None
@@ -47,7 +57,8 @@ class NodeHub:
             raise self.away
         ours, theirs = wire_pair()
         self._wire = ours
-        self._pump = Pump(Session(Hello(PROTOCOL, "test hub", READABLE)), ours, giver=self, deliver=self._hear)
+        hello = Hello(PROTOCOL, "test hub", READABLE, features=self.features)
+        self._pump = Pump(Session(hello), ours, giver=self, pricer=self, deliver=self._hear)
         failure: ModelsyncError | None = None
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(self._serve(self._pump, ours))
@@ -73,14 +84,30 @@ class NodeHub:
             self._pump.say(self.wanted)
         elif isinstance(word, Report):
             self.reports.append(word)
+            self.heard.append(word)
         self._news.set()
+
+    def __post_init__(self) -> None:
+        self.exact.set()
 
     def want(self, *versions: Published, channel: str = "stable", keep: int = 2) -> None:
         """The node should hold these, one of each model."""
         for version in versions:
             self.has[version.version.manifest] = version
         assignments = tuple(Assignment(one.version.model, channel, one.offer) for one in versions)
-        self.wanted = Desired(self.wanted.generation + 1, assignments, keep)
+        self.say(replace(self.wanted, assignments=assignments, keep=keep))
+
+    def limit(self, manners: Manners = FREE, *each: Manners, consent: Digest | None = None) -> None:
+        """The node should mind these, for all and for each of what it is to hold."""
+        own = each or [FREE] * len(self.wanted.assignments)
+        assignments = tuple(
+            replace(one, manners=mind, consent=consent) for one, mind in zip(self.wanted.assignments, own, strict=True)
+        )
+        self.say(replace(self.wanted, assignments=assignments, manners=manners))
+
+    def say(self, desired: Desired) -> None:
+        """Under the next generation."""
+        self.wanted = replace(desired, generation=self.wanted.generation + 1)
         if self._pump is not None:
             self._pump.say(self.wanted)
 
@@ -111,8 +138,27 @@ class NodeHub:
             pieces(version.manifest_bytes) if part is Part.MANIFEST else version.chunks
         )
         self.given.append((manifest, part, ordinals[0]))
+        self.heard.append((manifest, part, ordinals[0]))
         codec, payload = encode(chunks[ordinals[0]], codecs)
         return [Encoded(ordinals[0], codec, bytes(payload))]
+
+    async def price(
+        self,
+        manifest: Digest,
+        ordinals: Sequence[int],
+        codecs: frozenset[Codec],
+        bases: Sequence[Digest],
+        *,
+        rate: float = 0.0,
+    ) -> AsyncGenerator[Priced, None]:
+        """As `quote` says."""
+        self.asked += 1
+        chunks = self.has[manifest].chunks
+        *guesses, last = self.quote(sum(len(chunks[ordinal]) for ordinal in ordinals))
+        for guess in guesses:
+            yield guess
+        await self.exact.wait()
+        yield last
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Returns once it is true; looks again whenever something was heard."""
