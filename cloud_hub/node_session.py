@@ -36,12 +36,15 @@ class NodeSession:
         presence: Presence,
         *,
         tell: Callable[[Event], None],
+        heed: Callable[[Desired], None] = lambda _: None,
         clock: Callable[[], float],
     ) -> None:
+        """`heed` hears what the node is told."""
         self._node = node
         self._catalog = catalog
         self._presence = presence
         self._tell = tell
+        self._heed = heed
         self._clock = clock
         self._greeted: Newest[str] = Newest()
         self._reported: Newest[Report] = Newest()
@@ -98,6 +101,7 @@ class NodeSession:
                 live.cut(removed(self._node))
                 return
             if said is None or replace(wanted, generation=said.generation) != said:
+                self._heed(wanted)
                 pump.say(wanted)
                 said = wanted
 

@@ -49,7 +49,7 @@ class Quotes:
     ) -> AsyncGenerator[Priced, None]:
         """See the port. Raises RefusedError, NotFoundError, BadInputError, DamageError, DiskError."""
         right = self._right()
-        profile = self._efforts.for_link(rate)
+        profile = self._efforts.fitting(manifest, rate)
         allowed = await asyncio.to_thread(_allowed, right, manifest, bases)
         question = Question(manifest, ordinals, codecs, allowed, profile)
         found = Pricing(self._stock, self._encoder, question, right)

@@ -12,11 +12,13 @@ from collections.abc import AsyncIterator
 from cloud_hub import views
 from cloud_hub.catalog import ReleaseRow
 from cloud_hub.comparison import Comparison
-from cloud_hub.efforts import Effort
+from cloud_hub.efforts import Effort, heeding
 from cloud_hub.holdings import Holdings, NodeHoldings, fitting, of_release, usual
+from cloud_hub.node_bounds import NodeBounds, of_node
 from cloud_hub.planning import Planning
 from cloud_hub.presence import Presence
 from cloud_hub.stores import Stores
+from modelsyncd.digest import Digest
 from modelsyncd.errors import BadInputError
 from modelsyncd.names import parse_node, parse_ref
 from modelsyncd.release import Variant
@@ -40,13 +42,17 @@ class Studies:
             raise BadInputError(f"a link can't carry {request.rate} bytes a second")
         release = await self._release(request.ref)
         variant, holdings = await self._holdings(request, release)
-        rate = request.rate or holdings.rate
         target = variant.manifest
-        found = Planning(self._stores, target, holdings, self._effort(rate))
+        bounds = await self._bounds(request, target.digest)
+        rate = request.rate or holdings.rate
+        effort = heeding(self._effort, rate, bounds.several)
+        found = Planning(self._stores, target, holdings, effort)
         async for _ in found.run():
             yield pb.PlanResponse(bytes=found.costs.counted, bytes_total=found.costs.plan.fetch)
         plan = views.plan_view(release, target, holdings, found)
-        plan.rate, plan.seconds, plan.effort = rate, found.costs.seconds(rate), self._effort(rate).name.lower()
+        plan.rate, plan.seconds, plan.effort = rate, found.costs.seconds(rate), effort.name.lower()
+        if request.node:
+            views.tell_bounds(plan, bounds)
         yield pb.PlanResponse(bytes=found.costs.counted, bytes_total=found.costs.plan.fetch, plan=plan)
 
     async def diff(self, request: pb.DiffRequest) -> AsyncIterator[pb.DiffResponse]:
@@ -59,6 +65,13 @@ class Studies:
         async for tensors in found.run():
             yield views.diff_view(found, tensors)
         yield pb.DiffResponse(bytes=found.size, bytes_total=found.total, done=True)
+
+    async def _bounds(self, request: pb.PlanRequest, manifest: Digest) -> NodeBounds:
+        """What whoever fetches may use of link and disk."""
+        if not request.node:
+            return NodeBounds()
+        ref = parse_ref(request.ref)
+        return await asyncio.to_thread(of_node, self._stores.catalog, parse_node(request.node), ref, manifest)
 
     async def _release(self, ref: str) -> ReleaseRow:
         return await asyncio.to_thread(self._stores.catalog.models.release, parse_ref(ref))

@@ -66,7 +66,7 @@ class SyncApi:
             if peer.kind is Kind.NODE:
                 await self._converse_with_node(peer, stream, log)
             else:
-                await self._run(self._pump(peer, stream, log, lambda _: None))
+                await self._run(self._pump(peer, stream, log, Efforts(self._effort), lambda _: None))
         except RoadError as error:
             log.info("session.ended", why=error.message)
             raise
@@ -82,8 +82,16 @@ class SyncApi:
             pump.close(fault_of(why))
 
     async def _converse_with_node(self, peer: Peer, stream: ServicerStream, log: Log) -> None:
-        session = NodeSession(peer.name, self._catalog, self._presence, tell=self._bus.publish, clock=self._clock)
-        pump = self._pump(peer, stream, log, session.hear)
+        efforts = Efforts(self._effort)
+        session = NodeSession(
+            peer.name,
+            self._catalog,
+            self._presence,
+            tell=self._bus.publish,
+            heed=efforts.heed,
+            clock=self._clock,
+        )
+        pump = self._pump(peer, stream, log, efforts, session.hear)
         await session.run(pump, self._run)
 
     async def _run(self, pump: Pump) -> None:
@@ -95,8 +103,9 @@ class SyncApi:
         finally:
             self._pumps.discard(pump)
 
-    def _pump(self, peer: Peer, stream: ServicerStream, log: Log, hear: Callable[[Word], None]) -> Pump:
-        efforts = Efforts(self._effort)
+    def _pump(
+        self, peer: Peer, stream: ServicerStream, log: Log, efforts: Efforts, hear: Callable[[Word], None]
+    ) -> Pump:
         stock, encoder = self._stores.stock, self._stores.encoder
 
         def right() -> Right:

@@ -8,6 +8,7 @@ from cloud_hub.catalog import AssignmentRow, ModelRow, MoveRow, NodeRow, Release
 from cloud_hub.comparison import Compared, Comparison
 from cloud_hub.events import Moved
 from cloud_hub.holdings import Held, Holdings
+from cloud_hub.node_bounds import NodeBounds
 from cloud_hub.norms import Norm
 from cloud_hub.planning import Planning
 from cloud_hub.verify import Verification
@@ -15,6 +16,7 @@ from modelsyncd.changes import Placed, Side
 from modelsyncd.digest import to_text
 from modelsyncd.names import parse_channel, parse_model, parse_node
 from modelsyncd.release import ManifestRef, check_labels
+from modelsyncd.wire.desired import manners_to_pb
 from modelsyncd.wire.nouns import decode_report, report_to_pb, signed_to_pb
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 
@@ -125,6 +127,14 @@ def plan_view(release: ReleaseRow, target: ManifestRef, holdings: Holdings, foun
         bytes_arrived=holdings.arrived,
         cpu_seconds=found.cpu,
     )
+
+
+def tell_bounds(plan: pb.TransferPlan, bounds: NodeBounds) -> None:
+    """Adds to a plan what the node may use."""
+    plan.manners.extend(map(manners_to_pb, bounds.several))
+    report = bounds.report
+    plan.month_wire, plan.month, plan.utc_offset = report.month_wire, report.month, report.utc_offset
+    plan.quota_bytes, plan.disk_used, plan.consented = bounds.quota, report.disk_used, bounds.consented
 
 
 def _plan_base(held: Held, found: Planning) -> pb.PlanBase:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from cloud_hub.catalog import By, LimitRow, Terms, Whom
 from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest, digest_of
 from modelsyncd.errors import BadInputError, DamageError, NotFoundError, RefusedError
-from modelsyncd.names import ModelName
+from modelsyncd.names import ModelName, parse_ref
 from modelsyncd.session.effects import Finished
 from modelsyncd.session.events import Encoded, Settled
 from modelsyncd.session.frames import Phase, Report, Standing
@@ -21,6 +22,7 @@ from modelsyncd.session.progress import Progress
 from modelsyncd.trust.identity import Identity
 from modelsyncd.wire.nouns import encode_report
 from modelsyncd.wire.v1 import catalog_pb2 as pb
+from modelsyncd.wire.v1 import sync_pb2
 from tests.fakes.hub import Hub, running_hub
 from tests.fakes.hub_store import spoil
 from tests.fakes.publisher import STEP, Puller, numbers, publication, trained
@@ -208,6 +210,28 @@ async def test_what_came_in_an_earlier_try_and_the_disk_are_told(hub: Hub) -> No
     await _reported(hub, "n1", begun, disk_free=12_345)
     plan = await _planned(hub, pb.PlanRequest(ref="acme/helmet:2", node="n1"))
     assert (plan.bytes_arrived, plan.disk_free) == (500, 12_345)
+
+
+async def test_a_plan_for_a_node_tells_its_limits_and_codes_for_a_capped_link_as_for_a_slow_one(hub: Hub) -> None:
+    await _node(hub)
+    report = Report(1, (_active(1),), month_wire=7, month="2026-11", utc_offset="+01:00", disk_used=5, quota=9)
+    catalog = hub.stores.catalog
+    await asyncio.to_thread(catalog.nodes.report, "n1", encode_report(report), 1_000.0)
+    fast = await _planned(hub, pb.PlanRequest(ref="acme/helmet@stable", node="n1", rate=1e9))
+    assert (fast.effort, list(fast.manners), fast.quota_bytes) == ("plain", [sync_pb2.Manners()] * 2, 9)
+    by = By("admin/ann", 1.0)
+    for row in (
+        LimitRow(Whom("n1"), Terms(rate=9_000, quota=8)),
+        LimitRow(Whom("n1"), Terms(month_bytes=6), HELMET, "stable"),
+    ):
+        await asyncio.to_thread(catalog.limits.set, row, by)
+    await asyncio.to_thread(catalog.consents.give, "n1", parse_ref("acme/helmet:2"), SECOND.manifest, by)
+    for ref in ("acme/helmet@stable", "acme/helmet:2"):  # the only channel of it that the node follows is meant
+        plan = await _planned(hub, pb.PlanRequest(ref=ref, node="n1", rate=1e9))
+        assert plan.effort == "smallest"
+        assert [(one.rate, one.month_bytes) for one in plan.manners] == [(9_000, 0), (0, 6)]
+        assert (plan.month_wire, plan.month, plan.utc_offset) == (7, "2026-11", "+01:00")
+        assert (plan.quota_bytes, plan.disk_used, plan.consented) == (8, 5, True)
 
 
 async def test_who_goes_away_ends_the_work(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

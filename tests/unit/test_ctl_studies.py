@@ -13,6 +13,7 @@ from modelsyncd.ctl.verbs import plan
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 
 MIB = 1 << 20
+NOW = 1_795_400_000.0
 
 
 def _view(name: str, size: int = MIB, dtype: str = "f32", shape: tuple[int, ...] = (512, 512)) -> pb.TensorView:
@@ -140,7 +141,7 @@ def _plan(**changes: object) -> pb.TransferPlan:
 
 
 def test_a_plan_says_each_way_with_its_bytes_and_its_base() -> None:
-    told = plan.text(TO_NODE, PLAN)
+    told = plan.text(TO_NODE, PLAN, NOW)
     assert told.startswith("acme/helmet:2 to node n1, which holds acme/helmet:1\n")
     for line in (
         "6.0 MiB (60.0 %) as 1.0 MiB, against acme/helmet:1",
@@ -151,10 +152,10 @@ def test_a_plan_says_each_way_with_its_bytes_and_its_base() -> None:
 
 
 def test_a_plan_says_for_whom_it_is() -> None:
-    assert "to whoever has nothing" in plan.text(pb.PlanRequest(ref="acme/helmet:2"), _plan())
+    assert "to whoever has nothing" in plan.text(pb.PlanRequest(ref="acme/helmet:2"), _plan(), NOW)
     from_ref = pb.PlanRequest(ref="acme/helmet:2", from_ref="acme/helmet:1")
-    assert "to whoever holds acme/helmet:1\n" in plan.text(from_ref, PLAN)
-    assert "of which it is not known what it holds" in plan.text(TO_NODE, _plan(holdings_known=False))
+    assert "to whoever holds acme/helmet:1\n" in plan.text(from_ref, PLAN, NOW)
+    assert "of which it is not known what it holds" in plan.text(TO_NODE, _plan(holdings_known=False), NOW)
 
 
 @pytest.mark.parametrize(
@@ -167,21 +168,21 @@ def test_a_plan_says_for_whom_it_is() -> None:
     ],
 )
 def test_a_plan_says_what_a_person_should_know_beside_it(changes: dict[str, object], note: str) -> None:
-    assert note in plan.text(TO_NODE, _plan(**changes))
-    assert note not in plan.text(TO_NODE, PLAN)
+    assert note in plan.text(TO_NODE, _plan(**changes), NOW)
+    assert note not in plan.text(TO_NODE, PLAN, NOW)
 
 
 def test_a_version_that_may_not_be_a_base_is_named() -> None:
     barred = _plan()
     barred.bases[0].allowed = False
     barred.bases[0].model = ""
-    told = plan.text(TO_NODE, barred)
+    told = plan.text(TO_NODE, barred, NOW)
     assert "Not coded against 000000" in told
     assert "no channel that the node follows ever named it" in told
 
 
 def test_programs_get_null_for_what_is_not_known() -> None:
-    document = plan.describe(TO_NODE, PLAN)
+    document = plan.describe(TO_NODE, PLAN, NOW)
     assert (document["rate"], document["seconds"], document["disk_free"], document["from"]) == (None,) * 4
     assert document["node"] == "n1"
     assert document["bytes_wire"] == 3 * MIB

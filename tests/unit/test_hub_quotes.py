@@ -16,9 +16,12 @@ from modelsyncd.codec.profile import FAST_LINK, SLOW_LINK, Profile
 from modelsyncd.codec.registry import NEEDS_BASE, READABLE, Codec
 from modelsyncd.digest import Digest, digest_of
 from modelsyncd.errors import BadInputError, DamageError, RefusedError
+from modelsyncd.manners import Manners
+from modelsyncd.names import parse_model
 from modelsyncd.plan import Priced
+from modelsyncd.release import SignedRelease
 from modelsyncd.session.events import Encoded
-from modelsyncd.session.frames import Part
+from modelsyncd.session.frames import Assignment, Desired, Offer, Part
 from tests.fakes.hub_store import HubStore, hub_store, push, spoil
 from tests.fakes.publisher import STEP, Publication, numbers, publication, trained
 
@@ -173,3 +176,27 @@ def test_promises_are_bounded() -> None:
         efforts.promise(name, Profile.SMALLEST)
     assert efforts.of(names[0], FAST_LINK) is Profile.PLAIN
     assert efforts.of(names[1], FAST_LINK) is Profile.SMALLEST
+
+
+@pytest.mark.parametrize(
+    ("overall", "own", "profile"),
+    [
+        (Manners(), Manners(), Profile.PLAIN),
+        (Manners(rate=1_000), Manners(), Profile.SMALLEST),
+        (Manners(), Manners(rate=int(SLOW_LINK)), Profile.FAST),
+        (Manners(month_bytes=1 << 40), Manners(), Profile.SMALLEST),
+        (Manners(), Manners(month_bytes=1 << 40), Profile.SMALLEST),
+        (Manners(paused=True, background=True), Manners(), Profile.PLAIN),
+    ],
+)
+def test_a_fast_link_that_may_not_be_used_as_one_is_coded_for_as_a_slow_one(
+    overall: Manners, own: Manners, profile: Profile
+) -> None:
+    efforts, manifest = Efforts(EFFORTS["auto"]), digest_of(b"m")
+    offer = Offer(SignedRelease(b"r"), manifest)
+    efforts.heed(Desired(1, (Assignment(parse_model("acme/helmet"), "stable", offer, manners=own),), manners=overall))
+    assert efforts.of(manifest, FAST_LINK) is profile
+    assert efforts.of(digest_of(b"other"), FAST_LINK) is (profile if own == Manners() else Profile.PLAIN)
+    told = Efforts(EFFORTS["plain"])
+    told.heed(Desired(1, (), manners=overall))
+    assert told.of(manifest, 0.0) is Profile.PLAIN

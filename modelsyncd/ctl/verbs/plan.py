@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 import click
 
+from modelsyncd.ctl import allowance
+from modelsyncd.ctl.allowance import Allowance
 from modelsyncd.ctl.asked import Asked, asked
-from modelsyncd.ctl.figures import count, duration, share, size
+from modelsyncd.ctl.figures import count, share, size
 from modelsyncd.ctl.hub import connect
 from modelsyncd.ctl.progress import Step, meter
-from modelsyncd.ctl.rate import rate_option, shown
+from modelsyncd.ctl.rate import rate_option
 from modelsyncd.ctl.table import fields
 from modelsyncd.digest import Digest, short, to_text
 from modelsyncd.errors import BadInputError
@@ -47,10 +51,11 @@ async def _plan(asked: Asked, request: pb.PlanRequest) -> None:
                 shown_by.show(Step(last.bytes_total, last.bytes))
     if not last.HasField("plan"):
         raise hub.ended("the hub stopped before the plan was made")
-    asked.answer(describe(request, last.plan), text(request, last.plan))
+    now = time.time()
+    asked.answer(describe(request, last.plan, now), text(request, last.plan, now))
 
 
-def describe(request: pb.PlanRequest, plan: pb.TransferPlan) -> dict[str, object]:
+def describe(request: pb.PlanRequest, plan: pb.TransferPlan, now: float) -> dict[str, object]:
     """For programs."""
     return {
         "model": plan.model,
@@ -79,6 +84,7 @@ def describe(request: pb.PlanRequest, plan: pb.TransferPlan) -> dict[str, object
         "rate": plan.rate or None,
         "seconds": round(plan.seconds, 3) if plan.rate else None,
         "cpu_seconds": round(plan.cpu_seconds, 3),
+        "limits": allowance.document(Allowance(plan, now)) if request.node else None,
     }
 
 
@@ -92,8 +98,9 @@ def _base(base: pb.PlanBase) -> dict[str, object]:
     }
 
 
-def text(request: pb.PlanRequest, plan: pb.TransferPlan) -> str:
+def text(request: pb.PlanRequest, plan: pb.TransferPlan, now: float) -> str:
     """For people."""
+    allowed = Allowance(plan, now)
     lines = [
         ("full size", f"{size(plan.bytes_total)} in {count(plan.chunks_total, 'chunk')}"),
         ("there already", _of(plan.bytes_had, plan)),
@@ -103,9 +110,10 @@ def text(request: pb.PlanRequest, plan: pb.TransferPlan) -> str:
         ("on the wire", f"{size(plan.bytes_wire)}, {share(plan.bytes_wire, plan.bytes_total)} of the full size"),
         ("framing", f"about {size(plan.framing_estimate)} more, an estimate of what the protocol adds"),
         ("disk", _disk(plan)),
-        ("time", _time(plan)),
+        ("time", allowance.time_words(allowed)),
+        *allowance.lines(allowed),
     ]
-    notes = _notes(request, plan)
+    notes = [*_notes(request, plan), *allowance.notes(allowed, _lane(request, plan), request.node)]
     return "\n".join([_title(request, plan), fields(lines), *(f"\n{note}" for note in notes)])
 
 
@@ -142,10 +150,8 @@ def _disk(plan: pb.TransferPlan) -> str:
     return f"{size(plan.disk_bytes)} needed{free}"
 
 
-def _time(plan: pb.TransferPlan) -> str:
-    if not plan.rate:
-        return "unknown: say what the link carries with --rate"
-    return f"{duration(plan.seconds)} at {shown(plan.rate)}, coded {plan.effort}"
+def _lane(request: pb.PlanRequest, plan: pb.TransferPlan) -> str:
+    return f"{plan.model}@{parse_ref(request.ref).channel or 'CHANNEL'}"
 
 
 def _notes(request: pb.PlanRequest, plan: pb.TransferPlan) -> list[str]:
