@@ -17,6 +17,7 @@ from modelsyncd.trust.identity import Identity, Peer, peer_of
 from modelsyncd.wire.status import Context
 
 PING_FLOOR_MS = 5_000  # a peer that pings more often is hung up on (too_many_pings)
+HANDSHAKE_MS = 30_000  # for a caller to get through TLS: several round trips at any real link; gRPC gives two minutes
 GRACE = 5.0  # seconds that running calls have to end by themselves when the server stops
 _NAMES = "x509_subject_alternative_name"  # grpc's name for it, grpc/include/grpc/grpc_security_constants.h
 
@@ -28,6 +29,7 @@ def make_server(limits: Limits = LIMITS) -> grpc.aio.Server:
             *keepalive_options(),
             *size_options(limits),
             ("grpc.http2.min_ping_interval_without_data_ms", PING_FLOOR_MS),
+            ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
             ("grpc.so_reuseport", 0),  # else a second process would quietly take every other connection
         ]
     )

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 _DESCRIPTORS = "/proc/self/fd"
 _FAMILIES = {socket.AF_INET, socket.AF_INET6}
@@ -64,6 +65,20 @@ def outgoing() -> Iterator[socket.socket]:
             continue
         if port not in ours:
             yield one
+
+
+def hang_up(peer: str) -> bool:
+    """Ends the connection with this peer, as gRPC names it ("ipv4:192.0.2.1:4711"); whether it was found."""
+    host, _, port = unquote(peer).partition(":")[2].rpartition(":")
+    for one in _tcp():
+        try:
+            found = one.getpeername()
+            if found[1] == int(port) and found[0].removeprefix("::ffff:") == host.strip("[]").removeprefix("::ffff:"):
+                one.shutdown(socket.SHUT_RDWR)
+                return True
+        except (OSError, ValueError):  # not connected, or not any more; or a peer that is no TCP
+            continue
+    return False
 
 
 def way_of(connection: socket.socket) -> Way | None:

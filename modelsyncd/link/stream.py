@@ -18,6 +18,7 @@ import grpc.aio
 
 from modelsyncd.errors import ModelsyncError, RoadError
 from modelsyncd.limits import LIMITS, Limits
+from modelsyncd.link import sockets
 from modelsyncd.session.faults import error_of, fault_of
 from modelsyncd.session.frames import Fault, Frame, Refuse
 from modelsyncd.wire import frames
@@ -160,14 +161,19 @@ class ServicerStream:
                 await self._context.write(data)
 
     async def refuse(self, fault: Fault) -> None:
-        """Says as the last word why the session ends, if anybody still listens.
+        """Says as the last word why the session ends, if anybody still listens; hangs up on who takes no last word.
+
+        The status that should follow would wait behind what such a peer does not read, for as long as it pleases.
 
         The status that follows says it again. A caller who writes just then never sees that, but INTERNAL instead
         (https://github.com/grpc/grpc/issues/36066); a frame always arrives.
         """
-        with suppress(ModelsyncError, TimeoutError):
+        try:
             async with asyncio.timeout(FAREWELL):
                 await self.write(Refuse(fault))
+        except (ModelsyncError, TimeoutError):
+            if not self._context.done():
+                sockets.hang_up(self._context.peer())
 
 
 Conversation = Callable[[ServicerStream, Context], Awaitable[None]]
