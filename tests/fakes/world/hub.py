@@ -45,9 +45,10 @@ class Hub:
     up: bool = True
     quotes: bool = True
     """Whether it answers questions: an older one does not."""
-    reports: dict[str, Report] = field(default_factory=dict)
+    heard: Callable[[str, Report], None] = lambda _, __: None
+    """Told of each report."""
     live: dict[str, tuple[Pump, Link]] = field(default_factory=dict)
-    _generation: int = 1
+    generation: int = 1
 
     def desired(self, node: str) -> Desired:
         """All that this node should hold."""
@@ -63,11 +64,11 @@ class Hub:
             )
             for ref, wish in wished.items()
         ]
-        return Desired(self._generation, tuple(found), manners=self.manners.get(node, FREE))
+        return Desired(self.generation, tuple(found), manners=self.manners.get(node, FREE))
 
     def changed(self) -> None:
         """Tells every node that is there."""
-        self._generation += 1
+        self.generation += 1
         for node, (pump, _) in self.live.items():
             pump.say(self.desired(node))
 
@@ -105,7 +106,7 @@ class Hub:
             case Hello():
                 self.live[node][0].say(self.desired(node))
             case Report():
-                self.reports[node] = word
+                self.heard(node, word)
             case _:
                 pass
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from datetime import UTC
 from random import Random
 
 from edge_agent.steward import Steward
 from edge_agent.uplink import Uplink
+from edge_agent.usage import Usage
 from edge_agent.watchers import Watchers
 from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest, short
@@ -19,10 +21,10 @@ from modelsyncd.session.window import Window
 from tests.fakes.versions import STEP
 from tests.fakes.world.disk import Disk, DiskOrders, DiskStore
 from tests.fakes.world.hub import Hub
+from tests.fakes.world.ruling import EPOCH, Ruling
 from tests.fakes.world.shelf import DiskShelf
 from tests.fakes.world.wire import Link, Shape
 
-EPOCH = 1_800_000_000.0  # seconds since 1970 at which every world begins: a Friday morning
 FLOOR, CAP = 4 << 10, 16 << 10  # bytes of the window: versions here have a hundred kilobytes
 
 
@@ -38,6 +40,8 @@ class Node:
         self.reachable = True
         self.skew = 0.0
         """Seconds by which its clock on the wall is wrong."""
+        self.jumped = False
+        """Whether it ever was."""
         self.breaks = 0
         """Sessions that brought something and ended."""
         self.delivered = 0
@@ -46,9 +50,12 @@ class Node:
         """Payload bytes of content that were on their way when a session ended."""
         self.wrongs: list[str] = []
         """What should never have happened."""
+        self.ruling: Ruling | None = None
+        """What its manners allow; None while they are not known to it, or its clock is wrong."""
         self.steward: Steward | None = None
         self._hub = hub
         self._rng = rng
+        self._usage = Usage()
         self._durable: set[tuple[Digest, int]] = set()
         self._sent_now = 0
         self._delivered_now = 0
@@ -92,6 +99,8 @@ class Node:
             jitter=self._rng.random,
             clock=loop.time,
             wall=lambda: EPOCH + loop.time() + self.skew,
+            usage=self._usage,
+            zone=UTC,
         )
         await steward.load()
         uplink = Uplink(
@@ -114,6 +123,8 @@ class Node:
         if not (self._hub.up and self.reachable):
             raise RoadError("the hub can't be reached")
         self._sent_now = self._delivered_now = self._drops_now = 0
+        if self.ruling is not None:
+            self.ruling.sessions += 1
         link = self.link = Link(self.up_shape, self.down_shape, self._sent, self._seen)
         self._hub.spawn(self.name, link)
         try:
@@ -132,6 +143,9 @@ class Node:
             return
         self.delivered += len(give.payload)
         self._delivered_now += len(give.payload)
+        if self.ruling is not None:
+            wrong = self.ruling.arrived(len(give.payload), asyncio.get_running_loop().time())
+            self.wrongs += [wrong] if wrong else []
         if (give.manifest, give.ordinal) in self._durable:
             self.wrongs.append(f"chunk {give.ordinal} of {short(give.manifest)} was durable, and came again")
 

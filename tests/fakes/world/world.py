@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from random import Random
 
 from modelsyncd.digest import Digest
-from modelsyncd.manners import FREE, manners
+from modelsyncd.manners import FREE, Manners, manners
 from modelsyncd.names import ModelName, ModelRef
+from modelsyncd.session.frames import Report
 from modelsyncd.store.version import Version
 from tests.fakes.versions import STEP, Published, published
 from tests.fakes.world.clock import run
 from tests.fakes.world.disk import Disk, forget_chunks
 from tests.fakes.world.hub import Hub, Wish
-from tests.fakes.world.node import Node
+from tests.fakes.world.node import CAP, Node
+from tests.fakes.world.ruling import Ruling
 from tests.fakes.world.wire import Link
 
 NODES = 20
@@ -79,6 +81,8 @@ class World:
             self._rng = rng
             self._library = library(rng)
             self._hub = Hub(self._library, self._spawn, quotes=rng.random() < 0.8)
+            self._hub.heard = self._heard
+            self._said: dict[str, tuple[int, Manners]] = {}
             self._say_first()
             for number in range(NODES):
                 node = Node(f"node{number}", Disk(self._library, rng), self._hub, rng)
@@ -187,6 +191,7 @@ class World:
         self._told()
 
     def _limit(self, node: Node) -> None:
+        node.ruling = None
         self._hub.manners[node.name] = self._rng.choice(
             (
                 FREE,
@@ -198,6 +203,16 @@ class World:
             )
         )
         self._told()
+        self._said[node.name] = (self._hub.generation, self._hub.manners[node.name])
+
+    def _heard(self, name: str, report: Report) -> None:
+        """A node that knows its manners keeps to them, as long as its clock is right."""
+        generation, wanted = self._said.get(name, (report.generation + 1, FREE))
+        node = next(node for node in self.nodes if node.name == name)
+        if report.generation >= generation and node.skew == 0.0:
+            del self._said[name]
+            now = asyncio.get_running_loop().time()
+            node.ruling = Ruling(wanted, now, 0 if node.jumped else node.delivered, CAP)
 
     def _prioritise(self, node: Node) -> None:
         for wish in self._hub.wishes[node.name].values():
@@ -205,6 +220,8 @@ class World:
         self._told()
 
     def _jump(self, node: Node) -> None:
+        node.ruling = None
+        node.jumped = True
         node.skew = self._rng.choice((-3.2e8, -3_600.0, 0.0, 3_600.0, 3.2e8))
 
     def _told(self) -> None:
@@ -218,6 +235,9 @@ class World:
         """The hub's last word comes before the last trouble is over: what that held up, nodes try by themselves."""
         self._hub.up = True
         self._hub.manners.clear()
+        self._said.clear()
+        for node in self.nodes:
+            node.ruling = None
         self._told()
         await asyncio.sleep(60.0)
         for node in self.nodes:
