@@ -1,4 +1,4 @@
-"""`make bench`, or `python -m benchmarks transfer|memory|coded|unchanged|growth|crowd [--gib N]`: one table each."""
+"""`make bench`, or `python -m benchmarks WHICH … [--gib N]`: one table each; without WHICH, all of them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks import coded, crowd, growth, memory, transfer, unchanged
+from benchmarks import coded, crowd, growth, memory, transfer, unchanged, wear
 from benchmarks.table import machine
 
 
 def main() -> None:
     """Runs what was asked for, in a folder that is removed afterwards."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("which", nargs="*", default=["transfer", "memory", "coded", "unchanged", "growth", "crowd"])
+    every = ["transfer", "memory", "coded", "unchanged", "growth", "crowd", "wear"]
+    parser.add_argument("which", nargs="*", default=every, help=", ".join(every))
     parser.add_argument("--gib", type=float, default=1.0, help="size for transfer and unchanged (default 1)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of transfer (default 3)")
     parser.add_argument("--large", type=float, default=4.0, help="size for memory, GiB (default 4)")
@@ -39,8 +40,10 @@ def main() -> None:
                     growth.run(root, asked.sizes, asked.files)
                 case "crowd":
                     crowd.run(root, asked.nodes)
+                case "wear":
+                    wear.run(root)
                 case _:
-                    parser.error(f"no benchmark {which!r}: transfer, memory, coded, unchanged, growth, crowd")
+                    parser.error(f"no benchmark {which!r}: {', '.join(every)}")
 
 
 if __name__ == "__main__":

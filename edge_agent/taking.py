@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from edge_agent.bases import find, likely
+from modelsyncd.daemon.log import Log
 from modelsyncd.digest import Digest, digest_of
 from modelsyncd.errors import BadInputError, DamageError, DiskError, NotFoundError
 from modelsyncd.manifest import File, Manifest, piece_sizes
@@ -22,10 +23,12 @@ from modelsyncd.session.progress import Progress
 from modelsyncd.store import durable
 from modelsyncd.store.arrivals import Arrivals
 from modelsyncd.store.cache import Cache
+from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.store.held import Held
 from modelsyncd.store.seeds import Seeds
 from modelsyncd.store.staging import Staging
 from modelsyncd.store.tree import EdgeTree
+from modelsyncd.store.usage import written
 from modelsyncd.store.version import Version
 
 _NO_SHA256 = bytes(32)  # a manifest on its way is named by BLAKE3 alone
@@ -45,6 +48,7 @@ class Taking:
         self._held = Held(partial(find, tree))
         self._pieces: Staging | None = None
         self._content: Staging | None = None
+        self._written = written()
 
     @property
     def lent(self) -> tuple[Digest, ...]:
@@ -68,6 +72,7 @@ class Taking:
             self._held.rest()
         keeping = arrivals.keeping()
         if part is Part.CONTENT and keeping.kept:
+            passing(Point.CHUNKS_SYNCED)
             self._note(staging, keeping.kept)
         return keeping
 
@@ -121,6 +126,7 @@ class Taking:
         except (NotFoundError, DamageError):
             manifest = self._assembled(ref)
         durable.remove_tree(self._tree.layout.staged_manifest(self._name))
+        passing(Point.PIECES_DROPPED)
         self._pieces = None
         if (manifest.content_size, len(manifest.files)) != (ref.content_size, ref.files):
             raise BadInputError(
@@ -195,4 +201,7 @@ class Taking:
             )
         self._tree.install(version, offer.release, staging)
         self._content = None
+        passing(Point.VERSION_UNSETTLED)
         self._cache.settle(self._name)
+        facts = {"bytes": staging.manifest.content_size, "written": written() - self._written}
+        Log().info("version.stored", model=str(version.model), version=version.number, **facts)
