@@ -14,6 +14,7 @@ from pathlib import Path
 from cloud_hub.catalog import Catalog
 from cloud_hub.catalog_api import CatalogApi
 from cloud_hub.codings import Codings
+from cloud_hub.doctor_api import DoctorApi
 from cloud_hub.efforts import EFFORTS
 from cloud_hub.enrol_api import EnrolService
 from cloud_hub.events import Bus
@@ -38,6 +39,7 @@ from modelsyncd.sizes import parse_size
 from modelsyncd.store.durable import write_file
 from modelsyncd.trust import context
 from modelsyncd.wire.v1.catalog_pb2_grpc import add_CatalogServiceServicer_to_server
+from modelsyncd.wire.v1.doctor_pb2_grpc import add_DoctorServiceServicer_to_server
 from modelsyncd.wire.v1.limits_pb2_grpc import add_LimitServiceServicer_to_server
 from modelsyncd.wire.v1.sync_pb2_grpc import add_EnrolServiceServicer_to_server
 
@@ -46,9 +48,7 @@ ADMIN = "admin"
 CONTEXT_FILE = "admin.toml"
 TIDY = 5.0  # seconds between two looks at codings that should be sealed
 FOLLOW = 2.0  # seconds between two looks for changes that another process made in the catalogue
-SERVICES = tuple(
-    f"modelsyncd.wire.v1.{name}" for name in ("SyncService", "EnrolService", "CatalogService", "LimitService")
-)
+SERVICES = tuple(f"modelsyncd.wire.v1.{name}Service" for name in ("Sync", "Enrol", "Catalog", "Limit", "Doctor"))
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to call where everybody is let in by certificate
 
 
@@ -196,10 +196,12 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
     add_EnrolServiceServicer_to_server(EnrolService(stores.authority, stores.catalog.nodes), server)
     add_CatalogServiceServicer_to_server(CatalogApi(stores, presence, bus, effort=EFFORTS[settings.coding]), server)
     add_LimitServiceServicer_to_server(LimitsApi(stores.catalog, presence), server)
+    answers = Congestion(settings.congestion)
+    add_DoctorServiceServicer_to_server(DoctorApi(settings.data, presence, answers, software=SOFTWARE), server)
     health.attach(server)
     add_reflection(server, SERVICES)
     bound = bind_tls(server, settings.listen, stores.authority.issue_hub(time.time()))
-    _answer_loss(Congestion(settings.congestion), bound, log)
+    _answer_loss(answers, bound, log)
     async with serving(server), asyncio.TaskGroup() as group:
         chores = [
             group.create_task(_follow(stores.catalog, presence, log)),

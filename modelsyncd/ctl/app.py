@@ -52,6 +52,7 @@ VERBS = {
     "why": Verb("why", "Explain why a node has, or does not have, what a channel names."),
     "watch": Verb("watch", "Print events as they happen."),
     "verify": Verb("verify", "Re-hash what rests at the hub, in an agent's store or in a folder."),
+    "doctor": Verb("doctor", "Look for what is wrong: this machine, the way to the hub, and the hub."),
     "login": Verb("login", "Keep a context file as one of yours and use it."),
     "contexts": Verb("contexts", "List your contexts, or use another one."),
 }
