@@ -65,11 +65,14 @@ def _tries(
     plain: Buffer, allowed: frozenset[Codec], hint: Hint, base: Buffer | None, profile: Profile
 ) -> Iterator[tuple[Codec, Buffer | None]]:
     """Payloads to choose from, the likeliest first; no more of them once one is as small as can be hoped for."""
-    if profile is not Profile.PLAIN and base is not None and Codec.DELTA in allowed:
-        payload = delta.compress(plain, base, hint, profile)
-        yield Codec.DELTA, payload
-        if profile is Profile.SMALLEST and Codec.LOWRANK in allowed and payload and len(payload) > _LITTLE * len(plain):
-            yield Codec.LOWRANK, lowrank.compress(plain, base, hint)
+    if profile is not Profile.PLAIN and base is not None:
+        payload = None
+        if profile is Profile.SMALLEST and Codec.LOWRANK in allowed:
+            payload = lowrank.compress(plain, base, hint)
+            yield Codec.LOWRANK, payload
+        if payload is None and Codec.DELTA in allowed:  # a low rank is only told of where it pays
+            payload = delta.compress(plain, base, hint, profile)
+            yield Codec.DELTA, payload
         if payload is not None and len(payload) < _GOOD * len(plain):
             return
     if profile is not Profile.PLAIN and hint.dtype and Codec.PLANES in allowed:

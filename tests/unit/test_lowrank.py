@@ -154,3 +154,48 @@ def test_factors_that_are_larger_than_their_chunk_are_refused() -> None:
     head = lowrank._HEAD.pack(0, lowrank.RANK_MAX, len(BASE), 0)
     with pytest.raises(DamageError, match="larger than the chunk"):
         lowrank.decompress(head + bytes(200), BASE, len(BASE))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_a_training_moves_along_few_directions_is_foretold_as_far_as_it_pays(dtype: str) -> None:
+    base, _ = merged(dtype)
+    random = np.random.default_rng(5)
+    old = lowrank._values(base, dtype).reshape(ROWS, COLUMNS)
+    step = 4e-3 if dtype == "bf16" else 1e-3
+    along = random.normal(0, 1, (ROWS, 3)) @ random.normal(0, 1, (3, COLUMNS))
+    plain = written(old + step * (along + random.normal(0, 1, old.shape)), dtype)
+    hint = Hint(dtype, 0, COLUMNS)
+    payload = lowrank.compress(plain, base, hint)
+    assert payload is not None
+    assert lowrank.decompress(payload, base, len(plain)) == plain
+    difference = delta.compress(plain, base, hint, Profile.SMALLEST)
+    assert difference is not None
+    assert len(payload) < 0.97 * len(difference)
+
+
+def test_noise_decay_and_few_moved_rows_have_no_rank() -> None:
+    random = np.random.default_rng(6)
+    old = random.normal(0, 0.05, (ROWS, COLUMNS)).astype("<f4")
+    hint = Hint("f32", 0, COLUMNS)
+    noise = old + random.normal(0, 1e-4, old.shape)
+    decayed = old * np.float32(1 - 2e-6)
+    words = decayed.copy()
+    words[7] += random.normal(0, 1e-4, COLUMNS)
+    for new in (noise, decayed, words):
+        assert lowrank.compress(written(new, "f32"), old.tobytes(), hint) is None
+
+
+def test_factors_are_no_less_exact_than_the_finest_of_the_weights_that_they_foretell() -> None:
+    base, plain = merged("f32")
+    payload = lowrank.compress(plain, base, Hint("f32", 0, COLUMNS))
+    assert payload is not None
+    assert len(payload) < 3.2 * 8 * (ROWS + COLUMNS) + 0.012 * len(plain), "factors in 25 bits, and hardly any rest"
+
+
+@pytest.mark.parametrize("cut", [26, 255])
+def test_a_factor_that_is_cut_beyond_its_bits_is_damage(cut: int) -> None:
+    assert FOUND is not None
+    rank = FOUND[1]
+    at = lowrank._HEAD.size + 2 * (rank + 1) + lowrank._SIZES.size
+    with pytest.raises(DamageError):
+        lowrank.decompress(FOUND[:at] + bytes([cut]) + FOUND[at + 1 :], BASE, len(BASE))
