@@ -150,7 +150,7 @@ def _stands(case: Case) -> str:
     far = f", {progress(said)} here" if said.bytes_total and not transfer.is_over else ""
     since = f", since {moment(said.since, now)}" if said.since else ""
     speed = f", {shown(transfer.rate)}" if transfer.rate else ""
-    heard = "" if case.node.online else f"; that was its last word, {ago(case.node.last_seen, now)}"
+    heard = "" if case.node.online or not said.phase else f"; that was its last word, {ago(case.node.last_seen, now)}"
     return f"{transfer.phase}{far}{speed}{since}{heard}"
 
 
@@ -161,17 +161,18 @@ def _expected(transfer: Transfer) -> list[tuple[str, str]]:
     expected = forecast_from_pb(said.forecast)
     priced = expected.priced
     ways = [
-        f"{size(expected.had)} were there",
-        f"{size(priced.coded)} coded as {size(priced.coded_wire)}",
-        f"{size(priced.alone)} plainly as {size(priced.alone_wire)}",
+        *([f"{size(expected.had)} were there"] if expected.had else []),
+        *([f"{size(priced.coded)} coded as {size(priced.coded_wire)}"] if priced.coded else []),
+        *([f"{size(priced.alone)} plainly as {size(priced.alone_wire)}"] if priced.alone else []),
         *([f"{size(priced.left)} guessed"] if priced.left else []),
     ]
     made = f"made {ago(expected.made_at, transfer.at)}" if expected.made_at else "made"
     again = f", for the {expected.revision}th time" if expected.revision > 3 else ""
     takes = f" ({duration(expected.seconds)} at {shown(expected.rate)})" if expected.rate else ""
+    twice = f", of which {size(said.bytes_resent)} came twice" if said.bytes_resent else ""
     return [
-        ("expected", f"{size(expected.wire)} on the wire{takes}: {', '.join(ways)}; {made}{again}"),
-        ("came", f"{size(said.bytes_wire)}, of which {size(said.bytes_resent)} came twice"),
+        ("expected", f"{size(expected.wire)} on the wire{takes}: {', '.join(ways) or 'nothing'}; {made}{again}"),
+        ("came", f"{size(said.bytes_wire)}{twice}"),
     ]
 
 
