@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from enum import Enum, auto
 
 from modelsyncd.digest import Digest
@@ -76,6 +77,7 @@ class Taker:
         """Plain bytes wanted and not durable yet."""
         self._gated = gated
         self._unquoted = False
+        self._asked = 0
         self._wire_most: float | None = None
         self._charged: dict[int, float] = {}
         self._limits = limits
@@ -174,20 +176,25 @@ class Taker:
         return []
 
     def ask(self) -> list[Effect]:
-        """Asks what the rest of the content will take, and wants nothing more before `go`."""
+        """Asks what the rest of the content will take, and wants nothing more before `go`.
+
+        Nobody need be asked about chunks that come without bases: they take what they have, at most.
+        """
         self.stage = Stage.ASKING
         self._wire_most = None
-        self._unquoted = self.quotes
-        if not self.quotes:
-            return [self._quoted(Priced(left=self._queued))]
-        return [Send(Ask(self.manifest, tuple(_runs(sorted(self._queue))), self._bases))]
+        asked = sorted(ordinal for ordinal in self._queue if ordinal not in self._plain_only)
+        self._asked = sum(self._sizes[ordinal] for ordinal in asked)
+        self._unquoted = self.quotes and bool(asked)
+        if not self._unquoted:
+            return [self._quoted(Priced(left=self._asked))]
+        return [Send(Ask(self.manifest, tuple(_runs(asked)), self._bases))]
 
     def quoted(self, priced: Priced) -> list[Effect]:
         """Takes an answer; one that was not asked for is ignored. Raises ProtocolError for one about something else."""
         if not self.owed_quote:
             return []
-        if priced.plain != self._queued:
-            raise ProtocolError(f"{self._queued} bytes were asked about, and a Quote for {priced.plain} came")
+        if priced.plain != self._asked:
+            raise ProtocolError(f"{self._asked} bytes were asked about, and a Quote for {priced.plain} came")
         self._unquoted = not priced.exact
         return [self._quoted(priced)]
 
@@ -201,7 +208,9 @@ class Taker:
         return []
 
     def _quoted(self, priced: Priced) -> Quoted:
-        return Quoted(self.manifest, priced, self.progress, final=not self._unquoted)
+        plain = self._queued - self._asked
+        whole = replace(priced, alone=priced.alone + plain, alone_wire=priced.alone_wire + plain)
+        return Quoted(self.manifest, whole, self.progress, final=not self._unquoted)
 
     def owed(self, give: Give) -> bool:
         """Whether the peer owes us this chunk."""
