@@ -76,7 +76,7 @@ def a_link(rng: random.Random, waiting: set[Digest], going: frozenset[Digest]) -
     due = {manifest: rng.randint(0, 300) for manifest in sorted(going)}
     return Link(
         Moment(NEW_YEAR + rng.randrange(366 * 86_400), rng.choice(ZONES)),
-        {account: rng.randint(0, 1_200) for account in rng.sample([ALL, *map(str, REFS)], 3)},
+        {account: rng.choice([0, 30, 90, 600]) for account in rng.sample([ALL, *map(str, REFS)], 3)},
         asking,
         due | {manifest: one.priced.wire for manifest, one in asking.items() if one.final},
         going,
@@ -88,7 +88,7 @@ def some_manners(rng: random.Random) -> Manners:
     return Manners(
         rng.choice([0, 0, 1_000]),
         tuple(openings),
-        rng.choice([0, 0, 50, 100, 1_000]),
+        rng.choice([0, 0, 100, 300, 1_000]),
         paused=rng.random() < 0.15,
         background=rng.random() < 0.5,
     )
