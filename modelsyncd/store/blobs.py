@@ -85,6 +85,7 @@ class FolderBlobs:
 
     def __init__(self, root: Path) -> None:
         durable.make_folder(root)
+        durable.sync_folder(root)  # folders that a killed process made, and did not live to sync
         self._root = root
 
     def adopt(self, key: str, path: Path) -> None:

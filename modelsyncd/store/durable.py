@@ -222,6 +222,7 @@ def lock_folder(folder: Path, name: str) -> Lock:
     Raises LockedError, which names the process that has it, and DiskError.
     """
     make_folder(folder)
+    sync_folder(folder)  # names that a killed process made, and did not live to sync: from now on we rely on them
     path = folder / name
     with disk_errors(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)

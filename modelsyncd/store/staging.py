@@ -52,17 +52,20 @@ class Staging:
         Whatever else lies in the folder is removed. Raises DiskFullError, which says how much is missing, DiskError.
         """
         self._files.close()
-        if self.path.is_symlink() or not self.path.is_dir():
+        continued = self.path.is_dir() and not self.path.is_symlink()
+        if not continued:
             erase(self.path)
         make_folder(self.path)
         paths = [file.path for file in self.manifest.files]
         clear_strangers(self.path, paths)
         self._check_room()
-        for folder in folders_of(paths):
+        folders = folders_of(paths)
+        for folder in folders:
             make_folder(self.path / folder)
         touched = {self._make(file) for file in self.manifest.files}
-        for folder_path in touched - {None}:
-            sync_folder(self.path / str(folder_path))
+        # of an earlier try nobody knows whether it lived to sync the names that it made
+        for folder in ("", *folders) if continued else touched - {None}:
+            sync_folder(self.path / str(folder))
 
     def missing(self, recorded: Container[int] = ()) -> list[int]:
         """The ordinals to fetch, ascending; a digest that occurs several times is listed once, by its first ordinal.

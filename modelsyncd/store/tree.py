@@ -25,7 +25,7 @@ from modelsyncd.names import ModelName, ModelRef, parse_channel, parse_model
 from modelsyncd.release import Release, SignedRelease
 from modelsyncd.store import durable
 from modelsyncd.store.hashed import Hashed
-from modelsyncd.store.layout import Layout, staged_digest, target_of
+from modelsyncd.store.layout import VERSIONS, Layout, staged_digest, target_of
 from modelsyncd.store.staging import Staging
 from modelsyncd.store.version import Damage, Version, damaged_files, mend
 
@@ -74,17 +74,22 @@ class EdgeTree:
         self._load()
 
     def prepare(self) -> None:
-        """Makes the folders, and removes what a killed process left that belongs to nothing. Raises DiskError."""
+        """Makes the folders, makes durable what a killed process had named, and removes what belongs to nothing.
+
+        Raises DiskError.
+        """
         layout = self.layout
         with self._lock:
-            for folder in (layout.manifests, layout.releases, layout.staging, layout.models):
+            folders = [layout.manifests, layout.releases, layout.staging, layout.models]
+            for folder in folders:
                 durable.make_folder(folder)
-                durable.clear_leftovers(folder)
             for model in _models(layout):
-                durable.clear_leftovers(layout.model(model))
-                versions = layout.model(model) / "versions"
-                if versions.is_dir():
-                    durable.clear_leftovers(versions)
+                folders += [layout.model(model).parent, layout.model(model), layout.model(model) / VERSIONS]
+            found = [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+            for folder in found:
+                durable.clear_leftovers(folder)
+            for folder in (layout.root, *found):  # what was named and not synced looks durable to us, and is not
+                durable.sync_folder(folder)
             self._remove_orphans()
 
     # --- looking ---
