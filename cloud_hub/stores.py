@@ -17,6 +17,7 @@ from cloud_hub.codings import PACK_BYTES, Codings
 from cloud_hub.contents import Contents
 from cloud_hub.encoder import Encoder
 from cloud_hub.stock import Stock
+from modelsyncd.store import packs as packing
 from modelsyncd.store.blobs import Blobs, open_blobs
 from modelsyncd.store.durable import lock_folder, write_file
 from modelsyncd.store.marked import BESIDE, MarkedBlobs
@@ -46,7 +47,15 @@ class Stores:
         self._open.close()
 
 
-def open_stores(data: Path, database: str, blobs: str, now: float, *, codings_bytes: int = CODINGS_BYTES) -> Stores:
+def open_stores(
+    data: Path,
+    database: str,
+    blobs: str,
+    now: float,
+    *,
+    codings_bytes: int = CODINGS_BYTES,
+    pack_bytes: int = packing.PACK_BYTES,
+) -> Stores:
     """Opens a data folder (absolute), making what is not there; empty URLs mean places inside the folder.
 
     Raises LockedError, NewerFormatError, BadInputError, DamageError, DiskError, RoadError; then nothing stays open.
@@ -62,7 +71,7 @@ def open_stores(data: Path, database: str, blobs: str, now: float, *, codings_by
         packs.claim(spool, expected=catalog.chunks.count() > 0)
         found = recover(spool, packs, catalog.chunks.end)
         catalog.chunks.add(found)
-        writer = PackWriter(spool, packs)
+        writer = PackWriter(spool, packs, pack_bytes=pack_bytes)
         stack.callback(writer.close)
         stock = Stock(catalog, writer, PackReader(spool, packs), data)
         codings = _codings(stack, catalog, data, blobs, codings_bytes)

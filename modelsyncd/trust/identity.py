@@ -6,6 +6,7 @@ or reads certificates imports `trust.keys`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -107,8 +108,14 @@ def read_file(path: Path) -> bytes:
 
 
 def make_private_folder(folder: Path) -> None:
-    """A folder that only its owner may enter. Raises DiskError."""
+    """A folder that only its owner may enter, and that a power cut does not take. Raises DiskError."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # also when it was there: a process that was killed may have made it, and never synced its name
+        above = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(above)
+        finally:
+            os.close(above)
     except OSError as error:
         raise DiskError(f"can't make the folder {folder}: {error.strerror}") from error
