@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -36,7 +37,9 @@ from modelsyncd.link.reflection import add_reflection
 from modelsyncd.link.server import bind_tls, make_server, serving
 from modelsyncd.link.stream import serve_sessions
 from modelsyncd.sizes import parse_size
+from modelsyncd.store import failpoints
 from modelsyncd.store.durable import write_file
+from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.trust import context
 from modelsyncd.wire.v1.catalog_pb2_grpc import add_CatalogServiceServicer_to_server
 from modelsyncd.wire.v1.doctor_pb2_grpc import add_DoctorServiceServicer_to_server
@@ -107,6 +110,7 @@ def start(arguments: Sequence[str]) -> int:
     try:
         flags = _parser().parse_args(arguments)
         settings = _settings(flags)
+        failpoints.arm_from(os.environ)
         if flags.verb == "gc":
             setup("warning", Style(settings.log_format))
             return _gc(settings, as_json=flags.json)
@@ -262,6 +266,7 @@ async def _follow(catalog: Catalog, presence: Presence, log: Log) -> None:
 
 def _write_context(stores: Stores, data: Path, reached: str) -> None:
     identity = stores.authority.issue_admin(ADMIN, time.time())
+    passing(Point.CONTEXT_WAITS)
     context.write(data / CONTEXT_FILE, context.Context(reached, ADMIN, identity), write_file)
 
 

@@ -22,6 +22,7 @@ from modelsyncd.digest import Buffer, Digest
 from modelsyncd.errors import DamageError, ModelsyncError
 from modelsyncd.store.blobs import Blobs
 from modelsyncd.store.durable import disk_errors
+from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.store.packs import PackReader, PackWriter, Place, Record, pack_key
 
 PACK_BYTES = 16 << 20  # bytes of a pack of codings: it goes as a whole, so smaller than one of chunks
@@ -146,6 +147,7 @@ class Codings:
         stray = [blob for name, blob in there.items() if name not in known]
         for blob in stray:
             self._blobs.delete(blob.key)
+            passing(Point.STRAY_REMOVED)
         return Swept(evicted.packs + len(stray), evicted.size + sum(blob.size for blob in stray))
 
     def _evict(self) -> Swept:
@@ -160,6 +162,7 @@ class Codings:
         if not going:
             return Swept(0, 0)
         self._rows.drop(going)  # the rows first: a crash leaves bytes without a row, which `sweep` finds
+        passing(Point.CODINGS_EVICTED)
         for name in going:
             self._blobs.delete(pack_key(name))
         freed = sum(packs[name] for name in going)
@@ -216,6 +219,7 @@ class Codings:
                 full = len(self._open) >= OPEN_CODINGS
                 size = max((place.offset + place.length for place in places), default=0)
             if places:
+                passing(Point.CODINGS_LAID)
                 self._note_sealed(apart_from=places[0].pack)
             if full or size >= PACK_BYTES:
                 self._seal_pack()
@@ -227,6 +231,7 @@ class Codings:
 
     def _seal_pack(self) -> None:
         self._writer.seal()
+        passing(Point.CODINGS_SEALED)
         self._note_sealed()
         self._evict()
 
@@ -236,6 +241,7 @@ class Codings:
             sealed = [place for place in self._open.values() if place.pack != apart_from]
         if sealed:
             self._rows.add(sealed, self._clock())
+            passing(Point.CODINGS_KNOWN)
             with self._lock:
                 for place in sealed:
                     self._open.pop(place.digest, None)

@@ -25,6 +25,7 @@ from modelsyncd.session.effects import Keep
 from modelsyncd.session.events import Settled
 from modelsyncd.session.frames import Offer, Part
 from modelsyncd.session.ports import Keeping, Missing
+from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.store.packs import Record
 from modelsyncd.trust.identity import Kind, Peer
 from modelsyncd.wire.nouns import decode_release
@@ -177,6 +178,7 @@ class HubIntake:
         return self._commit(offer, release)
 
     def _commit(self, offer: Offer, release: Release) -> _Commit:
+        passing(Point.RELEASE_WHOLE)
         before = self._channel(release, offer.channel)
         now = self._clock()
         settled = self._catalog.models.commit(
@@ -187,6 +189,7 @@ class HubIntake:
             who=str(self._peer),
             now=now,
         )
+        passing(Point.RELEASE_COMMITTED)
         events: list[Event] = []
         if settled.created:
             events.append(Released(now, release.model, settled.number))

@@ -12,6 +12,7 @@ from modelsyncd.daemon.log import Log
 from modelsyncd.errors import RefusedError
 from modelsyncd.link.server import peer
 from modelsyncd.names import parse_node
+from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.trust.authority import Authority
 from modelsyncd.trust.identity import Kind, Peer
 from modelsyncd.trust.keys import public_key_of
@@ -66,6 +67,7 @@ class EnrolService(sync_pb2_grpc.EnrolServiceServicer):
         # key may come again.
         key = public_key_of(csr)
         self._nodes.redeem(invite, parse_node(name), key, now)
+        passing(Point.INVITE_REDEEMED)
         return self._authority.issue_node(name, csr, now)
 
     def _renew(self, caller: Peer, shown: bytes, csr: bytes) -> bytes:

@@ -23,6 +23,7 @@ from modelsyncd.manifest import ChunkTable, Manifest
 from modelsyncd.release import ManifestRef
 from modelsyncd.session.frames import Part
 from modelsyncd.store.durable import disk_errors
+from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.store.packs import PackReader, PackWriter, Place, Record
 from modelsyncd.wire.nouns import decode_manifest
 
@@ -54,7 +55,10 @@ class Stock:
         absent = set(self._catalog.chunks.missing([arrival.digest for arrival in arrivals]))
         fresh = [arrival for arrival in arrivals if arrival.digest in absent]
         if fresh:
-            self._catalog.chunks.add(self._writer.append(fresh))
+            places = self._writer.append(fresh)
+            passing(Point.RECORDS_SYNCED)
+            self._catalog.chunks.add(places)
+            passing(Point.CHUNKS_INDEXED)
 
     def places(self, digests: Sequence[Digest]) -> dict[Digest, Place]:
         """Where those of the chunks rest that are here; nothing is read."""
@@ -85,6 +89,7 @@ class Stock:
     def _forget(self, damaged: Sequence[Place]) -> None:
         """Forgets chunks that were read and are wrong, or whose pack is gone, and says so to whoever runs this hub."""
         self._catalog.chunks.forget(damaged)
+        passing(Point.CHUNKS_FORGOTTEN)
         with self._lock:
             self._losses += len(damaged)
             self._whole.clear()

@@ -20,6 +20,7 @@ from cloud_hub.stock import Stock
 from modelsyncd.store import packs as packing
 from modelsyncd.store.blobs import Blobs, open_blobs
 from modelsyncd.store.durable import lock_folder, write_file
+from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.store.marked import BESIDE, MarkedBlobs
 from modelsyncd.store.packs import PackReader, PackWriter, recover
 from modelsyncd.trust.authority import Authority
@@ -64,12 +65,13 @@ def open_stores(
         stack.callback(lock_folder(data, LOCK).release)
         catalog = stack.enter_context(Catalog.open(database or f"sqlite:///{data / 'catalog.db'}"))
         catalog.lift(now)
-        authority = Authority.open(data / "authority", now, write_file)
+        authority = Authority.open(data / "authority", now, _keep)
         folder, spool = data / "packs", data / "spool"
         packs = MarkedBlobs(open_blobs(blobs or folder.as_uri()), blobs or str(folder))
         stack.callback(packs.close)
         packs.claim(spool, expected=catalog.chunks.count() > 0)
         found = recover(spool, packs, catalog.chunks.end)
+        passing(Point.PACKS_RECOVERED)
         catalog.chunks.add(found)
         writer = PackWriter(spool, packs, pack_bytes=pack_bytes)
         stack.callback(writer.close)
@@ -78,6 +80,11 @@ def open_stores(
         contents = Contents(stock)
         encoder = Encoder(stock, contents, codings)
         return Stores(catalog, packs, stock, contents, codings, encoder, authority, len(found), stack.pop_all())
+
+
+def _keep(path: Path, data: bytes, mode: int) -> None:
+    write_file(path, data, mode)
+    passing(Point.AUTHORITY_KEPT)
 
 
 def _codings(stack: ExitStack, catalog: Catalog, data: Path, blobs: str, room: int) -> Codings:

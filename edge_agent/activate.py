@@ -22,6 +22,7 @@ from modelsyncd.errors import BadInputError, ConflictError, DamageError, DiskErr
 from modelsyncd.names import ModelRef
 from modelsyncd.store.cache import Cache
 from modelsyncd.store.durable import disk_errors
+from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.store.tree import EdgeTree, Shown
 from modelsyncd.store.usage import last_used, note_use, taken
 from modelsyncd.store.version import Version, has_shape
@@ -122,6 +123,7 @@ class TreeStore:
         self.prove(version)
         left = self.tree.active(ref)
         self.tree.activate(ref, version)
+        passing(Point.CHANNEL_SWITCHED)
         for one in {version, left} - {None}:
             self.used(one)
         return self._active(ref, version)
@@ -142,6 +144,7 @@ class TreeStore:
         Raises DiskError, ConflictError when a channel leads to it.
         """
         self.tree.remove(version)
+        passing(Point.VERSION_PRUNED)
         if not self.tree.folders(version.manifest) and version.manifest not in self.tree.staged():
             self._cache.drop(version.manifest)
 
@@ -149,6 +152,7 @@ class TreeStore:
         """Deletes what is staged of a manifest. Raises DiskError."""
         self._forget(manifest)
         self.tree.discard(manifest)
+        passing(Point.STAGING_DISCARDED)
         if not self.tree.folders(manifest):
             self._cache.drop(manifest)
 

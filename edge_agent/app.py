@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import os
 import random
 import sys
 import time
@@ -43,6 +44,7 @@ from modelsyncd.link.pump import FrameStream
 from modelsyncd.link.reflection import add_reflection
 from modelsyncd.link.server import bind_unix, make_server, serving
 from modelsyncd.link.stream import open_session
+from modelsyncd.store import failpoints
 from modelsyncd.store.cache import Cache
 from modelsyncd.store.durable import lock_folder
 from modelsyncd.store.tree import EdgeTree
@@ -50,7 +52,12 @@ from modelsyncd.wire import nouns
 from modelsyncd.wire.v1 import jobs_pb2_grpc
 
 CACHE = "cache.db"
-_MAKE_CACHE = "import sys, pathlib; from modelsyncd.store.cache import Cache; Cache(pathlib.Path(sys.argv[1])).close()"
+_MAKE_CACHE = """
+import os, pathlib, sys
+from modelsyncd.store import cache, failpoints
+failpoints.arm_from(os.environ)
+cache.Cache(pathlib.Path(sys.argv[1])).close()
+"""
 PROGRAM = "modelsync-agent"
 SOFTWARE = f"{PROGRAM}/{__version__}"
 SERVICE = "modelsyncd.wire.v1.JobsService"
@@ -65,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code (docs/exit-codes.md)."""
     options = _parser().parse_args(_with_verb(sys.argv[1:] if arguments is None else list(arguments)))
     try:
+        failpoints.arm_from(os.environ)
         if options.verb == "verify":
             return verify(options.data, sys.stdout.write, as_json=options.json)
         settings = load(Settings, options.config, _flags(options))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -21,7 +22,9 @@ from edge_agent.enrolment import FACTS_FILE, Enrolment, enrolment_to, folder_of,
 from modelsyncd.errors import BadInputError, DamageError, InviteError, ModelsyncError, NotFoundError, RoadError
 from modelsyncd.link.channel import open_channel
 from modelsyncd.session.faults import fault_of
+from modelsyncd.store import failpoints
 from modelsyncd.store.durable import write_file
+from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.trust import invite as invites
 from modelsyncd.trust import keys
 from modelsyncd.trust.identity import (
@@ -88,10 +91,12 @@ async def _redeem(folder: Path, hub: str, token: Invite) -> Identity:
     if not (folder / INVITE_FILE).exists():  # so that a node that crashes now comes in without being told again
         write_file(folder / INVITE_FILE, invites.encode(token).encode(), SECRET_MODE)
     node = Peer(Kind.NODE, token.name)
+    passing(Point.INVITE_KEPT)
     request = sync_pb2.EnrolRequest(name=token.name, csr=keys.new_request(key, node))
     async with open_channel(hub, token.identity) as channel:
         with translated(hub):
             answer = await sync_pb2_grpc.EnrolServiceStub(channel).Enrol(request, timeout=_TIMEOUT)
+    passing(Point.ENROLMENT_ANSWERED)
     return _accept(Identity(key, answer.certificate.encode(), answer.authority.encode()), node)
 
 
@@ -163,6 +168,7 @@ def _key(folder: Path) -> bytes:
     except NotFoundError:
         key = keys.new_key()
         write_file(folder / KEY_FILE, key, SECRET_MODE)
+        passing(Point.NODE_KEY_KEPT)
         return key
 
 
@@ -173,6 +179,7 @@ def _facts(identity: Identity, invite: str) -> Enrolment:
 
 
 def _keep(folder: Path, facts: Enrolment) -> Enrolment:
+    passing(Point.IDENTITY_KEPT)
     write_file(folder / FACTS_FILE, enrolment_to(facts), SECRET_MODE)
     return facts
 
@@ -197,6 +204,7 @@ def _day(seconds: float) -> str:
 def main() -> int:
     """Reads an order from standard input, writes an Enrolment or a Fault in JSON; the exit code is the error's."""
     try:
+        failpoints.arm_from(os.environ)
         order = json.loads(sys.stdin.buffer.read())
         work = enrol(Path(order["data"]), order["hub"], order["invite"], time.time())
         sys.stdout.write(enrolment_to(asyncio.run(work)).decode())

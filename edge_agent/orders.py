@@ -14,6 +14,7 @@ from modelsyncd.digest import checksum
 from modelsyncd.errors import DamageError, ModelsyncError
 from modelsyncd.session.frames import Desired
 from modelsyncd.store.durable import disk_errors, write_file
+from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.wire.nouns import decode_desired, encode_desired
 
 FILE = "desired.pb"
@@ -46,7 +47,9 @@ class Orders:
     def save(self, desired: Desired) -> None:
         """Durable when it returns. Raises DiskError."""
         raw = encode_desired(desired)
+        passing(Point.ORDERS_HEARD)
         write_file(self._path, raw + _TAG + checksum(raw).to_bytes(_SUM, "little"))
+        passing(Point.ORDERS_KEPT)
 
 
 def _checked(raw: bytes) -> bytes:

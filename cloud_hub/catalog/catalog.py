@@ -16,6 +16,7 @@ from cloud_hub.catalog.manifests import Manifests
 from cloud_hub.catalog.models import Models
 from cloud_hub.catalog.nodes import Nodes
 from cloud_hub.catalog.pins import Pins
+from modelsyncd.store.failpoints import Point, passing
 
 
 class Catalog:
@@ -44,6 +45,7 @@ class Catalog:
         database = Database(url)
         try:
             migrations.migrate(database)
+            passing(Point.CATALOGUE_OPEN)
         except BaseException:
             database.close()
             raise

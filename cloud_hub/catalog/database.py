@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from modelsyncd.errors import BadInputError, DamageError, DiskError, DiskFullError, LockedError, ModelsyncError
+from modelsyncd.store.failpoints import Point, passing
 
 BUSY_SECONDS = 10.0  # how long a writer waits for another process (a backup, a person with sqlite3) before it gives up
 BATCH = 500  # values in one IN list: SQLite compiles larger ones no faster per value
@@ -57,6 +58,8 @@ class Database:
             marked = connection.execution_options(**{_WRITE: True})
             with marked.begin():
                 yield marked
+                passing(Point.CHANGE_MADE)
+            passing(Point.CHANGE_KEPT)
 
     def close(self) -> None:
         """Closes every connection; SQLite folds its log back into the file."""

@@ -32,6 +32,7 @@ from sqlalchemy import (
 from cloud_hub.catalog import schema
 from cloud_hub.catalog.database import Database
 from modelsyncd.errors import NewerFormatError
+from modelsyncd.store.failpoints import Point, passing
 
 _VERSION = "schema"
 _REVISION = "revision"
@@ -143,6 +144,7 @@ def migrate(database: Database, steps: Sequence[Step] = STEPS, newest: int = sch
         found = _version(connection)
         if found is None:
             schema.metadata.create_all(connection)
+            passing(Point.TABLES_MADE)
             connection.execute(
                 insert(schema.facts), [{"name": _VERSION, "value": newest}, {"name": _REVISION, "value": 1}]
             )

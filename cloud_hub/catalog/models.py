@@ -15,6 +15,7 @@ from modelsyncd.errors import NotFoundError, NumberTakenError
 from modelsyncd.names import ModelName, ModelRef, nearest, parse_model
 from modelsyncd.release import Release, SignedRelease
 from modelsyncd.session.events import Settled
+from modelsyncd.store.failpoints import Point, passing
 
 
 class Models:
@@ -101,6 +102,7 @@ class Models:
             there = _same_content(connection, release)
             release_id = there or _create(connection, signed, release, release_digest, who=who, now=now)
             row = releases.load(connection, [release_id])[release_id]
+            passing(Point.RELEASE_ENTERED)
             if channel is not None:
                 lane = moves.Lane(_model_id(connection, model), model, channel)
                 moves.lay(connection, lane, row.number, moves.Reason(moves.PUSH, who, "", now))

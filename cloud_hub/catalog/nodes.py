@@ -17,6 +17,7 @@ from cloud_hub.catalog.migrations import bump
 from cloud_hub.catalog.rows import NodeRow
 from modelsyncd.errors import ConflictError, InviteError, NotFoundError
 from modelsyncd.names import nearest
+from modelsyncd.store.failpoints import Point, passing
 
 _REPLACED = "a newer invite was made"
 _REMOVED = "the node was removed"
@@ -129,6 +130,7 @@ class Nodes:
         table = schema.nodes
         with self._database.write() as connection:
             connection.execute(update(table).where(table.c.name == name).values(**values))
+        passing(Point.REPORT_KEPT)
 
     def known_key(self, name: str) -> bytes | None:
         """The public key that the node enrolled with; None for a node that is not enrolled, or was removed."""

@@ -19,6 +19,7 @@ from modelsyncd.ctl import ending
 from modelsyncd.ctl.asked import Asked, Interrupted
 from modelsyncd.errors import ModelsyncError
 from modelsyncd.names import nearest
+from modelsyncd.store import failpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,7 @@ def run(args: list[str]) -> int:
     # A wrong command line is told before click has parsed it, so --json is looked for by hand.
     as_json = "--json" in args[: args.index("--")] if "--" in args else "--json" in args
     try:
+        failpoints.arm_from(os.environ)
         code: object = cli.main(args, prog_name="modelsyncctl", standalone_mode=False)
     except ModelsyncError as error:
         return ending.tell(error, as_json=as_json)

@@ -19,6 +19,7 @@ from modelsyncd.digest import DIGEST_SIZE, Digest
 from modelsyncd.errors import DiskError, DiskFullError
 from modelsyncd.manifest import Chunk
 from modelsyncd.store.durable import erase, make_folder, rename
+from modelsyncd.store.failpoints import Point, passing
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -73,6 +74,8 @@ class Cache:
                 "INSERT OR IGNORE INTO staged (source, ordinal) VALUES (?, ?)",
                 [(source, chunk.ordinal) for chunk in chunks],
             )
+            passing(Point.ROWS_WRITTEN)
+        passing(Point.ROWS_KEPT)
 
     def recorded(self, manifest: Digest) -> frozenset[int]:
         """The ordinals that `record` noted and nobody took back. Raises DiskError."""
@@ -101,6 +104,7 @@ class Cache:
             _add_chunks(connection, source, chunks)
             connection.execute("DELETE FROM staged WHERE source = ?", (source,))
             connection.execute("UPDATE source SET whole = 1 WHERE id = ?", (source,))
+        passing(Point.CACHE_SETTLED)
 
     # --- where chunks are ---
 
@@ -140,6 +144,7 @@ class Cache:
             connection.execute("DELETE FROM staged WHERE source = ?", (source,))
             connection.execute("DELETE FROM chunk WHERE source = ?", (source,))
             connection.execute("DELETE FROM source WHERE id = ?", (source,))
+        passing(Point.CACHE_DROPPED)
 
     # --- the file ---
 
@@ -150,6 +155,8 @@ class Cache:
                 with self._connection:
                     self._connection.execute("BEGIN")
                     yield self._connection
+            except UnicodeDecodeError as error:  # SQLite quotes what it found in the file
+                raise self._translated(_broken("its words can't be read")) from error
             except sqlite3.Error as error:
                 raise self._translated(error) from error
 
@@ -175,6 +182,8 @@ class Cache:
 
     def _opened(self) -> sqlite3.Connection:
         try:
+            if self.path.is_dir():
+                raise _broken("it is a folder")
             return self._connect()
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in _AROUND:
@@ -198,11 +207,16 @@ class Cache:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             if found < SCHEMA:
+                passing(Point.CACHE_BARE)
                 _migrate(connection)
+                passing(Point.CACHE_MADE)
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise _broken(str(verdict))
             connection.text_factory = bytes  # there are no texts; what rot makes one is no reason to fail
+        except UnicodeDecodeError as error:  # SQLite quotes what it found in the file
+            connection.close()
+            raise _broken("its words can't be read") from error
         except BaseException:
             connection.close()
             raise
@@ -211,7 +225,10 @@ class Cache:
     def _set_aside(self) -> None:
         for ending in ("-wal", "-shm"):
             erase(self.path.with_name(self.path.name + ending))
-        rename(self.path, self.path.with_name(self.path.name + ".damaged"))
+        aside = self.path.with_name(self.path.name + ".damaged")
+        erase(aside)
+        rename(self.path, aside)
+        passing(Point.CACHE_SET_ASIDE)
 
 
 def _broken(why: str) -> sqlite3.DatabaseError:

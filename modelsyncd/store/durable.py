@@ -18,6 +18,7 @@ from types import TracebackType
 
 from modelsyncd.digest import Buffer
 from modelsyncd.errors import DiskError, DiskFullError, LockedError
+from modelsyncd.store.failpoints import Point, passing
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _HINTS = {
@@ -90,6 +91,7 @@ def make_folder(path: Path, mode: int = 0o755) -> None:
             make_folder(path.parent)
         with suppress(FileExistsError):
             path.mkdir(mode)
+    passing(Point.FOLDER_MADE)
     sync_folder(path.parent)
 
 
@@ -99,11 +101,13 @@ def write_file(path: Path, data: Buffer, mode: int = 0o644) -> None:
     with disk_errors(path):
         try:
             _write_new(temporary, data, mode)
+            passing(Point.FILE_WRITTEN)
             temporary.rename(path)
         except OSError:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
+    passing(Point.FILE_RENAMED)
     sync_folder(path.parent)
 
 
@@ -121,8 +125,10 @@ def _write_new(path: Path, data: Buffer, mode: int) -> None:
 
 def rename(source: Path, destination: Path) -> None:
     """Gives a file or folder, durable itself already, another name on the same file system. Raises DiskError."""
+    passing(Point.NAME_WAITS)
     with disk_errors(destination):
         source.rename(destination)
+    passing(Point.NAME_GIVEN)
     sync_folder(destination.parent)
     if source.parent != destination.parent:
         sync_folder(source.parent)
@@ -137,7 +143,9 @@ def switch_link(link: Path, target: str) -> None:
     with disk_errors(link):
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(target)
+        passing(Point.LINK_MADE)
         temporary.rename(link)
+    passing(Point.LINK_SWITCHED)
     sync_folder(link.parent)
 
 
@@ -147,6 +155,7 @@ def remove_file(path: Path) -> None:
         if not os.path.lexists(path):
             return
         path.unlink()
+    passing(Point.FILE_REMOVED)
     sync_folder(path.parent)
 
 
@@ -162,6 +171,7 @@ def remove_tree(path: Path) -> None:
         _remove(doomed)
         path.rename(doomed)
     sync_folder(path.parent)  # first: a power cut must not bring the name back with half of what it named
+    passing(Point.TREE_DOOMED)
     erase(doomed)
 
 

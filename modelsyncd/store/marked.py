@@ -13,6 +13,7 @@ from modelsyncd.digest import Buffer
 from modelsyncd.errors import DiskError, NotFoundError
 from modelsyncd.store.blobs import Blob, Blobs
 from modelsyncd.store.durable import make_folder, write_file
+from modelsyncd.store.failpoints import Point, passing
 
 MARK = "packs.mark"
 BESIDE = "codings/"  # a place of its own below this one; what is in it says nothing about this one
@@ -37,6 +38,7 @@ class MarkedBlobs:
             raise self._away("there is nothing")
         make_folder(spool)
         write_file(spool / MARK, _WORDS)
+        passing(Point.STORE_CLAIMED)
         self._blobs.adopt(MARK, spool / MARK)
 
     def adopt(self, key: str, path: Path) -> None:

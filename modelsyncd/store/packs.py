@@ -19,6 +19,7 @@ from modelsyncd.digest import Buffer
 from modelsyncd.errors import DamageError, DiskError, NewerFormatError, NotFoundError
 from modelsyncd.store.blobs import Blobs
 from modelsyncd.store.durable import disk_errors, make_folder, remove_file, sync_folder, write_at
+from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.store.records import HEADER_SIZE, PACK_MARK, Found, Place, Record, header, scan, scan_pack
 
 __all__ = ["PACK_BYTES", "PackReader", "PackWriter", "Place", "Record", "pack_key", "recover", "scan_blob", "scan_pack"]
@@ -79,11 +80,13 @@ class PackWriter:
         pack = self._pack
         if pack is not None:
             pack.close()
+            passing(Point.PACK_CLOSED)
             if pack.end > len(PACK_MARK):
                 self._blobs.adopt(pack_key(pack.name), pack.path)
             else:
                 remove_file(pack.path)
             self._pack = None
+            passing(Point.PACK_ADOPTED)
 
     def close(self) -> None:
         """Seals; call it last."""
@@ -112,6 +115,7 @@ class _OpenPack:
                 self.path.unlink()
                 raise
         self.end = len(PACK_MARK)
+        passing(Point.PACK_BEGUN)
         sync_folder(spool)
 
     def is_full(self, most: int) -> bool:
@@ -137,6 +141,7 @@ class _OpenPack:
             _write_all(
                 self._descriptor, list(chain(*zip(headers, (each.payload for each in batch), strict=True))), self.end
             )
+            passing(Point.RECORDS_WRITTEN)
             os.fdatasync(self._descriptor)
             self._sound = True
         self.end = at
@@ -198,6 +203,7 @@ def _recover(path: Path, blobs: Blobs, known: int) -> Sequence[Place]:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    passing(Point.PACK_TRIMMED)
     blobs.adopt(pack_key(path.stem), path)
     return found.places
 

@@ -15,6 +15,7 @@ from modelsyncd.digest import Digest
 from modelsyncd.errors import ConflictError, DamageError, DiskError, NotFoundError
 from modelsyncd.manifest import Chunk, ChunkTable
 from modelsyncd.store.cache import Cache, Place
+from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.store.folder import Folder
 from modelsyncd.store.staging import Staging
 from modelsyncd.store.tree import EdgeTree
@@ -64,6 +65,7 @@ class Seeds:
                 found = self._find(manifest, staging, batch, readers)
                 if found:
                     staging.write(list(found.items()))
+                    passing(Point.SEEDS_COPIED)
                     self._cache.record(manifest, map(staging.table.chunk, found))
                 left += (ordinal for ordinal in batch if ordinal not in found)
         finally:

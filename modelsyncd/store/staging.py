@@ -22,6 +22,7 @@ from modelsyncd.digest import Buffer, digest_of
 from modelsyncd.errors import DamageError, DiskError, DiskFullError
 from modelsyncd.manifest import ChunkTable, File, Manifest
 from modelsyncd.store.durable import disk_errors, erase, make_folder, rename, sync_folder, write_at
+from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.store.folder import Folder, clear_strangers, data_runs, folders_of
 
 ABSENT, RECORDED, VERIFIED = 0, 1, 2
@@ -63,6 +64,7 @@ class Staging:
         for folder in folders:
             make_folder(self.path / folder)
         touched = {self._make(file) for file in self.manifest.files}
+        passing(Point.STAGING_MADE)
         # of an earlier try nobody knows whether it lived to sync the names that it made
         for folder in ("", *folders) if continued else touched - {None}:
             sync_folder(self.path / str(folder))
@@ -121,6 +123,8 @@ class Staging:
                     write_at(self._files.descriptor(path), plain, chunk.offset)
                 written.append(place)
                 files.add(chunk.file)
+        if written:
+            passing(Point.CHUNKS_WRITTEN)
         for index in sorted(files):
             path = self.manifest.files[index].path
             with disk_errors(self.path / path):
@@ -171,10 +175,12 @@ class Staging:
                     raise DamageError(f"{self.path / file.path} changed its size", hint="fetch again")
                 os.fchmod(descriptor, SEALED_EXECUTABLE if file.executable else SEALED)
                 os.fsync(descriptor)
+            passing(Point.FILE_SEALED)
         for folder in reversed(folders_of(paths)):
             sync_folder(self.path / folder)
         sync_folder(self.path)
         self._files.close()
+        passing(Point.STAGING_SEALED)
 
     def finish(self, destination: Path) -> None:
         """Seals the folder and gives it its final name, which must be free. Raises DamageError, DiskError."""

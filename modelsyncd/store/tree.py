@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from modelsyncd.digest import Digest, digest_of
 from modelsyncd.errors import BadInputError, ConflictError, DamageError, ModelsyncError, NotFoundError
@@ -24,26 +23,12 @@ from modelsyncd.manifest import Manifest
 from modelsyncd.names import ModelName, ModelRef, parse_channel, parse_model
 from modelsyncd.release import Release, SignedRelease
 from modelsyncd.store import durable
+from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.store.hashed import Hashed
 from modelsyncd.store.layout import VERSIONS, Layout, staged_digest, target_of
+from modelsyncd.store.nouns import Nouns
 from modelsyncd.store.staging import Staging
 from modelsyncd.store.version import Damage, Version, damaged_files, mend
-
-
-class Nouns(Protocol):
-    """How nouns are written as bytes: the module `modelsyncd.wire.nouns` is one. Raises BadInputError, LimitError."""
-
-    def decode_manifest(self, data: bytes, /) -> Manifest:
-        """A manifest from its exact bytes."""
-
-    def decode_release(self, data: bytes, /) -> Release:
-        """A release from its exact bytes."""
-
-    def encode_signed(self, signed: SignedRelease, /) -> bytes:
-        """Bytes to keep."""
-
-    def decode_signed(self, data: bytes, /) -> SignedRelease:
-        """What `encode_signed` wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +210,7 @@ class EdgeTree:
         # the folder first: a manifest that belongs to no version and no staging is removed by `prepare`
         durable.make_folder(self.layout.staged(digest))
         durable.write_file(self.layout.manifest(digest), data)
+        passing(Point.MANIFEST_KEPT)
         return manifest
 
     def install(self, version: Version, signed: SignedRelease, staging: Staging) -> None:
@@ -248,6 +234,7 @@ class EdgeTree:
             else:
                 durable.erase(folder)
                 durable.rename(staging.path, folder)
+                passing(Point.VERSION_NAMED)
             self._enter(version, digest_of(signed.release))
 
     def adopt(self, version: Version, signed: SignedRelease) -> bool:
@@ -282,6 +269,7 @@ class EdgeTree:
                 return
             if before is not None:
                 durable.switch_link(self.layout.previous(ref), before)
+                passing(Point.PREVIOUS_NOTED)
             durable.switch_link(link, target_of(version))
             if left is not None:
                 self.hashed.forget(left)
@@ -290,6 +278,7 @@ class EdgeTree:
         """Takes the channel's link away; versions stay. Raises DiskError."""
         with self._lock:
             durable.remove_file(self.layout.channel(ref))
+            passing(Point.CHANNEL_UNLINKED)
             durable.remove_file(self.layout.previous(ref))
 
     def remove(self, version: Version) -> None:
@@ -305,6 +294,7 @@ class EdgeTree:
             self._damaged -= {version}
             self.hashed.forget(version)
             durable.remove_tree(self.layout.version(version))
+            passing(Point.VERSION_REMOVED)
             durable.remove_file(self.layout.damage_mark(version))
             self._remove_orphans()
 
@@ -312,6 +302,7 @@ class EdgeTree:
         """Removes what is staged of a manifest. Raises DiskError."""
         with self._lock:
             durable.remove_tree(self.layout.staged(manifest))
+            passing(Point.CONTENT_DISCARDED)
             durable.remove_tree(self.layout.staged_manifest(manifest))
             self._remove_orphans()
 
@@ -323,6 +314,7 @@ class EdgeTree:
             mark = self.layout.damage_mark(version)
             durable.make_folder(mark.parent)
             durable.write_file(mark, b"")
+            passing(Point.VERSION_MARKED)
             self._damaged |= {version}
 
     # --- inside ---
@@ -352,6 +344,7 @@ class EdgeTree:
 
     def _keep_release(self, signed: SignedRelease) -> None:
         durable.write_file(self.layout.release(digest_of(signed.release)), self.nouns.encode_signed(signed))
+        passing(Point.RELEASE_KEPT)
 
     def _enter(self, version: Version, release: Digest) -> None:
         durable.remove_file(self.layout.damage_mark(version))
@@ -365,6 +358,7 @@ class EdgeTree:
         for path in self.layout.releases.glob("*"):
             if path.name not in releases and self._versions_of(path):
                 durable.remove_file(path)
+                passing(Point.PAPERS_REMOVED)
         manifests = {version.manifest.hex() for version in self._releases} | {one.hex() for one in self.staged()}
         for name in _names(self.layout.manifests):
             if name not in manifests:

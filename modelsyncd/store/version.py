@@ -13,6 +13,7 @@ from modelsyncd.errors import DiskError
 from modelsyncd.manifest import ChunkTable, Manifest
 from modelsyncd.names import ModelName
 from modelsyncd.store import durable
+from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.store.folder import Folder, folders_of
 from modelsyncd.store.staging import Staging
 
@@ -85,6 +86,8 @@ def mend(folder: Path, staging: Staging) -> None:
         if target.is_dir() and not target.is_symlink():
             durable.remove_tree(target)
         durable.rename(staging.path / paths[index], target)
+        passing(Point.FILE_MENDED)
+    passing(Point.VERSION_MENDED)
     durable.remove_tree(staging.path)
 
 
