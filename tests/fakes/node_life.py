@@ -96,13 +96,13 @@ class NodeLife:
     def begin(cls, root: Path, story: Story) -> None:
         """A node that has the first release, and has stopped."""
         node = cls(root, story)
-        with patch.object(asyncio, "to_thread", _here):
+        with patch.object(asyncio, "to_thread", here):
             asyncio.run(node.follow(1))
         node.close()
 
     def live(self) -> None:
         """Whatever is left to do: up to the third release, with the first one gone."""
-        with patch.object(asyncio, "to_thread", _here):
+        with patch.object(asyncio, "to_thread", here):
             asyncio.run(self._live())
 
     async def _live(self) -> None:
@@ -155,6 +155,6 @@ class NodeLife:
                     assert what.chunks[chunk.ordinal] in lies, f"a row claims chunk {chunk.ordinal}"
 
 
-async def _here(work: Callable[..., object], *arguments: object) -> object:
+async def here(work: Callable[..., object], *arguments: object) -> object:
     """What `asyncio.to_thread` does, without the thread: half of the time of a test with thousands of lives."""
     return work(*arguments)

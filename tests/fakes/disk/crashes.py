@@ -60,16 +60,13 @@ class Count:
     sampled: int = 0
 
 
-def crashes(recorder: Recorder, *, seed: int, share: float = 1.0, limit: int = 512) -> Iterator[Crash]:
-    """The states of a recording, each once for what was told by then; a random `share` of them with less than 1."""
-    return Crashes(recorder, seed=seed, share=share, limit=limit).visit()
-
-
 class Crashes:
-    """One walk over a recording."""
+    """One walk over a recording; the same again for the same seed."""
 
-    def __init__(self, recorder: Recorder, *, seed: int, share: float = 1.0, limit: int = 512) -> None:
+    def __init__(self, recorder: Recorder, *, seed: int, share: float = 1.0, limit: int = 512, since: int = 0) -> None:
+        """A random `share` of the states with less than 1; only those after step `since`."""
         self.count = Count()
+        self._since = since
         self._recorder = recorder
         self._rng = random.Random(seed)
         self._share = share
@@ -83,7 +80,7 @@ class Crashes:
         self._visited: set[tuple[bytes, int]] = set()
 
     def visit(self) -> Iterator[Crash]:
-        """See `crashes`."""
+        """The states of the recording, each once for what was told by then."""
         before, events = self._recorder.events[: self._recorder.base], self._recorder.events[self._recorder.base :]
         self._image.keep(step for step in before if isinstance(step, NameStep | SizeStep | ModeStep | SectorStep))
         for at, group in groupby(events, key=lambda event: event.at):
@@ -93,7 +90,7 @@ class Crashes:
         first = group[0]
         if isinstance(first, Mark):
             self._told.append(first.what)
-            if self._is_visited(1.0):
+            if at > self._since and self._is_visited(1.0):
                 sets = [("nothing kept", frozenset[int]()), ("all kept", frozenset(range(len(self._pending))))]
                 yield from self._chosen(at, [*sets, *self._randomly()])
         elif isinstance(first, Barrier):
@@ -104,7 +101,7 @@ class Crashes:
                 assert isinstance(step, NameStep | SizeStep | ModeStep | SectorStep)
                 self._before.append(self._direct(step))
                 self._pending.append(step)
-            if self._is_visited(NAMED if isinstance(first, NameStep) else 1.0):
+            if at > self._since and self._is_visited(NAMED if isinstance(first, NameStep) else 1.0):
                 yield from self._chosen(at, self._sets(at, new))
 
     def _is_visited(self, weight: float) -> bool:

@@ -6,6 +6,7 @@ The recorder keeps a file system of its own in memory and makes each call in it 
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,6 +100,8 @@ class Recorder:
         """Events before this one speak of what was there before, all of it durable."""
         self.sqlite: set[int] = set()
         """Nodes that SQLite writes."""
+        self.calls_left: int | None = None
+        """Calls until the process that is watched is dead; None for a long life."""
         self._open: dict[int, int] = {}
         self._at = 0
         self._import(root, ROOT)
@@ -111,7 +114,15 @@ class Recorder:
     # --- calls.Watcher ---
 
     def before(self, call: Call) -> None:
-        """Nothing ever fails here."""
+        """A dead process does nothing to the disk any more; that its code gets errors shows on nobody's disk."""
+        if self.calls_left is not None and call.name != "close":
+            self.calls_left -= 1
+            if self.calls_left < 0:
+                raise OSError(errno.EIO, "this process is dead")
+
+    def now(self) -> int:
+        """The number of the last step."""
+        return self._at
 
     def after(self, call: Call) -> None:
         """Writes it down."""
