@@ -197,8 +197,16 @@ def test_a_full_disk_is_said_as_one(cache: Cache) -> None:
     assert cache.recorded(FIRST) == {1}
 
 
-def test_a_folder_that_can_not_be_used_is_a_disk_error(tmp_path: Path) -> None:
+def test_a_folder_in_its_place_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "cache.db.damaged").write_bytes(b"an older one")
     (tmp_path / "cache.db").mkdir()
+    Cache(tmp_path / "cache.db").close()
+    assert (tmp_path / "cache.db").is_file()
+    assert (tmp_path / "cache.db.damaged").is_dir()
+
+
+def test_a_place_that_can_not_be_used_is_a_disk_error(tmp_path: Path) -> None:
+    (tmp_path / "cache.db").symlink_to("gone/cache.db")
     with pytest.raises(DiskError) as caught:
         Cache(tmp_path / "cache.db")
     assert "only a cache" in caught.value.hint
