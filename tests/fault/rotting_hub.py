@@ -118,7 +118,7 @@ async def _give_all(stores: Stores, life: Life) -> None:
                     await _give(stores, life, what, part, ordinal, OLD.manifest)
 
 
-async def _give(stores: Stores, life: Life, what: Publication, part: Part, ordinal: int, *bases: Digest) -> None:  # noqa: PLR0917
+async def _give(stores: Stores, life: Life, what: Publication, part: Part, ordinal: int, *bases: Digest) -> None:
     name = _name(what, part, ordinal)
     try:
         (chunk,) = await load(stores, what, part, [ordinal], bases)

@@ -7,7 +7,6 @@ end each version is byte-exact, and nothing travelled that had no reason to.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +17,8 @@ from edge_agent import reconcile
 from modelsyncd.session.frames import Part
 from tests.fakes.memory_disk import memory_disk
 from tests.fakes.versions import STEP, Published
-from tests.fault import rotting
+from tests.fault import reach, rotting
 from tests.fault.rotting import LACKING, ONE, SEEDED, THREE, TWO, Life, folder_of
-
-FULL = os.environ.get("MODELSYNCD_FAULTS") == "full"
-FLIPS = 600 if FULL else 20
-"""Of each class of things that rest on a node."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +41,8 @@ def root(node: Path) -> Iterator[Path]:
 
 
 def seeds() -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("seed", range(FLIPS))
+    """Of each class of things that rest on a node; with the hub's, more than 10,000 for a release."""
+    return pytest.mark.parametrize("seed", reach.seeds(pr=20, full=650))
 
 
 def lived(root: Path) -> Life:

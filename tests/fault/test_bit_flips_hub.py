@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +11,9 @@ import pytest
 
 from modelsyncd.store.records import HEADER_SIZE, PACK_MARK
 from tests.fakes.memory_disk import memory_disk
-from tests.fault import rotting_hub
+from tests.fault import reach, rotting_hub
 from tests.fault.rotting import turn
 from tests.fault.rotting_hub import records_of
-
-FULL = os.environ.get("MODELSYNCD_FAULTS") == "full"
-FLIPS = 300 if FULL else 8
-"""Of each class of things that rest at a hub."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +36,8 @@ def killed(hubs: Path) -> Iterator[Path]:
 
 
 def seeds() -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("seed", range(FLIPS))
+    """Of each class of things that rest at a hub."""
+    return pytest.mark.parametrize("seed", reach.seeds(pr=8, full=300))
 
 
 def lived(root: Path) -> rotting_hub.Life:
