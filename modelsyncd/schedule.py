@@ -89,11 +89,12 @@ def _parse_times(times: str, text: str) -> tuple[int, int]:
 def _parse_days(word: str, text: str) -> tuple[int, ...]:
     found: set[int] = set()
     for part in word.split(","):
-        first, _, last = part.partition("-")
-        if first not in DAYS or (last or first) not in DAYS:
+        first, dash, last = part.partition("-")
+        last = last if dash else first
+        if first not in DAYS or last not in DAYS:
             raise BadInputError(f"{text[:80]!r} names a day that is none of {' '.join(DAYS)}", hint=_HINT)
         start = DAYS.index(first)
-        found.update((start + step) % 7 for step in range((DAYS.index(last or first) - start) % 7 + 1))
+        found.update((start + step) % 7 for step in range((DAYS.index(last) - start) % 7 + 1))
     return tuple(sorted(found))
 
 
