@@ -14,6 +14,7 @@ from modelsyncd.manners import FREE, MOST_OPENINGS, Manners, is_closed, manners,
 MONDAY = datetime(2026, 11, 2)  # noqa: DTZ001 - wherever it is
 NIGHTS = manners(openings=["22:00-06:00"])
 WEEKENDS = manners(openings=["sat,sun"])
+EARLY, NINE = manners(openings=["08:00-09:30"]), manners(openings=["09:00-10:00"])
 NOON_ON_WEEKDAYS = manners(openings=["mon-fri 12:00-13:00"])
 
 
@@ -55,6 +56,7 @@ def test_any_of_the_openings_of_one_opens_it() -> None:
 def test_all_must_be_open_at_the_time_that_is_named() -> None:
     assert opens_at([NIGHTS], MONDAY + timedelta(hours=12)) == MONDAY + timedelta(hours=22)
     assert opens_at([NIGHTS, WEEKENDS], MONDAY + timedelta(hours=12)) == MONDAY + timedelta(days=5)
+    assert opens_at([EARLY, NINE], MONDAY + timedelta(hours=8)) == MONDAY + timedelta(hours=9)
     assert opens_at([NIGHTS], MONDAY + timedelta(hours=23, minutes=17)) == MONDAY + timedelta(hours=23, minutes=17)
 
 
