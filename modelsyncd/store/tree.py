@@ -355,8 +355,9 @@ class EdgeTree:
     def _remove_orphans(self) -> None:
         """Removes releases whose versions are all gone, and manifests that no version and no staging needs."""
         releases = {digest.hex() for digest in self._releases.values()}
-        for path in self.layout.releases.glob("*"):
-            if path.name not in releases and self._versions_of(path):
+        for name in _names(self.layout.releases):
+            path = self.layout.releases / name
+            if name not in releases and self._versions_of(path):
                 durable.remove_file(path)
                 passing(Point.PAPERS_REMOVED)
         manifests = {version.manifest.hex() for version in self._releases} | {one.hex() for one in self.staged()}
