@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from edge_agent.leases import Leases
 from edge_agent.quota import Room, reserve
 from edge_agent.stock import Stock
 from edge_agent.watchers import Active
@@ -60,6 +61,7 @@ class TreeStore:
         self._papers: dict[Version, Papers] = {}
         self._damaged: frozenset[Version] = frozenset()
         self._used = 0
+        self.leases = Leases(self.used)
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -141,8 +143,11 @@ class TreeStore:
     def prune(self, version: Version) -> None:
         """Deletes a version, and all notes about its chunks unless another one has the same.
 
-        Raises DiskError, ConflictError when a channel leads to it.
+        Raises DiskError, ConflictError when a channel leads to it, or somebody holds it since it was decided that it
+        goes. Who holds one looks afterwards whether it is there, so one of the two sees the other.
         """
+        if version in self.leases.held():
+            raise ConflictError(f"{version.model}:{version.number} is in use", safe="it stays")
         self.tree.remove(version)
         passing(Point.VERSION_PRUNED)
         if not self.tree.folders(version.manifest) and version.manifest not in self.tree.staged():

@@ -112,8 +112,7 @@ class Scrub:
                 await self._pause(size, Mark(round_began, _word(version, ordinal)))
         except DamageError as error:
             await self._mark(version, error)
-        finally:
-            reread.close()
+        reread.close()  # not when it is cancelled: a thread may be reading
 
     async def _wait_for_quiet(self) -> None:
         with suppress(TimeoutError):

@@ -10,13 +10,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from edge_agent.activate import TreeStore
-from edge_agent.leases import Leases
 from edge_agent.orders import Orders
 from edge_agent.shelf import NodeShelf
 from edge_agent.steward import Steward
 from edge_agent.uplink import Uplink
 from edge_agent.watchers import Watchers
+from modelsyncd.errors import ConflictError
 from modelsyncd.names import ModelRef
 from modelsyncd.session.frames import Assignment, Desired, Phase, Standing
 from modelsyncd.store.cache import Cache
@@ -42,7 +44,7 @@ class Node:
         self.cache = Cache(root / "cache.db")
         self.shelf = NodeShelf(self.tree, self.cache)
         self.store = TreeStore(self.tree, self.cache, self.shelf.forget, quota=quota, pins=pins, wall=lambda: self.now)
-        self.leases = Leases(self.store.used)
+        self.leases = self.store.leases
         self.hub = NodeHub()
         self.steward = Steward(
             self.store,
@@ -139,6 +141,18 @@ async def test_what_is_pinned_or_leased_stays_and_what_can_not_fit_is_refused_be
         node.steward.hasten()
         await node.until(lambda: node.active() == FIVE.version)
         assert node.numbers == {1, 3, 4, 5}
+
+
+async def test_a_version_that_somebody_holds_since_it_was_decided_that_it_goes_stays(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    async with node.running():
+        for what in (ONE, TWO, THREE):
+            await node.follow(what)
+        with node.leases.hold(ONE.version), pytest.raises(ConflictError):
+            node.store.prune(ONE.version)
+        assert node.tree.holds(ONE.version)
+        node.store.prune(ONE.version)
+        assert not node.tree.holds(ONE.version)
 
 
 async def test_the_hub_may_pin_and_allow_less_than_the_node_does(tmp_path: Path) -> None:
