@@ -178,7 +178,11 @@ class Cache:
                 safe="it is only a cache, and was begun anew; models are not touched",
                 hint="nothing needs doing; look at the disk if it happens again",
             )
-        return DiskError(f"{self.path}: {error}", safe="chunks that are stored stay stored")
+        return DiskError(
+            f"{self.path}: {error}",
+            safe="chunks that are stored stay stored",
+            hint="look at the disk and the kernel's log; the next try goes on by itself",
+        )
 
     def _opened(self) -> sqlite3.Connection:
         try:

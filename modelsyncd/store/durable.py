@@ -41,7 +41,8 @@ def disk_error(error: OSError, path: Path) -> DiskError:
             hint="free some space there; the next try continues with what is missing",
         )
     reason = error.strerror or str(error)
-    return DiskError(f"{path}: {reason}", safe=_SAFE, hint=_HINTS.get(error.errno or 0, ""))
+    hint = _HINTS.get(error.errno or 0, "look at the disk and the kernel's log")
+    return DiskError(f"{path}: {reason}", safe=_SAFE, hint=hint)
 
 
 @contextmanager
