@@ -104,11 +104,15 @@ class Session:
         """What to do now that this has happened. Never raises for anything that a peer can say."""
         if self._over:
             return []
+        owed = self._owed
         try:
             effects = self._dispatch(event, now)
         except ModelsyncError as error:
             return self._hang_up(error)
-        return effects + self._grant(now) + self._watch(now)
+        effects += self._grant(now)
+        if not owed and self._owed:
+            self._moved = now  # the peer owed nothing: its time begins with what was asked for now
+        return effects + self._watch(now)
 
     # --- events ---
 
@@ -174,6 +178,7 @@ class Session:
             return []
         if taker.owed(give):
             self._progressed(give, now)
+            self._grants.arrived(len(give.payload), now)
         return taker.give(give)
 
     def _progressed(self, give: words.Give, now: float) -> None:
@@ -291,12 +296,8 @@ class Session:
         """What may be asked for now."""
         if self.peer is None or self._over:
             return []
-        owed = self._owed
         echoes = words.Feature.ECHO in self.peer.features
-        effects = self._grants.share(self._takers, now, frame_bytes=self.frame_bytes, echoes=echoes)
-        if not owed and self._owed:
-            self._moved = now  # the peer owed nothing: its time begins with what was asked for now
-        return effects
+        return self._grants.share(self._takers, now, frame_bytes=self.frame_bytes, echoes=echoes)
 
     # --- giving ---
 
