@@ -110,13 +110,13 @@ class _OpenPack:
                     os.posix_fallocate(self._descriptor, 0, expected)
                 write_at(self._descriptor, PACK_MARK, 0)
                 os.fsync(self._descriptor)
-            except OSError:
+                passing(Point.PACK_BEGUN)
+                sync_folder(spool)
+            except (OSError, DiskError):  # each try would leave another one behind, with all the room it reserved
                 os.close(self._descriptor)
                 self.path.unlink()
                 raise
         self.end = len(PACK_MARK)
-        passing(Point.PACK_BEGUN)
-        sync_folder(spool)
 
     def is_full(self, most: int) -> bool:
         """Whether nothing more may be laid into it. A pack that failed to sync is never synced again.
