@@ -6,6 +6,7 @@ or reads certificates imports `trust.keys`.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from modelsyncd.errors import DiskError, NotFoundError, RefusedError
+from modelsyncd.errors import DiskError, DiskFullError, NotFoundError, RefusedError
 from modelsyncd.names import parse_node
 
 HUB_TLS_NAME = "hub.modelsyncd"
@@ -104,7 +105,7 @@ def read_file(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise NotFoundError(f"{path} is not there") from error
     except OSError as error:
-        raise DiskError(f"can't read {path}: {error.strerror}") from error
+        raise _disk_error(f"can't read {path}", error) from error
 
 
 def make_private_folder(folder: Path) -> None:
@@ -118,4 +119,13 @@ def make_private_folder(folder: Path) -> None:
         finally:
             os.close(above)
     except OSError as error:
-        raise DiskError(f"can't make the folder {folder}: {error.strerror}") from error
+        raise _disk_error(f"can't make the folder {folder}", error) from error
+
+
+def _disk_error(what: str, error: OSError) -> DiskError:
+    kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else DiskError
+    return kind(
+        f"{what}: {error.strerror}",
+        safe="what was there before is untouched",
+        hint="look at that file system: its room, its owner, and the kernel's log; then try again",
+    )
