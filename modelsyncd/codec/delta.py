@@ -34,7 +34,7 @@ def compress(plain: Buffer, base: Buffer, hint: Hint, profile: Profile) -> bytes
 
 def decompress(payload: Buffer, base: Buffer, size: int) -> bytes:
     """The `size` plain bytes. Raises DamageError."""
-    if payload[:1] == bytes((graded.MARK,)):
+    if graded.marked(payload):
         return graded.decompress(payload, base, size)
     folded, width, phase = planes.unfold(payload, size)
     edge, change = _elements(folded, width, phase)

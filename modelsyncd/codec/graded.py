@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from modelsyncd.codec import decay, numbers, patterns, scales, sides
+from modelsyncd.codec import decay, numbers, patterns, scales, sides, steps
 from modelsyncd.codec.hint import Hint
 from modelsyncd.codec.patterns import Grain
 from modelsyncd.codec.scales import CLASSES, SPAN
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from modelsyncd.codec.patterns import Pattern
 
 MARK = 0x10  # the first byte of every such payload
+STEPPED = 0x11  # or this one, if groups stepped (steps.py)
 _HEAD = struct.Struct("<BBBBBHQ")
 _DECAYED = 0x80  # in a group's byte: decay.py's table was subtracted
+_STEPPED = 0x40  # steps.py foretold it
 _LARGEST_GROUP = 10  # log2 of elements
 _MOST_FACTS = 1 << 16  # bytes, beyond what grows with the chunk
 
@@ -59,6 +61,11 @@ class _Field:
         return np.asarray(found, dtype=np.uint8)
 
 
+def marked(payload: Buffer) -> bool:
+    """Whether a payload is of this kind."""
+    return payload[:1] in (bytes((MARK,)), bytes((STEPPED,)))
+
+
 def compress(plain: Buffer, base: Buffer | None, hint: Hint) -> bytes | None:
     """The payload; None when there is not one whole element or the differences are too wild for it."""
     import numpy as np  # noqa: PLC0415
@@ -73,6 +80,7 @@ def compress(plain: Buffer, base: Buffer | None, hint: Hint) -> bytes | None:
     old, new = field.rows(old), field.rows(new)
     change = _turn(grain.order(new) - grain.order(old), old, grain)
     groups, table, change = _without_decay(change, old, grain)
+    stepped = None if base is None else _stepped(old, new, groups, table, grain)
     negative = change >> (grain.bits - 1)
     size = (change ^ -negative) + negative
     exponents = field.exponents(old)
@@ -80,13 +88,27 @@ def compress(plain: Buffer, base: Buffer | None, hint: Hint) -> bytes | None:
         groups |= size.any(axis=1)
     else:
         groups |= scales.classes(_levels(size, exponents, field))
+    if stepped is not None:
+        groups[stepped.groups] = _STEPPED
     moved = (groups & (CLASSES - 1)) != 0
     if not moved.all():
         size, negative, exponents = size[moved], negative[moved], exponents[moved]
     facts = odd + groups.tobytes() + (decay.write(table) if table is not None else b"")
-    head = _HEAD.pack(MARK, grain.width, grain.edge, grain.mantissa, field.group, field.low, grain.floor)
+    led = b""
+    if stepped is not None:
+        more, led = steps.write(stepped, new)
+        facts += more
+    head = _HEAD.pack(
+        MARK if stepped is None else STEPPED,
+        grain.width,
+        grain.edge,
+        grain.mantissa,
+        field.group,
+        field.low,
+        grain.floor,
+    )
     if not moved.any():
-        return head + sides.fold(facts)
+        return head + sides.fold(facts) + led
     classes = groups[moved] & (CLASSES - 1)
     cells = (classes.astype(np.uint16)[:, None] * np.uint16(field.span) + exponents).ravel()
     if base is None and grain.mantissa:
@@ -94,7 +116,7 @@ def compress(plain: Buffer, base: Buffer | None, hint: Hint) -> bytes | None:
     else:
         scale = scales.measure(size.ravel(), cells, field.span)
     more, body = numbers.write(size.ravel(), negative.ravel(), cells, scale)
-    return head + sides.fold(facts + scales.write(scale, np.unique(classes)) + more) + body
+    return head + sides.fold(facts + scales.write(scale, np.unique(classes)) + more) + led + body
 
 
 def _floor(grain: Grain, new: Pattern, old: Pattern, *, alone: bool) -> int:
@@ -146,6 +168,14 @@ def _without_decay(
     return groups, table, change
 
 
+def _stepped(
+    old: Pattern, new: Pattern, groups: NDArray[np.uint8], table: NDArray[np.int32] | None, grain: Grain
+) -> steps.Steps | None:
+    """The groups that stepped, among those without decay alone; None when none did."""
+    found = steps.find(old, new, groups == 0, table, grain) if steps.can_be(grain) else None
+    return found if found is not None and len(found.groups) else None
+
+
 def _levels(size: Pattern, exponents: NDArray[np.uint8], field: _Field) -> NDArray[np.float64]:
     """The mean change of each group, in units that are the same for all exponents."""
     import numpy as np  # noqa: PLC0415
@@ -165,7 +195,7 @@ def decompress(payload: Buffer, base: Buffer | None, size: int) -> bytes:
 
     if len(payload) < _HEAD.size:
         raise DamageError("a chunk's payload ends early")
-    _, width, edge, mantissa, group, low, floor = _HEAD.unpack_from(payload)
+    mark, width, edge, mantissa, group, low, floor = _HEAD.unpack_from(payload)
     grain = patterns.checked(width, edge, mantissa, floor)
     if group > _LARGEST_GROUP or (mantissa and low >> (grain.bits - 1 - mantissa)):
         raise DamageError("a chunk has groups or exponents that can't be")
@@ -176,14 +206,20 @@ def decompress(payload: Buffer, base: Buffer | None, size: int) -> bytes:
     field = _Field(grain, group, low, 1)
     old = field.rows(np.zeros(count, dtype=f"<u{width}") if base is None else grain.elements(base)[0])
     table = decay.read(facts.take(decay.SIZE)) if (groups & _DECAYED).any() and decay.can_be(grain) else None
+    body = payload[facts.end :]
+    stepped = np.flatnonzero(groups & _STEPPED) if mark == STEPPED else None
+    if stepped is not None:
+        if not steps.can_be(grain):
+            raise DamageError("a chunk has steps that can't be")
+        led, body = steps.read(facts, body, steps.shrunk(old[stepped], table, grain))
     moved = (groups & (CLASSES - 1)) != 0
     if moved.all():
-        change = _restored(payload[facts.end :], facts, field, old, groups)
+        change = _restored(body, facts, field, old, groups)
     else:
         change = np.zeros(old.shape, dtype=old.dtype)
         if moved.any():
-            change[moved] = _restored(payload[facts.end :], facts, field, old[moved], groups[moved])
-        elif facts.end != len(payload):
+            change[moved] = _restored(body, facts, field, old[moved], groups[moved])
+        elif len(body):
             raise DamageError("a chunk without a change has numbers")
     facts.finish()
     if table is not None:
@@ -191,7 +227,10 @@ def decompress(payload: Buffer, base: Buffer | None, size: int) -> bytes:
         change[alone] += table.take(decay.places(old[alone], grain)).astype(change.dtype)
     change = _turn(change, old, grain)
     change += grain.order(old)
-    new = grain.disorder(change).ravel()[:count]
+    new = grain.disorder(change)
+    if stepped is not None:
+        new[stepped] = led
+    new = new.ravel()[:count]
     before = min(edge, size)
     return odd[:before] + new.tobytes() + odd[before:]
 

@@ -25,7 +25,7 @@ def compress(plain: Buffer, hint: Hint, profile: Profile) -> bytes | None:
 
 def decompress(payload: Buffer, size: int) -> bytes:
     """The `size` plain bytes. Raises DamageError."""
-    if payload[:1] == bytes((graded.MARK,)):
+    if graded.marked(payload):
         return graded.decompress(payload, None, size)
     return unfold(payload, size)[0]
 

@@ -47,6 +47,10 @@ def samples() -> dict[str, ChunkSample]:
     decayed = [_single(value) for value in old]
     for _ in range(3):
         decayed = [_single(value * (1 - 2e-7)) for value in decayed]
+    stepped = [_single(value + (1e-4 if at % 7 % 2 else -1e-4)) for at, value in enumerate(decayed)]
+    stepped = [
+        there if at // 128 % 2 else value for at, (there, value) in enumerate(zip(stepped, decayed, strict=True))
+    ]
     whole = [source.randrange(-90, 90) for _ in range(ELEMENTS)]
     moved = [value + (source.random() < 0.04) for value in whole]
     odd = [0.0, -0.0, float("inf"), float("-inf"), 1e-45, -1e-45, 3e38, 1.0] * 40
@@ -57,6 +61,7 @@ def samples() -> dict[str, ChunkSample]:
     return {
         "f32": ChunkSample(_floats(new), _floats(old), Hint("f32", 0, 128)),
         "f32-decayed": ChunkSample(_floats(decayed), _floats(old), Hint("f32", 0, 128)),
+        "f32-stepped": ChunkSample(_floats(stepped), _floats(old), Hint("f32", 0, 128)),
         "f32-phase": ChunkSample(_floats(new)[3:-2], _floats(old)[3:-2], Hint("f32", 3, 128)),
         "f32-odd": ChunkSample(odder, _floats(odd), Hint("f32")),
         "f32-merged": ChunkSample(_floats(merged), _floats(matrix), Hint("f32", 0, 128)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 import zstandard
@@ -93,7 +94,7 @@ def coarse_symbols(facts: Facts, words: bytes, rest: bytes, kinds: list[int]) ->
 
 def decode(payload: bytes, base: bytes) -> bytes:
     """The chunk; `base` is zeros, as many as the chunk has bytes, where it was coded without one."""
-    _, width, edge, mantissa, group = payload[:5]
+    mark, width, edge, mantissa, group = payload[:5]
     low, floor = int.from_bytes(payload[5:7], "little"), int.from_bytes(payload[7:15], "little")
     length, stored = int.from_bytes(payload[15:19], "little"), int.from_bytes(payload[19:23], "little")
     raw, body = payload[23 : 23 + stored], payload[23 + stored :]
@@ -112,6 +113,10 @@ def decode(payload: bytes, base: bytes) -> bytes:
         for at in range(1024):
             sunk += int.from_bytes(facts.take(4), "little", signed=True)
             decay[at] = sunk
+    stepped = [at for at in range(filled) if mark == 17 and groups[at >> group] & 64]
+    begun = [old[at] + decay[old[at] >> (mantissa - 10) & 1023] for at in stepped]
+    led, body = _led(facts, body, begun, 1 << group) if mark == 17 else ([], body)
+    there = dict(zip(stepped, led, strict=True))
     written = [at for at in range(filled) if groups[at >> group] & 15]
     changes = [0] * filled
     classes = [groups[at >> group] & 15 for at in written]
@@ -125,9 +130,40 @@ def decode(payload: bytes, base: bytes) -> bytes:
             change += decay[old[at] >> (mantissa - 10) & 1023]
         if mantissa and old[at] >> (bits - 1):
             change = -change
+        if at in there:
+            new += there[at].to_bytes(width, "little")
+            continue
         ordered = (_order(old[at], bits, mantissa, floor) + change) % (1 << bits)
         new += _disorder(ordered, bits, mantissa, floor).to_bytes(width, "little")
     return odd[:edge] + new + odd[edge:]
+
+
+def _led(facts: Facts, body: bytes, begun: list[int], group: int) -> tuple[list[int], bytes]:
+    """The patterns of elements that stepped, and the body behind theirs."""
+    count = len(begun) // group
+    heights = struct.unpack(f"<{count}f", facts.take(4 * count))
+    usual = facts.take(count)
+    at = (len(begun) + 7) // 8
+    end = at + facts.number(4)
+    down, symbols = Row(body[:at]), zstandard.ZstdDecompressor().decompress(body[at:end])
+    patterns = []
+    for number, pattern in enumerate(begun):
+        height = -heights[number // group] if down.take(1) else heights[number // group]
+        (start,) = struct.unpack("<f", pattern.to_bytes(4, "little"))
+        (there,) = struct.unpack("<I", struct.pack("<f", start + height))
+        patterns.append(there)
+    lengths = [
+        (symbol + usual[number // group] - (there >> 23 & 255)) % 256
+        for number, (symbol, there) in enumerate(zip(symbols, patterns, strict=True))
+    ]
+    size = (sum(lengths) + 7) // 8
+    low = Row(body[end : end + size])
+    found = []
+    for there, length in zip(patterns, lengths, strict=True):
+        number = low.take(length)
+        rest = (number >> 1) + (1 << (length - 1) if length else 0)
+        found.append((there + (-rest if number & 1 else rest)) % (1 << 32))
+    return found, body[end + size :]
 
 
 def _changes(  # noqa: PLR0917 - one call
