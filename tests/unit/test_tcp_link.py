@@ -85,6 +85,7 @@ def test_it_carries_every_byte_in_order_and_counts_them() -> None:
         end.wait()
         assert end.received == [data]
         assert (link.carried(Way.UP), link.carried(Way.DOWN), link.connections) == (len(data), 0, 1)
+        assert link.taken(Way.UP) == len(data)
         assert end.endings == ["end"]
 
 
@@ -136,6 +137,7 @@ def test_silence_ends_nothing_and_carries_nothing() -> None:
         with dial(link) as connection:
             connection.sendall(bytes(20_000))
             link.reach(Way.UP, 5_000)
+            assert link.taken(Way.UP) > 5_000
             connection.settimeout(0.3)
             with pytest.raises(TimeoutError):
                 connection.recv(100)

@@ -27,7 +27,7 @@ RECORD_HEAD = 31  # bytes
 MESSAGE_HEAD = 45  # bytes: gRPC's and HTTP/2's of one message, and its share of TCP's
 KEEPALIVE = (KEEPALIVE_MS + PING_TIMEOUT_MS) / 1000  # seconds until pings notice that nothing is answered
 CONNECT = CONNECT_MS / 1000  # seconds that one try to connect may take
-BUFFER = 64 << 10  # bytes that a sender's and a receiver's buffers take, beside what the delay holds
+BUFFER = 1 << 20  # bytes that buffers of sockets and of HTTP/2 take, beside what the delay holds
 
 
 def size_on_wire(data: bytes) -> int:

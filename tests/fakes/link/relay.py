@@ -31,6 +31,7 @@ class _Side:
 
     shape: Shape = field(default_factory=Shape)
     carried: int = 0
+    taken: int = 0
     marks: list[tuple[int, Mark]] = field(default_factory=list)
     free_at: float = 0.0
     last_due: float = 0.0
@@ -71,6 +72,10 @@ class TcpLink:
     def carried(self, way: Way) -> int:
         """Bytes so far."""
         return self._sides[way].carried
+
+    def taken(self, way: Way) -> int:
+        """Bytes that a sender has put on this link so far, whether they arrived or a cut lost them."""
+        return self._sides[way].taken
 
     def reach(self, way: Way, count: int, seconds: float = 60.0) -> None:
         """Returns once so many bytes were carried. Raises AssertionError when that takes too long."""
@@ -127,6 +132,7 @@ class TcpLink:
     def due(self, way: Way, count: int) -> float:
         """When bytes that were read now arrive, monotonic."""
         side, now = self._sides[way], time.monotonic()
+        side.taken += count
         if side.shape.rate:
             side.free_at = max(side.free_at, now) + count / side.shape.rate
         due = max(side.free_at, now) + side.shape.delay + side.shape.jitter * self._rng.random()
