@@ -50,7 +50,7 @@ class Bucket:
 
     def _fill(self, now: float) -> None:
         self._tokens = min(self.rate * BURST, self._tokens + self.rate * max(0.0, now - self._at))
-        self._at = now
+        self._at = max(self._at, now)
 
 
 def credit(buckets: Iterable[Bucket], now: float) -> float | None:

@@ -10,15 +10,17 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from modelsyncd.bases import Run
 from modelsyncd.codec.registry import READABLE, Codec, decode, encode
 from modelsyncd.digest import Digest, digest_of
 from modelsyncd.errors import DamageError
+from modelsyncd.plan import Priced
 from modelsyncd.release import SignedRelease
 from modelsyncd.session import effects as do
 from modelsyncd.session import events as on
-from modelsyncd.session.frames import PROTOCOL, Base, Frame, Give, Hello, Offer, Part
+from modelsyncd.session.frames import FEATURES, PROTOCOL, Base, Feature, Frame, Give, Hello, Offer, Part
 from modelsyncd.session.session import Session
 from modelsyncd.session.window import Window
 
@@ -69,6 +71,16 @@ def hello(protocol: int = PROTOCOL) -> Hello:
     return Hello(protocol, "test", READABLE)
 
 
+def pricing() -> Session:
+    """A giver that says what chunks take."""
+    return Session(Hello(PROTOCOL, "test", READABLE, features=FEATURES | {Feature.QUOTES}))
+
+
+def price(sizes: Sequence[int], payloads: Sequence[bytes]) -> list[Priced]:
+    """What they take, at once."""
+    return [Priced(alone=sum(sizes), alone_wire=sum(map(len, payloads)))]
+
+
 @dataclass
 class Conversation:
     """One session on each side. `durable` is the taker's store: chunks by content and part, by ordinal."""
@@ -88,6 +100,14 @@ class Conversation:
     stuck: list[do.Keep] | None = None
     """Chunks that a disk which hangs has not written; None while it works."""
     spoil: Callable[[do.Keep], bool] = lambda _: False
+    prices: Callable[[Sequence[int], Sequence[bytes]], Sequence[Priced]] = price
+    """What the giver says of chunks with these plain sizes and payloads, one after the other."""
+    delay: Callable[[Frame], float] = lambda _: 0.0
+    """Seconds that a frame is on its way; only `live` lets them pass."""
+    later: list[tuple[float, str, Frame]] = field(default_factory=list)
+    quoted: list[do.Quoted] = field(default_factory=list)
+    leave: Callable[[do.Quoted], int | None] = lambda word: word.priced.wire if word.final else None
+    """The payload bytes that a transfer has leave for; None lets it wait."""
     bases: tuple[Digest, ...] = ()
     """What the taker's store says that it holds whole; the giver codes against the first that a Want names."""
 
@@ -110,9 +130,17 @@ class Conversation:
             match effect:
                 case do.Send(frame):
                     self.sent.append((side, frame))
-                    self._wires[other].extend(self.tamper(frame))
+                    for one in self.tamper(frame):
+                        delay = self.delay(one)
+                        if delay:
+                            self.later.append((self.now + delay, other, one))
+                        else:
+                            self._wires[other].append(one)
                 case do.Finished() if side == "taker":
                     self.finished.append(effect)
+                case do.Quoted():
+                    self.quoted.append(effect)
+                    self._work.append((side, effect))
                 case do.WakeAt(when):
                     self.alarms[side] = when
                 case do.HangUp():
@@ -121,6 +149,24 @@ class Conversation:
                     pass
                 case _:
                     self._work.append((side, effect))
+
+    def live(self, until: float) -> None:
+        """Lets time pass, with the alarms that were set and the frames that are on their way."""
+        for _ in range(100_000):
+            self.run()
+            moment = min([*self.alarms.values(), *(when for when, _, _ in self.later)], default=inf)
+            if moment > until:
+                self.now = until
+                return
+            self.now = max(self.now, moment)
+            due = sorted((one for one in self.later if one[0] <= self.now), key=lambda one: one[0])
+            self.later = [one for one in self.later if one[0] > self.now]
+            for _, side, frame in due:
+                self._wires[side].append(frame)
+            for side in [side for side, when in self.alarms.items() if when <= self.now]:
+                del self.alarms[side]
+                self.step(side, on.Woke())
+        raise AssertionError("time stands still")
 
     def run(self, steps: int = 1_000_000) -> int:
         """Carries out what is there to do, in random order, at most `steps` times; returns how often."""
@@ -148,6 +194,15 @@ class Conversation:
                 missing = [ordinal for ordinal in range(len(chunks)) if ordinal not in held]
                 sizes, bases = list(map(len, chunks)), self.bases if part is Part.CONTENT else ()
                 self.step(side, on.Surveyed(offer.manifest, serial, part, sizes, missing, bases))
+            case do.Price(manifest, ordinals, codecs, _, serial):
+                chunks = self.has[manifest].chunks(Part.CONTENT)
+                payloads = [bytes(encoded(n, chunks[n], codecs).payload) for n in ordinals]
+                for priced in self.prices([len(chunks[n]) for n in ordinals], payloads):
+                    self.step(side, on.Worked(manifest, serial, priced))
+            case do.Quoted(manifest):
+                allowance = self.leave(effect)
+                if allowance is not None:
+                    self.step(side, on.Go(manifest, allowance))
             case do.Keep():
                 self.keep(side, effect)
             case do.Complete(offer, serial):

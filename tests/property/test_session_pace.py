@@ -1,0 +1,420 @@
+"""Asking first, keeping to a rate, yielding and overtaking: what a session may ask for, and when."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import inf
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modelsyncd.plan import Priced
+from modelsyncd.session import effects as do
+from modelsyncd.session import events as on
+from modelsyncd.session.frames import Ask, Desired, Echo, Frame, Part, Quote, Want
+from modelsyncd.session.pace import BURST, LAST_PAUSE, LOST, MEMORY, Bucket, Courtesy, credit
+from modelsyncd.session.session import PATIENCE, Session
+from modelsyncd.session.taker import OVERRUN
+from tests.fakes.conversation import Content, Conversation, hello, pricing, small_window, some_content
+
+WINDOW = 10_000  # bytes: of `small_window`
+seeds = st.integers(0, 2**32)
+
+
+def begin(seed: int, chunks: int = 40, *more: Content, giver: Session | None = None) -> tuple[Conversation, Content]:
+    rng = random.Random(seed)
+    content = some_content(rng, chunks)
+    has = {one.name: one for one in (content, *more)}
+    taker = Session(hello(), window=small_window())
+    return Conversation(rng, {}, has, taker=taker, giver=giver or pricing()), content
+
+
+def wants(talk: Conversation, part: Part = Part.CONTENT) -> list[Want]:
+    return [frame for side, frame in talk.sent if side == "taker" and isinstance(frame, Want) and frame.part is part]
+
+
+def wire(talk: Conversation, part: Part = Part.CONTENT) -> int:
+    return sum(len(give.payload) for give in talk.given if give.part is part)
+
+
+# --- plans first ---
+
+
+@given(seeds, st.integers(1, 60))
+def test_nothing_of_the_content_is_asked_for_before_it_has_leave(seed: int, chunks: int) -> None:
+    talk, content = begin(seed, chunks)
+    talk.leave = lambda _: None
+    talk.step("taker", on.Take(content.offer(), gated=True))
+    talk.live(1_000.0)
+    assert wants(talk) == []
+    assert talk.hung_up == []
+    assert talk.quoted[-1].final
+    assert (talk.quoted[-1].priced.plain, talk.quoted[-1].progress.total) == (content.size, content.size)
+    told = talk.quoted[-1].priced.wire
+    talk.step("taker", on.Go(content.name, told))
+    talk.run()
+    assert talk.completed == [content.name]
+    assert wire(talk) == told
+    assert len(talk.quoted) == 1
+
+
+@given(seeds, st.integers(2, 60))
+def test_what_is_known_is_said_until_nothing_is_left_to_guess(seed: int, chunks: int) -> None:
+    def slowly(sizes: Sequence[int], payloads: Sequence[bytes]) -> list[Priced]:
+        known = range(0, len(sizes) + 1, max(1, len(sizes) // 3))
+        rows = [(sum(sizes[:n]), sum(map(len, payloads[:n])), sum(sizes[n:])) for n in [*known, len(sizes)]]
+        return [Priced(alone=plain, alone_wire=spent, left=left) for plain, spent, left in rows]
+
+    talk, content = begin(seed, chunks)
+    talk.prices = slowly
+    talk.step("taker", on.Take(content.offer(), gated=True))
+    talk.run()
+    assert talk.completed == [content.name]
+    said = [word.priced.left for word in talk.quoted]
+    assert said == sorted(said, reverse=True)
+    assert [word.final for word in talk.quoted] == [left == 0 for left in said][: len(said)]
+    asked = [frame for _, frame in talk.sent if isinstance(frame, Ask)]
+    assert len(asked) == 1
+
+
+@given(seeds, st.floats(0.1, 0.9))
+def test_more_than_it_had_leave_for_is_asked_about_before_it_is_asked_for(seed: int, share: float) -> None:
+    def too_little(sizes: Sequence[int], payloads: Sequence[bytes]) -> list[Priced]:
+        return [Priced(alone=sum(sizes), alone_wire=int(sum(map(len, payloads)) * share))]
+
+    talk, content = begin(seed)
+    talk.prices = too_little
+    allowed: list[float] = []
+
+    def leave(word: do.Quoted) -> int:
+        came = wire(talk)
+        if allowed:
+            assert came > allowed[-1], "asked anew though it had leave"
+        allowed.append(came + word.priced.wire * (1 + OVERRUN))
+        return word.priced.wire
+
+    talk.leave = leave
+    talk.step("taker", on.Take(content.offer(), gated=True))
+    while talk.run(1):
+        assert wire(talk) <= (allowed[-1] if allowed else 0) + WINDOW + 2_000
+    assert talk.completed == [content.name]
+    assert len(allowed) > 1 or wire(talk) <= allowed[0] + WINDOW  # what was on its way already is not called back
+
+
+@given(seeds, st.sampled_from([-1, 1, 1_000]))
+def test_a_quote_for_something_else_ends_that_session(seed: int, more: int) -> None:
+    talk, content = begin(seed)
+
+    def other(frame: Frame) -> list[Frame]:
+        return [Quote(content.name, Priced(alone=content.size + more))] if isinstance(frame, Quote) else [frame]
+
+    talk.tamper = other
+    talk.step("taker", on.Take(content.offer(), gated=True))
+    talk.run()
+    fault = talk.hung_up[0].fault
+    assert fault is not None
+    assert fault.code == "protocol"
+    assert wants(talk) == []
+
+
+@pytest.mark.parametrize("here", [False, True])
+@pytest.mark.parametrize("idle", [0.0, 3_600.0])
+def test_a_peer_that_never_quotes_is_given_up_after_its_time_and_not_before(here: bool, idle: float) -> None:
+    talk, content = begin(1)
+    talk.tamper = lambda frame: [] if isinstance(frame, Ask) else [frame]
+    if here:  # its manifest is, so that nothing is owed before the question
+        talk.durable[content.name, Part.MANIFEST] = dict(enumerate(content.manifest))
+    talk.live(idle)
+    talk.step("taker", on.Take(content.offer(), gated=True))
+    talk.live(idle + PATIENCE - 1)
+    assert talk.hung_up == []
+    talk.live(idle + PATIENCE + 1)
+    fault = talk.hung_up[0].fault
+    assert fault is not None
+    assert fault.code == "no-progress"
+
+
+def test_a_peer_that_stops_in_the_middle_of_quoting_is_given_up_too() -> None:
+    talk, content = begin(1)
+    talk.prices = lambda sizes, _: [Priced(left=sum(sizes))]
+    talk.step("taker", on.Take(content.offer(), gated=True))
+    talk.live(PATIENCE + 1)
+    assert {hang.fault.code for hang in talk.hung_up if hang.fault} == {"no-progress"}
+
+
+def test_one_that_waits_for_leave_may_do_so_for_months() -> None:
+    talk, content = begin(1)
+    talk.leave = lambda _: None
+    talk.step("taker", on.Take(content.offer(), gated=True))
+    talk.live(90 * 86_400.0)
+    talk.step("taker", on.Go(content.name, talk.quoted[-1].priced.wire))
+    talk.live(90 * 86_400.0 + 10)
+    assert talk.completed == [content.name]
+
+
+def test_a_peer_without_prices_is_not_asked_and_all_is_left_to_guess() -> None:
+    talk, content = begin(1, giver=Session(hello()))
+    talk.step("taker", on.Take(content.offer(), gated=True))
+    talk.run()
+    assert [word.priced for word in talk.quoted] == [Priced(left=content.size)]
+    assert talk.quoted[0].final
+    assert not [frame for _, frame in talk.sent if isinstance(frame, Ask)]
+    assert talk.completed == [content.name]
+
+
+@given(seeds)
+def test_a_transfer_that_is_dropped_while_it_asks_leaves_nothing_behind(seed: int) -> None:
+    talk, content = begin(seed)
+    talk.leave = lambda _: None
+    talk.step("taker", on.Take(content.offer(), gated=True))
+    talk.run(talk.rng.randrange(40))
+    talk.step("taker", on.Drop(content.name))
+    talk.live(2 * PATIENCE)
+    talk.leave = lambda word: word.priced.wire if word.final else None
+    talk.step("taker", on.Take(content.offer(), gated=True))
+    talk.live(4 * PATIENCE)
+    assert talk.hung_up == []
+    assert talk.completed == [content.name]
+
+
+# --- rates ---
+
+
+def paced(talk: Conversation, until: float) -> list[tuple[float, int]]:
+    """When which payload came."""
+    came: list[tuple[float, int]] = []
+    seen = 0
+    while talk.now < until and not talk.completed:
+        talk.live(min(until, talk.now + 0.25))
+        came += [(talk.now, len(give.payload)) for give in talk.given[seen:]]
+        seen = len(talk.given)
+    return came
+
+
+@given(seeds, st.integers(500, 20_000), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_a_rate_holds_over_any_time_and_is_used(seed: int, rate: int, own: bool) -> None:
+    talk, content = begin(seed, 60)
+    pace = on.Pace(rates={content.name: rate}) if own else on.Pace(rate)
+    talk.step("taker", pace)
+    talk.step("taker", on.Take(content.offer(), gated=True))
+    came = paced(talk, 400.0)
+    assert talk.completed == [content.name]
+    largest = max(size for _, size in came)
+    for n, (began, _) in enumerate(came):
+        total = 0
+        for when, size in came[n:]:
+            total += size
+            assert total <= rate * (when - began + 0.25 + BURST) + 2 * largest
+    took, total = came[-1][0], sum(size for _, size in came)
+    assert took <= total / rate + 2.0, "slower than it might have been"
+
+
+@given(seeds)
+@settings(max_examples=30, deadline=None)
+def test_of_two_rates_the_smaller_one_counts(seed: int) -> None:
+    talk, content = begin(seed, 60)
+    talk.step("taker", on.Pace(rate=100_000, rates={content.name: 2_000}))
+    talk.step("taker", on.Take(content.offer(), gated=True))
+    came = paced(talk, 400.0)
+    assert came[-1][0] >= sum(size for _, size in came) / 2_000 - BURST - 1.5
+
+
+def test_a_rate_that_changes_holds_at_once_and_without_one_all_comes() -> None:
+    talk, content = begin(3, 60)
+    talk.step("taker", on.Pace(rate=100))
+    talk.step("taker", on.Take(content.offer(), gated=True))
+    paced(talk, 30.0)
+    before = wire(talk)
+    assert before <= 30 * 100 + 3 * 2_000
+    talk.step("taker", on.Pace())
+    talk.run()
+    assert talk.completed == [content.name]
+
+
+def test_a_slow_rate_is_no_silence() -> None:
+    """Nothing is owed while we do not ask."""
+    talk, content = begin(4, 8)
+    talk.step("taker", on.Pace(rate=10))
+    talk.step("taker", on.Take(content.offer(), gated=True))
+    paced(talk, 5_000.0)
+    assert talk.hung_up == []
+    assert talk.completed == [content.name]
+
+
+@given(st.floats(1, 1e6), st.lists(st.tuples(st.floats(0, 10), st.floats(0, 1e6)), max_size=50))
+def test_a_bucket_never_gives_more_than_its_rate_and_what_was_saved_up(
+    rate: float, steps: list[tuple[float, float]]
+) -> None:
+    bucket, now, spent, largest = Bucket(rate, 0.0), 0.0, 0.0, 0.0
+    for wait, count in steps:
+        now += wait
+        if bucket.tokens(now) > 0:
+            bucket.spend(count)
+            spent, largest = spent + count, max(largest, count)
+            assert spent <= (rate * (now + BURST) + largest) * 1.000_001
+        else:
+            ready = bucket.ready_at(now)
+            assert ready > now
+            now = ready + 1e-3 + 2 / rate
+            assert bucket.tokens(now) > 0
+
+
+def test_a_debt_outlives_a_change_of_rate_and_savings_do_not_grow_by_it() -> None:
+    bucket = Bucket(1_000, 0.0)
+    bucket.spend(5_000)
+    bucket.change(100, 0.0)
+    assert bucket.tokens(10.0) == -3_000
+    rich = Bucket(1_000, 0.0)
+    rich.change(10, 5.0)
+    assert rich.tokens(5.0) == 10 * BURST
+    assert credit([rich, bucket], 10.0) == -3_000
+    assert credit([], 10.0) is None
+
+
+def test_a_clock_that_stands_still_or_jumps_back_gives_nothing() -> None:
+    bucket = Bucket(10, 100.0)
+    bucket.spend(20)
+    assert bucket.tokens(50.0) == bucket.tokens(100.0) == -10
+
+
+# --- who goes first ---
+
+
+@given(seeds)
+def test_an_urgent_transfer_gets_all_that_may_be_asked_for(seed: int) -> None:
+    urgent = some_content(random.Random(seed + 1), 40)
+    talk, bulk = begin(seed, 40, urgent)
+    talk.step("taker", on.Take(bulk.offer(), gated=True))
+    talk.run(60)
+    talk.step("taker", on.Take(urgent.offer(), 5, gated=True))
+    talk.run()
+    assert sorted(talk.completed) == sorted([bulk.name, urgent.name])
+    asked = [want.manifest for want in wants(talk)]
+    if urgent.name in asked and bulk.name in asked:
+        first, last = asked.index(urgent.name), len(asked) - asked[::-1].index(urgent.name)
+        beside = [want for want in wants(talk)[first:last] if want.manifest == bulk.name]
+        sizes = bulk.chunks(Part.CONTENT)
+        assert sum(len(sizes[n]) for want in beside for run in want.ranges for n in run) <= WINDOW
+
+
+# --- yielding ---
+
+
+def yielding(talk: Conversation, way: Callable[[float], float]) -> None:
+    """An Echo takes as long as the way does at that time, and so does nothing else."""
+    talk.delay = lambda frame: way(talk.now) if isinstance(frame, Echo) and frame.answer else 0.0
+
+
+def test_a_background_transfer_waits_while_the_way_is_busy_and_goes_on_when_it_is_free() -> None:
+    talk, content = begin(5, 900)
+    talk.durable[content.name, Part.MANIFEST] = dict(enumerate(content.manifest))
+    yielding(talk, lambda now: 0.8 if 5 <= now < 65 else 0.1)
+    talk.step("taker", on.Pace(yielding=frozenset([content.name])))
+    talk.step("taker", on.Take(content.offer(), gated=True))
+    talk.live(4.9)
+    free = wire(talk)
+    assert free >= 20 * WINDOW  # a window for each round trip
+    talk.live(64.9)
+    busy = wire(talk) - free
+    assert busy <= 2 * WINDOW
+    talk.live(65 + LAST_PAUSE + 5)
+    assert wire(talk) - free - busy >= 10 * WINDOW
+    echoes = [frame for side, frame in talk.sent if side == "taker" and isinstance(frame, Echo)]
+    assert len(echoes) <= wire(talk) / (WINDOW / 2) + 60
+
+
+@given(seeds)
+@settings(max_examples=30, deadline=None)
+def test_nothing_of_ours_is_on_its_way_while_the_way_is_measured(seed: int) -> None:
+    talk, content = begin(seed, 60)
+    yielding(talk, lambda _: 0.05)
+    out: set[tuple[Part, int]] = set()
+
+    def watch(frame: Frame) -> list[Frame]:
+        if isinstance(frame, Want):
+            out.update((frame.part, n) for run in frame.ranges for n in run)
+        durable = {(part, n) for (_, part), chunks in talk.durable.items() for n in chunks}
+        if isinstance(frame, Echo) and not frame.answer:
+            assert out <= durable, "our own chunks delay what we measure"
+        return [frame]
+
+    talk.tamper = watch
+    talk.step("taker", on.Pace(yielding=frozenset([content.name])))
+    talk.step("taker", on.Take(content.offer(), gated=True))
+    talk.live(600.0)
+    assert talk.completed == [content.name]
+
+
+def test_a_peer_that_answers_no_echo_is_not_waited_for() -> None:
+    old = Session(replace(hello(), features=frozenset()))
+    talk, content = begin(6, giver=old)
+    talk.step("taker", on.Pace(yielding=frozenset([content.name])))
+    talk.step("taker", on.Take(content.offer(), gated=True))
+    talk.run()
+    assert talk.completed == [content.name]
+    assert not [frame for _, frame in talk.sent if isinstance(frame, Echo)]
+
+
+def test_an_echo_that_is_lost_is_sent_again() -> None:
+    talk, content = begin(7)
+    lost: list[Frame] = []
+
+    def lose(frame: Frame) -> list[Frame]:
+        if isinstance(frame, Echo) and not frame.answer and not lost:
+            lost.append(frame)
+            return []
+        return [frame]
+
+    talk.tamper = lose
+    talk.step("taker", on.Pace(yielding=frozenset([content.name])))
+    talk.step("taker", on.Take(content.offer(), gated=True))
+    talk.live(LOST - 0.5)
+    assert wants(talk) == []
+    talk.live(LOST + 10)
+    assert talk.completed == [content.name]
+
+
+def test_a_way_that_became_longer_for_good_is_free_again_after_a_while() -> None:
+    courtesy, now = Courtesy(), 0.0
+    for _ in range(3):
+        token = courtesy.ask(now)
+        assert token is not None
+        courtesy.answered(token, now + 0.05)
+        courtesy.used()
+        now += 1
+    since = now
+    while not courtesy.free:
+        now = min(courtesy.wake_at(), now + 100)
+        token = courtesy.ask(now)
+        if token is not None:
+            now += 0.6
+            courtesy.answered(token, now)
+    assert now - since <= 2 * MEMORY + LAST_PAUSE + 1
+
+
+def test_an_answer_that_nobody_waits_for_says_nothing() -> None:
+    courtesy = Courtesy()
+    courtesy.answered(1, 0.0)
+    token = courtesy.ask(1.0)
+    assert token is not None
+    courtesy.answered(token + 1, 1.1)
+    assert courtesy.wake_at() == 1.0 + LOST  # it still waits for its own
+    courtesy.answered(token, 1.2)
+    assert courtesy.free
+    assert courtesy.wake_at() == inf
+    assert courtesy.ask(2.0) is None  # it is free already
+
+
+def test_words_pass_while_nothing_may_be_asked_for() -> None:
+    talk, content = begin(8)
+    talk.step("taker", on.Pace(rate=1))
+    talk.step("taker", on.Take(content.offer(), gated=True))
+    talk.run()
+    talk.step("giver", on.Say(Desired(1, ())))
+    talk.run()
+    assert [frame for side, frame in talk.sent if side == "giver" and isinstance(frame, Desired)]
+    assert not [give for give in talk.given if give.part is Part.CONTENT]
