@@ -54,18 +54,13 @@ class LimitsApi(LimitServiceServicer):
     def _limits(self, node: str | None) -> pb.ListLimitsResponse:
         rows = self._catalog.limits.list(node)
         reached = self._catalog.limits.nodes_of([row.whom for row in rows])
-        names = [node] if node is not None else [one.name for one in self._catalog.nodes.list()]
-        holding = [each for name in names if (each := self._holding(name)) is not None]
+        desired = self._catalog.assignments
+        wanted = {node: desired.desired(node)} if node is not None else desired.desired_by_node()
+        holding = [views.node_limits(name, each) for name, each in wanted.items()]
         return pb.ListLimitsResponse(
             limits=[views.limit_view(row, nodes) for row, nodes in zip(rows, reached, strict=True)],
             nodes=[each for each in holding if node is not None or views.is_limited(each)],
         )
-
-    def _holding(self, node: str) -> pb.NodeLimits | None:
-        try:
-            return views.node_limits(node, self._catalog.assignments.desired(node))
-        except NotFoundError:
-            return None  # removed since it was listed
 
     # --- pins ---
 

@@ -10,7 +10,7 @@ from cloud_hub.catalog import bounds, labels, releases, schema
 from cloud_hub.catalog.database import Database, batches
 from cloud_hub.catalog.migrations import bump, revision
 from cloud_hub.catalog.rows import AssignmentRow, DesiredRows, Followed, ReleaseRow
-from cloud_hub.catalog.whom import node_labels
+from cloud_hub.catalog.whom import Reaching, Whom, all_labels, node_labels
 from modelsyncd.digest import Digest
 from modelsyncd.errors import BadInputError, NotFoundError
 from modelsyncd.names import ModelName, parse_model
@@ -85,6 +85,20 @@ class Assignments:
             return DesiredRows(
                 revision(connection), known, _followed(connection, name), bounds.of(connection, name, known)
             )
+
+    def desired_by_node(self) -> dict[str, DesiredRows]:
+        """The same for every node, by name; much faster than one after the other."""
+        with self._database.read() as connection:
+            known = all_labels(connection)
+            rows = _rows(connection)
+            named = _named(connection, {row.model for row in rows})
+            following = Reaching((Whom(row.node, row.selector), row) for row in rows)
+            held = bounds.of_all(connection, known)
+            now = revision(connection)
+        return {
+            node: DesiredRows(now, has, _together(following.node(node, has), named), held[node])
+            for node, has in known.items()
+        }
 
     def readable(self, name: str) -> frozenset[Digest]:
         """Manifests of the releases that the node's channels name now; none for a node that is not there."""
@@ -172,11 +186,16 @@ def _reaching(connection: Connection, node: str) -> Sequence[AssignmentRow]:
 
 
 def _followed(connection: Connection, node: str) -> Sequence[Followed]:
+    rows = _reaching(connection, node)
+    return _together(rows, _named(connection, {row.model for row in rows}))
+
+
+def _together(rows: Iterable[AssignmentRow], named: Mapping[tuple[ModelName, str], ReleaseRow]) -> Sequence[Followed]:
+    """Each channel once, with the highest priority asked for."""
     priorities: dict[tuple[ModelName, str], int] = {}
-    for row in _reaching(connection, node):
+    for row in rows:
         key = row.model, row.channel
         priorities[key] = max(row.priority, priorities.get(key, row.priority))
-    named = _named(connection, {model for model, _ in priorities})
     return [
         Followed(model, channel, priority, named.get((model, channel)))
         for (model, channel), priority in sorted(priorities.items())

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
 from cloud_hub.catalog import consents, limits, pins
 from cloud_hub.catalog.consents import ConsentRow
+from cloud_hub.catalog.pins import PinRow
 from cloud_hub.catalog.terms import LimitRow, combined
+from cloud_hub.catalog.whom import Reaching, Whom
 from modelsyncd.digest import Digest
 from modelsyncd.manners import FREE, Manners
 from modelsyncd.names import ModelName, ModelRef
@@ -35,19 +37,37 @@ class Bounds:
 
 def of(connection: Connection, node: str, known: Mapping[str, str]) -> Bounds:
     """What holds on a node with these labels."""
+    return _together(
+        limits.reaching(connection, node, known),
+        pins.pins_on(connection, node, known),
+        consents.consents_for(connection, node),
+    )
+
+
+def of_all(connection: Connection, known: Mapping[str, Mapping[str, str]]) -> dict[str, Bounds]:
+    """What holds on each of these nodes, by name with their labels."""
+    set_for = Reaching((row.whom, row) for row in limits.every(connection))
+    pinned = Reaching((row.whom, row) for row in pins.every(connection))
+    allowed = Reaching((Whom(row.node), row) for row in consents.every(connection))
+    return {
+        node: _together(set_for.node(node, has), pinned.node(node, has), allowed.node(node, has))
+        for node, has in known.items()
+    }
+
+
+def _together(set_for: Sequence[LimitRow], pinned: Sequence[PinRow], allowed: Sequence[ConsentRow]) -> Bounds:
     overall: list[LimitRow] = []
     apart: dict[Lane, list[LimitRow]] = {}
-    for row in limits.reaching(connection, node, known):
+    for row in set_for:
         if row.model is None:
             overall.append(row)
         else:
             apart.setdefault((row.model, row.channel), []).append(row)
     manners, quota = combined(overall)
-    pinned = {str(row.ref): row.ref for row in pins.pins_on(connection, node, known)}
     return Bounds(
         manners,
         quota,
-        tuple(pinned.values()),
+        tuple({str(row.ref): row.ref for row in pinned}.values()),
         {lane: combined(rows)[0] for lane, rows in apart.items()},
-        {(row.ref.model, row.manifest): row for row in consents.consents_for(connection, node)},
+        {(row.ref.model, row.manifest): row for row in allowed},
     )

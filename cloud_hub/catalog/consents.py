@@ -65,6 +65,11 @@ class Consents:
             return _consents(connection) if node is None else consents_for(connection, node)
 
 
+def every(connection: Connection) -> Sequence[ConsentRow]:
+    """All consents."""
+    return _consents(connection)
+
+
 def consents_for(connection: Connection, node: str) -> Sequence[ConsentRow]:
     """A node's consents."""
     return _consents(connection, schema.consents.c.node == node)

@@ -62,6 +62,11 @@ class Limits:
         return [reached(each, known) for each in several]
 
 
+def every(connection: Connection) -> Sequence[LimitRow]:
+    """All limits."""
+    return _rows(connection)
+
+
 def reaching(connection: Connection, node: str, known: Mapping[str, str]) -> Sequence[LimitRow]:
     """Limits that reach a node with these labels."""
     rows = _rows(connection, may_reach(schema.limits, node))

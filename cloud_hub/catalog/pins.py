@@ -69,6 +69,11 @@ class Pins:
             return pins_on(connection, node, node_labels(connection, node))
 
 
+def every(connection: Connection) -> Sequence[PinRow]:
+    """All pins."""
+    return _pins(connection)
+
+
 def pins_on(connection: Connection, node: str, known: Mapping[str, str]) -> Sequence[PinRow]:
     """Pins that reach a node with these labels."""
     rows = _pins(connection, may_reach(schema.pins, node))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, or_, select
 
 from cloud_hub.catalog import labels, schema
 from modelsyncd.errors import BadInputError, NotFoundError
 from modelsyncd.names import nearest
+
+T = TypeVar("T")
 
 _NOBODY = ""  # in the column `node`: no node has this name
 
@@ -39,6 +42,25 @@ class Whom:
             return f"node {self.node}"
         shown = " ".join(f"{key}={value}" for key, value in sorted(self.selector.items()))
         return f"every node with {shown}" if shown else "every node"
+
+
+class Reaching(Generic[T]):
+    """Rows that are each for somebody, by the nodes that they reach; made once, for looking up many nodes."""
+
+    def __init__(self, rows: Iterable[tuple[Whom, T]]) -> None:
+        self._named: dict[str, list[tuple[int, T]]] = {}
+        self._by_labels: list[tuple[int, Whom, T]] = []
+        for place, (whom, row) in enumerate(rows):
+            if whom.node is not None:
+                self._named.setdefault(whom.node, []).append((place, row))
+            else:
+                self._by_labels.append((place, whom, row))
+
+    def node(self, name: str, known: Mapping[str, str]) -> list[T]:
+        """Those that reach a node with these labels, in their order."""
+        found = [(place, row) for place, whom, row in self._by_labels if whom.reaches(name, known)]
+        found += self._named.get(name, [])
+        return [row for _, row in sorted(found, key=lambda each: each[0])]
 
 
 def columns(whom: Whom) -> dict[str, str]:

@@ -119,6 +119,22 @@ def test_openings_are_kept_as_they_are_written(catalog: Catalog) -> None:
     assert said(catalog).manners.words == tuple(words)
 
 
+def test_all_nodes_at_once_are_told_the_same_as_one_after_the_other(catalog: Catalog) -> None:
+    what = made(1, "a", model=HELMET)
+    catalog.models.commit(what.signed, what.release, what.digest, channel="stable", who="admin/ann", now=1.0)
+    catalog.assignments.assign(HELMET, "canary", "n3", {}, 7)
+    catalog.assignments.assign(HELMET, "stable", "n1", {}, 3)
+    for whom in (EVERYONE, OSLO, OSLO_BOATS, N1):
+        limit(catalog, whom, Terms(rate=len(str(whom)), quota=5))
+        limit(catalog, whom, Terms(month_bytes=len(str(whom))), channel="stable")
+        catalog.pins.pin(ONE, whom, by())
+    catalog.pins.pin(parse_ref("acme/alpha:2"), N1, by())
+    catalog.consents.give("n1", ONE, manifest_of("a"), by())
+    found = catalog.assignments.desired_by_node()
+    assert list(found) == ["n1", "n2", "n3"]
+    assert found == {name: catalog.assignments.desired(name) for name in found}
+
+
 # --- what can't be ---
 
 
