@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelsyncd.digest import Digest, digest_of
-from modelsyncd.errors import BadInputError, ConflictError, DamageError, ModelsyncError, NotFoundError
+from modelsyncd.errors import BadInputError, ConflictError, DamageError, DiskError, ModelsyncError, NotFoundError
 from modelsyncd.manifest import Manifest
 from modelsyncd.names import ModelName, ModelRef, parse_channel, parse_model
 from modelsyncd.release import Release, SignedRelease
@@ -27,6 +27,7 @@ from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.store.hashed import Hashed
 from modelsyncd.store.layout import VERSIONS, Layout, staged_digest, target_of
 from modelsyncd.store.nouns import Nouns
+from modelsyncd.store.papers import read_paper
 from modelsyncd.store.staging import Staging
 from modelsyncd.store.version import Damage, Version, damaged_files, mend
 
@@ -140,7 +141,7 @@ class EdgeTree:
         """The release of a version, as published. Raises NotFoundError, DamageError, DiskError."""
         digest = self.release_digest(version)
         path = self.layout.release(digest)
-        signed = self.nouns.decode_signed(_read(path))
+        signed = self.nouns.decode_signed(read_paper(path))
         if digest_of(signed.release) != digest:
             raise DamageError(
                 f"{path} is not the release that it should be", hint="it is fetched again with the next try"
@@ -168,7 +169,7 @@ class EdgeTree:
         path = self.layout.manifest(digest)
         if not path.is_file():
             raise NotFoundError(f"manifest {digest.hex()[:12]} is not on this node")
-        data = _read(path)
+        data = read_paper(path)
         if digest_of(data) != digest:
             raise DamageError(
                 f"{path} is not the manifest that it should be", hint="it is fetched again with the next try"
@@ -246,6 +247,7 @@ class EdgeTree:
         if not folder.is_dir() or next(damaged_files(folder, self.manifest(version.manifest)), None) is not None:
             return False
         with self._lock:
+            durable.sync_folder(folder.parent)  # its name may come from a try that ended before it was durable
             self._keep_release(signed)
             self._enter(version, digest_of(signed.release))
         return True
@@ -266,6 +268,7 @@ class EdgeTree:
         with self._lock:
             before, left = _target(link), self.active(ref)
             if before == target_of(version):
+                durable.sync_folder(link.parent)  # it may be there from a try that could not sync it
                 return
             if before is not None:
                 durable.switch_link(self.layout.previous(ref), before)
@@ -290,10 +293,10 @@ class EdgeTree:
             leading = [ref for ref in self.channels() if ref.model == version.model and self.active(ref) == version]
             if leading:
                 raise ConflictError(f"{version.model}:{version.number} is active on {leading[0]}")
+            self.hashed.forget(version)
+            durable.remove_tree(self.layout.version(version))  # first: what could not be removed keeps its papers
             self._releases = {one: digest for one, digest in self._releases.items() if one != version}
             self._damaged -= {version}
-            self.hashed.forget(version)
-            durable.remove_tree(self.layout.version(version))
             passing(Point.VERSION_REMOVED)
             durable.remove_file(self.layout.damage_mark(version))
             self._remove_orphans()
@@ -331,11 +334,13 @@ class EdgeTree:
         return frozenset(version for version in versions if self.layout.damage_mark(version).exists())
 
     def _versions_of(self, path: Path) -> list[tuple[Version, Digest]]:
-        """What a file in `releases` is about; nothing when it is not readable, which `install` mends."""
+        """What a file in `releases` is about; nothing when it is damaged, which `install` mends. Raises DiskError."""
         try:
-            signed = self.nouns.decode_signed(_read(path))
+            signed = self.nouns.decode_signed(read_paper(path))
             digest = digest_of(signed.release)
             release = self.nouns.decode_release(signed.release)
+        except DiskError:
+            raise  # too many open files, or no right to read: nothing may be removed because of that
         except ModelsyncError:
             return []
         if digest.hex() != path.name:
@@ -353,7 +358,10 @@ class EdgeTree:
         self.hashed.note(version)  # whoever puts a version here has just hashed all of it
 
     def _remove_orphans(self) -> None:
-        """Removes releases whose versions are all gone, and manifests that no version and no staging needs."""
+        """Removes releases whose versions are all gone, and manifests that no version and no staging needs.
+
+        A version whose release is damaged keeps its manifest: with a new release it is whole again.
+        """
         releases = {digest.hex() for digest in self._releases.values()}
         for name in _names(self.layout.releases):
             path = self.layout.releases / name
@@ -361,8 +369,10 @@ class EdgeTree:
                 durable.remove_file(path)
                 passing(Point.PAPERS_REMOVED)
         manifests = {version.manifest.hex() for version in self._releases} | {one.hex() for one in self.staged()}
+        folders = [name for model in _models(self.layout) for name in _names(self.layout.model(model) / VERSIONS)]
+        lying = {name.rpartition("-")[2] for name in folders}
         for name in _names(self.layout.manifests):
-            if name not in manifests:
+            if name not in manifests and name[:12] not in lying:
                 durable.remove_file(self.layout.manifests / name)
 
     def _leads_to(self, model: ModelName, link: Path) -> Version | None:
@@ -389,6 +399,3 @@ def _target(link: Path) -> str | None:
         return str(link.readlink()) if link.is_symlink() else None
 
 
-def _read(path: Path) -> bytes:
-    with durable.disk_errors(path):
-        return path.read_bytes()
