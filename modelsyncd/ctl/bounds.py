@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from modelsyncd.ctl import limits, shape
 from modelsyncd.ctl.figures import local, size, utc
-from modelsyncd.ctl.nodeclock import NodeClock
+from modelsyncd.ctl.nodeclock import TOO_OLD, NodeClock, knows_limits
 from modelsyncd.ctl.table import Column
 from modelsyncd.wire.desired import manners_from_pb
 from modelsyncd.wire.v1 import catalog_pb2, sync_pb2
@@ -42,6 +42,8 @@ class Held:
     used: int | None = None
     pins: tuple[str, ...] = ()
     consent: pb.ConsentView | None = None
+    heeded: bool = True
+    """Whether the node's agent knows limits at all."""
 
     @property
     def left(self) -> int | None:
@@ -71,6 +73,8 @@ class Held:
 
     def _words(self) -> list[str]:
         words = [limits.manners_words(self.manners)]
+        if not self.heeded and self.is_limited:
+            words.append(TOO_OLD)
         if self.opens_at is None:
             words.append("closed")
         elif self.opens_at:
@@ -85,6 +89,7 @@ def held_rows(view: pb.NodeLimits, node: catalog_pb2.NodeView, now: float) -> li
     report = node.report
     clock = NodeClock(report.utc_offset, now)
     spoke = node.HasField("report")
+    heeded = not spoke or knows_limits(report)
 
     def opens(*several: sync_pb2.Manners) -> float | None:
         return clock.opens([manners_from_pb(one) for one in several])
@@ -99,6 +104,7 @@ def held_rows(view: pb.NodeLimits, node: catalog_pb2.NodeView, now: float) -> li
         view.quota_bytes,
         report.disk_used if spoke else None,
         tuple(view.pins),
+        heeded=heeded,
     )
     rows = [
         Held(
@@ -108,6 +114,7 @@ def held_rows(view: pb.NodeLimits, node: catalog_pb2.NodeView, now: float) -> li
             one.manners,
             opens(one.manners),
             consent=one.consent if one.HasField("consent") else None,
+            heeded=heeded,
         )
         for one in view.channels
     ]
@@ -129,4 +136,5 @@ def shape_of(held: Held) -> shape.Shape:
         "disk_used": held.used,
         "pins": list(held.pins),
         "consent": limits.consent(held.consent) if held.consent is not None else None,
+        "heeded": held.heeded,
     }

@@ -7,8 +7,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 
 from modelsyncd.manners import Manners, is_closed, opens_at
+from modelsyncd.wire.v1 import sync_pb2
 
 _OFFSET = re.compile(r"([+-])(\d{2}):(\d{2})")
+
+
+TOO_OLD = "its agent knows no limits yet: upgrade it"
+
+
+def knows_limits(report: sync_pb2.Report) -> bool:
+    """Whether the agent that made this report keeps to limits: those that do say their time zone."""
+    return bool(report.utc_offset)
 
 
 class NodeClock:

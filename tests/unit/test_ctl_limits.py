@@ -116,6 +116,16 @@ def test_what_is_left_of_a_month_counts_only_what_came_in_it() -> None:
     assert shape_of(held)["month_left"] == 20 * MIB
 
 
+def test_a_node_whose_agent_is_too_old_for_limits_is_told_so() -> None:
+    view = pb.NodeLimits(node="edge-1", manners=sync_pb2.Manners(rate=9))
+    (held,) = held_rows(view, _node(utc_offset=""), NOW)
+    assert held.row[2] == "72 bit/s; its agent knows no limits yet: upgrade it"
+    assert shape_of(held)["heeded"] is False
+    assert "upgrade" not in held_rows(view, _node(), NOW)[0].row[2]
+    assert "upgrade" not in held_rows(view, catalog_pb2.NodeView(name="edge-1"), NOW)[0].row[2]
+    assert "upgrade" not in held_rows(pb.NodeLimits(node="edge-1"), _node(utc_offset=""), NOW)[0].row[2]
+
+
 def test_a_window_is_shown_with_when_it_opens_and_a_consent_with_who_gave_it() -> None:
     lane = pb.ChannelLimits(model="acme/helmet", channel="stable", manners=sync_pb2.Manners(windows=["22:00-02:00"]))
     lane.consent.model, lane.consent.number, lane.consent.who = "acme/helmet", 5, "admin/ann"

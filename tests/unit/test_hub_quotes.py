@@ -135,6 +135,31 @@ async def test_words_come_no_faster_than_one_a_second_and_the_last_is_never_kept
     assert [priced.exact for priced in said] in ([True], [False, True])
 
 
+@pytest.mark.parametrize("profile", [Profile.SMALLEST, Profile.FAST, Profile.PLAIN])
+async def test_what_rows_foretell_is_what_is_given_chunk_by_chunk(hub: HubStore, pair: Pair, profile: Profile) -> None:
+    half = CHUNKS // 2 * STEP
+    mixed = publication(
+        {"model.bin": NEW[:half] + numbers(77, (len(NEW) - half) // 4 + 1)[: len(NEW) - half], "small.bin": b"x" * 300},
+        number=3,
+        dtype="f32",
+    )
+    await push(hub.intake(), mixed)
+    encoder, bases = hub.encoder(), [pair[0].manifest]
+    asked = mixed.manifest, range(len(mixed.chunks)), bases, READABLE, profile
+    before = {one.ordinal: one for one in encoder.foresee(*asked)}
+    given = encoder.encode(*asked)
+    after = {one.ordinal: one for one in encoder.foresee(*asked)}
+    assert len(after) == len(mixed.chunks)
+    assert len(before) < len(after) or profile is Profile.PLAIN
+    assert before.items() <= after.items()
+    for chunk in given:
+        told = after[chunk.ordinal]
+        base = chunk.base.manifest if chunk.base else None
+        assert (told.size, told.base) == (len(chunk.payload), base)
+        assert told.runs == (len(chunk.base.runs) if chunk.base else 0)
+    assert {chunk.base is None for chunk in given} == ({True} if profile is Profile.PLAIN else {True, False})
+
+
 async def test_only_the_chunks_that_were_asked_about_are_counted(hub: HubStore, pair: Pair) -> None:
     side = Side(hub, pair)
     last = (await side.said(ordinals=[3, 1]))[-1]

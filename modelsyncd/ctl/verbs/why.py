@@ -13,6 +13,7 @@ from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.figures import ago, duration, local, moment, size, utc
 from modelsyncd.ctl.fleet import Place
 from modelsyncd.ctl.hub import Hub, connect
+from modelsyncd.ctl.nodeclock import TOO_OLD, knows_limits
 from modelsyncd.ctl.rate import shown
 from modelsyncd.ctl.reasons import Block, Case, blocks, outlook
 from modelsyncd.ctl.standing import progress
@@ -182,6 +183,8 @@ def _limited(case: Case) -> list[tuple[str, str]]:
     if case.own.HasField("consent"):
         given = case.own.consent
         held.append(f"release {given.number} anyway, by {given.who}, {local(given.at)}")
+    if held and case.node.HasField("report") and not knows_limits(case.node.report):
+        held.append(TOO_OLD)
     return [("limits", "; ".join(held))] if held else []
 
 
