@@ -6,6 +6,7 @@ links: a big model's manifest is read once, not at each look.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -27,6 +28,8 @@ from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.store.tree import EdgeTree, Shown
 from modelsyncd.store.usage import last_used, note_use, taken
 from modelsyncd.store.version import Version, has_shape
+
+_OVERLOADED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +179,8 @@ class TreeStore:
                 self.tree.quarantine(version)
         except ModelsyncError as error:
             Log().failure("papers.unreadable", error, model=str(version.model), version=version.number)
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in _OVERLOADED:
+                raise  # it says nothing about this version, which is to be seen as it is at the next look
             if isinstance(error, DamageError | NotFoundError | BadInputError):
                 with suppress(DiskError):  # no room for a mark: without papers it is not held in any case
                     self.tree.quarantine(version)

@@ -66,8 +66,8 @@ class Staging:
         touched = {self._make(file) for file in self.manifest.files}
         passing(Point.STAGING_MADE)
         # of an earlier try nobody knows whether it lived to sync the names that it made
-        for folder in ("", *folders) if continued else touched - {None}:
-            sync_folder(self.path / str(folder))
+        for below in ("", *folders) if continued else touched - {None}:
+            sync_folder(self.path / str(below))
 
     def missing(self, recorded: Container[int] = ()) -> list[int]:
         """The ordinals to fetch, ascending; a digest that occurs several times is listed once, by its first ordinal.

@@ -397,5 +397,3 @@ def _names(folder: Path) -> list[str]:
 def _target(link: Path) -> str | None:
     with durable.disk_errors(link):
         return str(link.readlink()) if link.is_symlink() else None
-
-
