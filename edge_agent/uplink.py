@@ -26,6 +26,7 @@ from modelsyncd.session.ports import TakerStore
 from modelsyncd.session.session import PATIENCE, Session
 from modelsyncd.session.window import Window
 
+SPREAD = 10.0  # seconds over which nodes come back whose sessions have held for long
 REPORT_PAUSE = 1.0  # seconds between reports that tell of bytes only
 
 Connect = Callable[[], AbstractAsyncContextManager[FrameStream]]
@@ -62,7 +63,7 @@ class Uplink:
         self._log = log or Log()
         self._backoff = backoff or Backoff()
         self._patience = patience
-        self._welcome = False
+        self._welcomed_at: float | None = None
         self._greeted = False
         self._hasty = False
         self._now = asyncio.Event()
@@ -82,16 +83,25 @@ class Uplink:
             match await outcome_of(self._try):
                 case None:
                     self._log.info("uplink.closed")
-                    self._backoff.reset()
+                    self._backoff.reset(self._spread())
                 case ModelsyncError() as error:
                     self._log.failure("uplink.down", error)
-                    if self._welcome and error.retryable:
+                    if self._welcomed_at is not None and error.retryable:
                         # A link that breaks often still brings something each time; a hub that turns us out does not.
-                        self._backoff.reset()
+                        self._backoff.reset(self._spread())
                 case error:  # one session's fault must not take the jobs' agent away
                     self._log.failure("uplink.broken", error)
-            self._welcome = self._greeted = False
+            self._greeted, self._welcomed_at = False, None
             await self._wait(self._backoff.next(self._jitter()))
+
+    def _spread(self) -> float:
+        """Seconds over which the next try falls: the longer a session held, the less a moment matters.
+
+        A hub that restarts ends the sessions of all nodes at once, most of them hours old: these come back one after
+        the other. A link that breaks every few seconds loses a tenth of its time to this, at most.
+        """
+        held = 0.0 if self._welcomed_at is None else self._clock() - self._welcomed_at
+        return min(SPREAD, held / 10)
 
     async def _try(self) -> None:
         """One session; given up when somebody is in a hurry before anybody has answered."""
@@ -154,7 +164,7 @@ class Uplink:
                 self._now.clear()
                 greeted.set()
             case Desired():
-                self._welcome = True
+                self._welcomed_at = self._clock() if self._welcomed_at is None else self._welcomed_at
                 self._steward.propose(word)
             case Finished():
                 self._steward.finished(word)

@@ -21,6 +21,6 @@ class Backoff:
         self._ceiling = min(self._cap, 2 * self._ceiling)
         return self._floor + jitter * (self._ceiling - self._floor)
 
-    def reset(self) -> None:
-        """Something went well: the next wait is short again."""
-        self._ceiling = self._floor
+    def reset(self, spread: float = 0.0) -> None:
+        """Something went well: the next wait is short again, or at most `spread` seconds if that is longer."""
+        self._ceiling = max(self._floor, min(spread, self._cap) / 2)
