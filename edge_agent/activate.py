@@ -124,7 +124,11 @@ class TreeStore:
         Raises as `prove`.
         """
         if version not in self._papers:
-            raise DamageError(f"{version.model}:{version.number} has lost its papers", safe="it is fetched again")
+            raise DamageError(
+                f"{version.model}:{version.number} has lost its papers",
+                safe="the channel leads where it led",
+                hint="they are fetched again with the next try; look at the disk if it happens again",
+            )
         self.prove(version)
         left = self.tree.active(ref)
         self.tree.activate(ref, version)
