@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import cast
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, select
 
@@ -12,9 +13,9 @@ from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest
 from modelsyncd.limits import LIMITS
 from modelsyncd.store.packs import Place
-from modelsyncd.store.records import codec_of
 
 _Row = Row[bytes, int, int, int, int, int, int, str]
+_KNOWN = frozenset(map(int, Codec))
 _CODECS = 1 << 8  # a header has a byte for the codec
 _RANGE = 1 << 64  # a checksum has 64 bits; the integers of SQL have a sign and 63
 
@@ -112,12 +113,13 @@ def _select(connection: Connection, condition: ColumnElement[bool], limit: int |
 
 
 def _place(row: _Row) -> Place:
-    """Raises NewerFormatError for a codec that a newer hub may know."""
+    """What the row says; whoever reads from there finds out whether it is so, and whether its codec is known here."""
     digest, _, offset, length, codec, plain_size, checksum, pack = row
     if not 0 < codec < _CODECS or offset < 0 or not 0 < length <= 2 * LIMITS.chunk_bytes:
         # nothing that a hub ever wrote: a row that has rotted, which leads nowhere and is forgotten when it is followed
         return Place(Digest(digest), Codec.STORED, 0, 0, pack, offset, 0)
-    return Place(Digest(digest), codec_of(codec), plain_size, from_signed(checksum), pack, offset, length)
+    known = Codec(codec) if codec in _KNOWN else cast("Codec", codec)
+    return Place(Digest(digest), known, plain_size, from_signed(checksum), pack, offset, length)
 
 
 def _pack_ids(connection: Connection, names: Collection[str]) -> dict[str, int]:

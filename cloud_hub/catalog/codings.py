@@ -14,9 +14,11 @@ from sqlalchemy import Connection, delete, func, select, update
 from cloud_hub.catalog import schema
 from cloud_hub.catalog.chunks import from_signed, signed
 from cloud_hub.catalog.database import Database, batches, insert_new
+from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest
 from modelsyncd.store.packs import Place
-from modelsyncd.store.records import codec_of
+
+_KNOWN = frozenset(map(int, Codec))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,12 @@ class Codings:
         with self._database.read() as connection:
             for batch in batches(list(keys)):
                 for row in connection.execute(joined.where(codings.c.digest.in_(batch))):
+                    if row.codec not in _KNOWN:
+                        continue  # of a newer hub, or rotted: it is coded again
                     key = Digest(row.digest)
                     checksum = from_signed(row.checksum)
                     found[key] = Place(
-                        key, codec_of(row.codec), row.plain_size, checksum, row.name, row.offset, row.length
+                        key, Codec(row.codec), row.plain_size, checksum, row.name, row.offset, row.length
                     )
         return found
 

@@ -60,9 +60,12 @@ class Place:
 
         `head` are the bytes before them: what says where chunks are may rot as well, and then it is the header that
         knows what this is. A header that is not whole itself knows nothing.
+
+        Raises NewerFormatError for an encoding that both agree on and nobody here can read.
         """
         sound = len(payload) == self.length and checksum(payload) == self.checksum
         if sound and _agrees(self, bytes(head)):
+            codec_of(self.codec)
             return payload
         raise DamageError(
             f"chunk {short(self.digest)} in pack {self.pack} is damaged at byte {self.offset}",

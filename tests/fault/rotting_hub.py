@@ -165,3 +165,16 @@ def turn_in_place(root: Path, rng: random.Random) -> Digest:
         connection.execute(f"UPDATE chunks SET {column} = ? WHERE digest = ?", (value, digest))  # noqa: S608
     connection.close()
     return digest
+
+
+def turn_in_pages(root: Path, rng: random.Random) -> None:
+    """Turns one bit of the catalogue's file in or beside a chunk's row, also in what SQLite keeps around it."""
+    path = root / "catalog.db"
+    raw = bytearray(path.read_bytes())
+    pieces = {
+        digest_of(bytes(piece)) for what in BOTH for piece in what.manifest_pieces
+    }  # these are named elsewhere too
+    digest = rng.choice([name for name, *_ in records_of(root) if name not in pieces])
+    at = raw.find(digest) + rng.randrange(-12, 70)
+    raw[at] ^= 1 << rng.randrange(8)
+    path.write_bytes(raw)
