@@ -28,8 +28,8 @@ def whole_versions(data: Path) -> dict[str, Path]:
     for model in sorted((data / "models").glob("*/*")):
         name = "/".join(model.parts[-2:])
         for folder in sorted((model / "versions").glob("*")):
-            if folder.name.startswith("."):
-                continue  # half-made or half-removed, under a name that leads nobody there
+            if folder.name.startswith(".") or (folder.suffix == ".damaged" and folder.is_file()):
+                continue  # half-made or half-removed, under a name that leads nobody there; or a mark
             number = _check_version(data, name, folder)
             found[f"{name}:{number}"] = folder
         _check_channels(model)
@@ -60,7 +60,7 @@ def _check_version(data: Path, model: str, folder: Path) -> int:
 
 
 def _is_released(data: Path, model: str, number: int, manifest: str) -> bool:
-    for path in (data / "releases").iterdir():
+    for path in (data / "releases").glob("[!.]*"):
         signed = decode_signed(path.read_bytes())
         assert blake3(signed.release).hexdigest() == path.name, f"{path} is another release"
         release = decode_release(signed.release)
