@@ -45,9 +45,7 @@ def content_wants(talk: Conversation) -> list[Frame]:
 
 @pytest.mark.parametrize("features", [frozenset(), frozenset({Feature.QUOTES}), frozenset({Feature.ECHO})])
 def test_rule_30_only_who_can_answer_is_asked(features: frozenset[Feature]) -> None:
-    quote(
-        30, "A taker MUST send neither to a peer that did not say so; it then takes all that is missing for the price."
-    )
+    quote(30, "A peer MUST NOT say one to a peer that did not list it.")
     talk = asking(1, Session(replace(hello(), features=features)))
     talk.step("taker", on.Pace(yielding=frozenset([CONTENT.name])))
     take(talk)
