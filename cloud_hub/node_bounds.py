@@ -47,7 +47,7 @@ def of_node(catalog: Catalog, node: str, ref: ModelRef, manifest: Digest) -> Nod
     return NodeBounds(
         bounds.manners,
         bounds.of(ref.model, channel) if channel is not None else FREE,
-        bounds.quota or report.quota,
+        min(filter(None, (bounds.quota, report.quota)), default=0),  # the node's own word holds beside the hub's
         (ref.model, manifest) in bounds.consents,
         report,
     )

@@ -146,6 +146,7 @@ class Steward:
             month_wire=self._metering.month_bytes,
             month=moment.month,
             utc_offset=moment.utc_offset,
+            quota=self._stock.room.quota if self._stock.room else 0,
         )
 
     @property

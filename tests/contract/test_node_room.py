@@ -100,6 +100,7 @@ async def test_what_was_used_longest_ago_goes_and_no_more_than_that(tmp_path: Pa
         await node.follow(ONE)
         await node.follow(FOUR)
         assert node.numbers == {1, 2, 3, 4}, "all of it fits"
+        assert (await node.steward.report()).quota == 4 * SIZE + 300_000
         await node.follow(FIVE)
         assert node.numbers == {1, 3, 4, 5}, "two was used longest ago"
 
