@@ -7,9 +7,11 @@ counts ordinals of its own; outside this file only the release's are spoken of.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from modelsyncd.ctl.destination import Look, State, place, soften
+from modelsyncd.ctl.remains import Remains
 from modelsyncd.ctl.thread import Check
 from modelsyncd.digest import Buffer, Digest
 from modelsyncd.errors import ModelsyncError
@@ -27,9 +29,10 @@ _BATCH_BYTES = 8 << 20  # plain bytes of seeds that become durable together
 class Assembly:
     """Call `fill`, then `keep` for what it says is missing, then `finish`. Methods block; one thread at a time."""
 
-    def __init__(self, path: Path, manifest: Manifest, looks: Sequence[Look]) -> None:
+    def __init__(self, path: Path, manifest: Manifest, looks: Sequence[Look], remains: Remains) -> None:
         """`looks` are one for each of the manifest's files, in its order."""
         self._looks = looks
+        self._remains = remains
         self._sizes = ChunkTable(manifest).sizes
         self._needed = tuple(one.file for one in looks if one.state is not State.SAME)
         self._staging = Staging(path, Manifest(self._needed, manifest.chunking))
@@ -37,7 +40,7 @@ class Assembly:
         self._inner = {outer: inner for inner, outer in enumerate(self._outer)}
 
     def fill(self, check: Check) -> Missing:
-        """Takes what an earlier try left and what the folder's own files hold; says what is still missing.
+        """Takes what earlier tries left and what the folder's own files hold; says what is still missing.
 
         Raises DiskFullError before anything is fetched, DiskError.
         """
@@ -67,11 +70,11 @@ class Assembly:
         self._staging.close()
 
     def _plant(self, check: Check) -> None:
-        """Copies chunks that the folder's own files hold; each is verified when it is read."""
+        """Copies chunks that the folder's own files hold, or other pulls left; each is verified when it is read."""
         lacking = {self._staging.table.digest(ordinal): ordinal for ordinal in self._staging.missing()}
         batch: list[tuple[int, Buffer]] = []
         size = 0
-        for digest, plain in _seeds(self._looks, lacking):
+        for digest, plain in chain(_seeds(self._looks, lacking), self._remains.chunks(lacking)):
             check()
             batch.append((lacking.pop(digest), plain))
             size += len(plain)

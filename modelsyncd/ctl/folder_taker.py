@@ -4,7 +4,8 @@
     DEST is a folder:   inside it  .modelsyncd-DIGEST12/        then one rename for each file
 
 Below the hidden folder: `lock`, `manifest` (its pieces as far as they are here) and `files/` (the staging). The name is
-made from the manifest's digest, so that any later pull of the same content finds it and goes on.
+made from the manifest's digest, so that any later pull of the same content finds it and goes on; one of other content
+takes from it what it can, and removes it when it is whole.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from modelsyncd.ctl.assembly import Assembly
 from modelsyncd.ctl.bases import LocalBase, finder, of_folder
 from modelsyncd.ctl.destination import Look, look, refuse_losses
 from modelsyncd.ctl.pieces import Pieces
+from modelsyncd.ctl.remains import FILES, LOCK, MANIFEST, WORK, Remains
 from modelsyncd.ctl.thread import Check, in_thread
 from modelsyncd.digest import Digest, digest_of, short
 from modelsyncd.errors import ConflictError, ProtocolError, RefusedError
@@ -29,8 +31,6 @@ from modelsyncd.session.frames import Offer, Part
 from modelsyncd.session.ports import Keeping, Missing
 from modelsyncd.store.durable import Lock, disk_errors, lock_folder, remove_tree, write_file
 from modelsyncd.store.held import Held
-
-WORK = ".modelsyncd-"
 
 
 class FolderTaker:
@@ -57,6 +57,7 @@ class FolderTaker:
         self._lock: Lock | None = None
         self._pieces: Pieces | None = None
         self._assembly: Assembly | None = None
+        self._remains: Remains | None = None
 
     async def consider(self, offer: Offer) -> Settled | None:
         """Nothing may be sent here unasked. Raises RefusedError."""
@@ -83,14 +84,18 @@ class FolderTaker:
         self._held.close()
         if self._assembly is not None:
             self._assembly.close()
+        if self._remains is not None:
+            self._remains.close()
+            self._remains = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None
 
     def _survey_manifest(self, _check: Check) -> Missing:
         if self._lock is None:
-            self._lock = lock_folder(self.work, "lock")
-        saved = self.work / "manifest"
+            self._lock = lock_folder(self.work, LOCK)
+            self._remains = Remains(self.folder, self.work)
+        saved = self.work / MANIFEST
         with disk_errors(saved):
             held = saved.read_bytes() if saved.is_file() else b""
         self._pieces = Pieces(self._variant.manifest, held)
@@ -103,7 +108,8 @@ class FolderTaker:
             self._refuse_losses(looks)
             if self._assembly is not None:
                 self._assembly.close()
-            self._assembly = Assembly(self.work / "files", manifest, looks)
+            remains = self._remains = self._remains or Remains(self.folder, self.work)
+            self._assembly = Assembly(self.work / FILES, manifest, looks, remains)
             missing = self._count(self._assembly.fill(check))
             return replace(missing, bases=self._name_bases(manifest, looks, check)) if missing.ordinals else missing
         finally:
@@ -129,7 +135,7 @@ class FolderTaker:
         try:
             refuse_losses(self.folder, looks, force=self._force)
         except ConflictError:
-            if not (self.work / "files").exists():
+            if not (self.work / FILES).exists():
                 remove_tree(self.work)  # a folder that stays as it was has nothing hidden in it either
                 self.close()
             raise
@@ -142,7 +148,7 @@ class FolderTaker:
             finally:
                 self._held.rest()
         keeping = self._known().keep(batch)
-        write_file(self.work / "manifest", self._known().data())
+        write_file(self.work / MANIFEST, self._known().data())
         return keeping
 
     def _complete(self) -> None:
@@ -151,6 +157,8 @@ class FolderTaker:
         self.placed = self._assembly.finish(self.folder)
         self._assembly.close()
         remove_tree(self.work)
+        if self._remains is not None:
+            self._remains.clear()
 
     def _known(self) -> Pieces:
         if self._pieces is None:

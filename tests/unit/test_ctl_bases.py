@@ -19,8 +19,9 @@ from modelsyncd.ctl.bases import LocalBase, of_folder, read_bases
 from modelsyncd.ctl.coder import Coding
 from modelsyncd.ctl.cost import Cost, describe, sentence
 from modelsyncd.ctl.destination import look
-from modelsyncd.ctl.folder_taker import WORK, FolderTaker
+from modelsyncd.ctl.folder_taker import FolderTaker
 from modelsyncd.ctl.progress import Step
+from modelsyncd.ctl.remains import WORK
 from modelsyncd.ctl.source_giver import SourceGiver
 from modelsyncd.ctl.tally import Tally
 from modelsyncd.ctl.verbs.push import ref_of

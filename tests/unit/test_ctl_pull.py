@@ -18,6 +18,7 @@ from modelsyncd.ctl.source_giver import SourceGiver
 from modelsyncd.ctl.thread import Check, in_thread
 from modelsyncd.ctl.verbs.push import Wish, ref_of, release_of
 from modelsyncd.errors import ConflictError, DamageError, LockedError
+from modelsyncd.manifest import ChunkTable
 from modelsyncd.names import parse_model
 from modelsyncd.release import Release, SignedRelease
 from modelsyncd.session.effects import Keep
@@ -134,6 +135,65 @@ async def test_a_pull_that_was_cut_off_fetches_only_the_rest(tmp_path: Path) -> 
     await second.complete(publisher.offer)
     second.close()
     assert content(tmp_path / "dest") == content(tmp_path / "origin")
+
+
+async def cut_off(publisher: Publisher, dest: Path, at_most: int) -> Path:
+    """A pull that ends after so many chunks; its hidden folder."""
+    taker = taker_of(publisher, dest)
+    await fetch(publisher, taker, Part.MANIFEST)
+    await fetch(publisher, taker, Part.CONTENT, at_most)
+    taker.close()
+    return taker.work
+
+
+async def test_what_was_fetched_of_one_release_is_used_by_a_pull_of_the_next_and_then_goes(tmp_path: Path) -> None:
+    first = published(fill(tmp_path / "origin", sizes=(5_000_000,)))
+    left = await cut_off(first, tmp_path / "dest", at_most=9)
+    with (tmp_path / "origin/deep/f0.bin").open("r+b") as file:
+        file.write(b"another beginning")
+    second = published(tmp_path / "origin")
+    travelled, _ = await pull(second, tmp_path / "dest")
+    table = ChunkTable(second.source.manifest)
+    fetched = set(map(ChunkTable(first.source.manifest).digest, range(9)))
+    assert len(travelled) < len(table) - 5
+    assert not {table.digest(ordinal) for ordinal in travelled} & fetched
+    assert content(tmp_path / "dest") == content(tmp_path / "origin")
+    assert not left.exists()
+    assert names(tmp_path) == ["dest", "origin"]
+
+
+async def test_what_was_fetched_before_the_folder_was_made_is_used_once_it_is_there(tmp_path: Path) -> None:
+    publisher = published(fill(tmp_path / "origin", sizes=(5_000_000,)))
+    await cut_off(publisher, tmp_path / "dest", at_most=9)
+    (tmp_path / "dest").mkdir()
+    travelled, _ = await pull(publisher, tmp_path / "dest")
+    assert len(travelled) == len(ChunkTable(publisher.source.manifest)) - 9
+    assert names(tmp_path) == ["dest", "origin"]
+    assert names(tmp_path / "dest") == ["deep", "run.sh"]
+
+
+async def test_what_another_pull_left_is_not_believed(tmp_path: Path) -> None:
+    first = published(fill(tmp_path / "origin", sizes=(5_000_000,)))
+    left = await cut_off(first, tmp_path / "dest", at_most=9)
+    (staged,) = left.glob("files/deep/f0.bin")
+    staged.write_bytes(bytes([byte ^ 1 for byte in staged.read_bytes()]))
+    (tmp_path / "origin/run.sh").write_text("#!/bin/sh\nexit 1\n")
+    second = published(tmp_path / "origin")
+    travelled, _ = await pull(second, tmp_path / "dest")
+    assert len(travelled) >= len(ChunkTable(second.source.manifest)) - 1  # run.sh is staged beside, and is another one
+    assert content(tmp_path / "dest") == content(tmp_path / "origin")
+
+
+async def test_what_belongs_to_other_folders_or_to_a_pull_that_runs_is_left_alone(tmp_path: Path) -> None:
+    first = published(fill(tmp_path / "origin", sizes=(5_000_000,)))
+    other = await cut_off(first, tmp_path / "dest-2", at_most=3)
+    running = taker_of(first, tmp_path / "dest")
+    await fetch(first, running, Part.MANIFEST)
+    (tmp_path / "origin/run.sh").write_text("#!/bin/sh\nexit 1\n")
+    await pull(published(tmp_path / "origin"), tmp_path / "dest")
+    assert other.exists()
+    assert running.work.exists()
+    running.close()
 
 
 async def test_files_that_differ_are_refused_before_any_content_travels(tmp_path: Path) -> None:
