@@ -29,7 +29,7 @@ _NEARER = 0.8
 _MARGIN = 0.85
 _INERTIA = 0.1  # of the others
 _FINER = 0.25
-_SAVED = 0.8  # of what normally distributed numbers would save; changes are not quite that
+_SAVED = 0.75  # of what normally distributed numbers would save; changes are not quite that
 _TAKEN = 1.15  # of the bytes that factors would take, and of what names them
 _WORDS = 1_000.0  # bits
 _COARSE = 0.5  # of the change's square: where rounding is coarser, what is foretold is mostly rounded away
@@ -114,7 +114,7 @@ def _all_rows(grid: Matrix) -> bool:
     import numpy as np  # noqa: PLC0415
 
     moved = np.einsum("ij,ij->i", grid, grid)
-    return bool(4 * np.count_nonzero(64 * moved > moved.mean()) >= 3 * len(moved))
+    return bool(4 * np.count_nonzero(16 * moved > moved.mean()) >= 3 * len(moved))
 
 
 def _rank(change: Change) -> int:

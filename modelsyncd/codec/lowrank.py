@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 _DTYPES = ("f32", "bf16", "f16")
 _WIDTHS = {"f32": 4, "bf16": 2, "f16": 2}
 _MANTISSAS = {"f32": 23, "bf16": 7, "f16": 10}  # stored bits of a significand
-_LOWEST = {"f32": -125, "bf16": -125, "f16": -13}  # exponent of the smallest number that is not denormal
 _HEAD = struct.Struct("<BBII")
 _SIZES = struct.Struct("<II")
 _ALONG = 0.5  # of the change's square; chance makes it a sixty-fourth
 _GROUP = 64  # elements
 _CUT = 4
+_BLOCK = 1 << 13  # elements
 _SYMBOL = 6  # bits of the largest
 _SHORT = 1 << 26
 
@@ -57,7 +57,9 @@ def compress(plain: Buffer, base: Buffer, hint: Hint) -> bytes | None:
         if not np.isfinite(moved).all() or not np.isfinite(old).all():
             return None
         exact = hint.dtype == "f32"  # weights of 16 bits were trained in float32 and cast, the base's too
-        rounding = _rounding(new, hint.dtype) if exact else _rounding(new, hint.dtype) + _rounding(old, hint.dtype)
+        rounding = _rounding(plain, hint.dtype)
+        if not exact:
+            rounding += _rounding(base, hint.dtype)
         change = Change(moved, rounding, hint.columns, hint.skip)
         try:
             found = factors.of_an_adapter(change) if exact else None
@@ -68,13 +70,15 @@ def compress(plain: Buffer, base: Buffer, hint: Hint) -> bytes | None:
         return None if found is None else _payload(plain, base, hint, found)
 
 
-def _rounding(values: NDArray[np.float64], dtype: str) -> NDArray[np.float64]:
+def _rounding(data: Buffer, dtype: str) -> NDArray[np.float64]:
     """The square of what rounding to the dtype errs by."""
     import numpy as np  # noqa: PLC0415
 
-    _, exponents = np.frexp(values)
-    last = np.maximum(exponents, _LOWEST[dtype]) - 1 - _MANTISSAS[dtype]
-    square: NDArray[np.float64] = np.ldexp(1 / 12, 2 * last)
+    width, mantissa = _WIDTHS[dtype], _MANTISSAS[dtype]
+    exponents = 1 << (8 * width - 1 - mantissa)
+    last = np.maximum(np.arange(exponents), 1) - exponents // 2 + 1 - mantissa
+    field = (np.frombuffer(data, dtype=f"<u{width}") >> mantissa) & (exponents - 1)
+    square: NDArray[np.float64] = np.ldexp(1 / 12, 2 * last).take(field)
     return square
 
 
@@ -117,10 +121,14 @@ def _foretold(base: Buffer, dtype: str, columns: int, column: int, found: Factor
     total = np.zeros(len(found.left) * columns)
     total[column : column + len(values)] = values
     grid = total.reshape(-1, columns)
-    for k, step in enumerate(found.right_steps):
-        left = np.ldexp(found.left[:, k].astype(np.float64), found.left_step)
-        right = np.ldexp(found.right[k].astype(np.float64), step)
-        grid += left[:, None] * right
+    left = np.ldexp(found.left.astype(np.float64), found.left_step)
+    right = np.ldexp(found.right.astype(np.float64), np.array(found.right_steps, dtype=np.int32)[:, None])
+    block = max(1, _BLOCK // columns)
+    product = np.empty((block, columns))
+    for at in range(0, len(grid), block):  # few rows at once stay in the processor's cache
+        rows = grid[at : at + block]
+        for k in range(len(right)):
+            rows += np.multiply(left[at : at + block, k, None], right[k], out=product[: len(rows)])
     return _bytes_of(total[column : column + len(values)], dtype)
 
 

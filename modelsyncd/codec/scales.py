@@ -21,6 +21,7 @@ SPAN = 64  # exponents that are told apart; smaller ones count as the smallest
 _FINE = 4  # log2: larger changes than this have low bits that are noise
 _KEPT = 2.2  # log2 of the typical symbol where low bits are cut off
 _EVERY = 3
+_TELLING = 2  # bits of a mantissa
 _RARE = 120  # changes: fewer do not pay for tables of their own
 
 
@@ -63,14 +64,18 @@ def measure(sizes: NDArray[np.integer], cells: NDArray[np.uint16], span: int) ->
     cut = np.where(fine, np.floor(typical - _KEPT), 0)
     small = np.clip(np.rint(2 * np.log2(np.maximum(mean, 2.0**-14))), -28, 12).astype(np.int64)
     tells = np.where(fine, 0.0, count * np.minimum(mean, 1.0))
-    return Scales(span, cut.astype(np.uint8), _merged(small, tells))
+    return Scales(span, cut.astype(np.uint8), np.where(fine, np.uint8(0), _merged(small, tells)))
 
 
 def by_exponent(mantissa: int) -> Scales:
-    """Scales for floats without a base: the exponent is the symbol, sign and mantissa are noise."""
+    """Scales for floats without a base: exponent and a little more are the symbol, sign and the rest are noise.
+
+    Within an octave the smaller numbers are more frequent, so the mantissa's highest bits say a little too.
+    """
     import numpy as np  # noqa: PLC0415
 
-    return Scales(1, np.full(CLASSES, mantissa, dtype=np.uint8), np.zeros(CLASSES, dtype=np.uint8))
+    cut = max(mantissa - _TELLING, 1)
+    return Scales(1, np.full(CLASSES, cut, dtype=np.uint8), np.zeros(CLASSES, dtype=np.uint8))
 
 
 def _merged(key: NDArray[np.int64], tells: NDArray[np.float64]) -> NDArray[np.uint8]:

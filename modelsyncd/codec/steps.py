@@ -54,6 +54,8 @@ def find(
         mean = far.mean(axis=1, dtype=np.float64)
         square = np.einsum("ij,ij->i", far, far, dtype=np.float64) / far.shape[1]
         groups = np.flatnonzero(others & (mean > 0) & (square < _LEVEL * mean * mean))
+        if not len(groups):
+            return Steps(groups, old[:0], np.zeros(0, dtype="<f4"), np.zeros((0, old.shape[1]), dtype=np.bool_))
         patterns = shrunk(old[groups], shrink, grain)
         start = patterns.view("<f4").astype(np.float64)
         goal = new[groups].view("<f4").astype(np.float64)
