@@ -7,14 +7,15 @@ bytes, so older agents read the file, too; and a file of theirs, which has none,
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from modelsyncd.daemon.log import Log
 from modelsyncd.digest import checksum
-from modelsyncd.errors import DamageError, ModelsyncError
+from modelsyncd.errors import DamageError, DiskError, ModelsyncError
 from modelsyncd.session.frames import Desired
-from modelsyncd.store.durable import disk_errors, write_file
 from modelsyncd.store.failpoints import Point, passing
+from modelsyncd.store.papers import read_paper, write_paper
 from modelsyncd.wire.nouns import decode_desired, encode_desired
 
 FILE = "desired.pb"
@@ -33,13 +34,12 @@ class Orders:
 
         Raises DiskError.
         """
-        with disk_errors(self._path):
-            try:
-                raw = self._path.read_bytes()
-            except FileNotFoundError:
-                return None
+        if not os.path.lexists(self._path):
+            return None
         try:
-            return decode_desired(_checked(raw))
+            return decode_desired(_checked(read_paper(self._path)))
+        except DiskError:
+            raise
         except ModelsyncError as error:
             Log().failure("orders.broken", error, path=self._path)
             return None
@@ -48,7 +48,7 @@ class Orders:
         """Durable when it returns. Raises DiskError."""
         raw = encode_desired(desired)
         passing(Point.ORDERS_HEARD)
-        write_file(self._path, raw + _TAG + checksum(raw).to_bytes(_SUM, "little"))
+        write_paper(self._path, raw + _TAG + checksum(raw).to_bytes(_SUM, "little"))
         passing(Point.ORDERS_KEPT)
 
 

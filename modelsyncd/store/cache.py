@@ -186,8 +186,8 @@ class Cache:
 
     def _opened(self) -> sqlite3.Connection:
         try:
-            if self.path.is_dir():
-                raise _broken("it is a folder")
+            if any(path.is_dir() for path in (self.path, *self._beside())):
+                raise _broken("a folder is in its place")
             return self._connect()
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in _AROUND:
@@ -226,12 +226,16 @@ class Cache:
             raise
         return connection
 
+    def _beside(self) -> list[Path]:
+        return [self.path.with_name(self.path.name + ending) for ending in ("-wal", "-shm")]
+
     def _set_aside(self) -> None:
-        for ending in ("-wal", "-shm"):
-            erase(self.path.with_name(self.path.name + ending))
+        for path in self._beside():
+            erase(path)
         aside = self.path.with_name(self.path.name + ".damaged")
         erase(aside)
-        rename(self.path, aside)
+        if self.path.exists():
+            rename(self.path, aside)
         passing(Point.CACHE_SET_ASIDE)
 
 

@@ -27,7 +27,7 @@ from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.store.hashed import Hashed
 from modelsyncd.store.layout import VERSIONS, Layout, staged_digest, target_of
 from modelsyncd.store.nouns import Nouns
-from modelsyncd.store.papers import read_paper
+from modelsyncd.store.papers import read_paper, write_paper
 from modelsyncd.store.staging import Staging
 from modelsyncd.store.version import Damage, Version, damaged_files, mend
 
@@ -210,7 +210,7 @@ class EdgeTree:
         manifest = self.nouns.decode_manifest(data)
         # the folder first: a manifest that belongs to no version and no staging is removed by `prepare`
         durable.make_folder(self.layout.staged(digest))
-        durable.write_file(self.layout.manifest(digest), data)
+        write_paper(self.layout.manifest(digest), data)
         passing(Point.MANIFEST_KEPT)
         return manifest
 
@@ -348,7 +348,7 @@ class EdgeTree:
         return [(Version(release.model, release.number, one.manifest.digest), digest) for one in release.variants]
 
     def _keep_release(self, signed: SignedRelease) -> None:
-        durable.write_file(self.layout.release(digest_of(signed.release)), self.nouns.encode_signed(signed))
+        write_paper(self.layout.release(digest_of(signed.release)), self.nouns.encode_signed(signed))
         passing(Point.RELEASE_KEPT)
 
     def _enter(self, version: Version, release: Digest) -> None:
@@ -373,7 +373,7 @@ class EdgeTree:
         lying = {name.rpartition("-")[2] for name in folders}
         for name in _names(self.layout.manifests):
             if name not in manifests and name[:12] not in lying:
-                durable.remove_file(self.layout.manifests / name)
+                durable.erase(self.layout.manifests / name)  # one that comes back after a power cut goes again
 
     def _leads_to(self, model: ModelName, link: Path) -> Version | None:
         target = _target(link)

@@ -17,9 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent import orders
 from modelsyncd.errors import DiskError, ModelsyncError
-from modelsyncd.store import durable, staging
+from modelsyncd.store import durable, papers, staging
 from modelsyncd.store.cache import Cache
 from modelsyncd.trust.identity import Identity
 from tests.fakes.disk.calls import watched
@@ -225,7 +224,7 @@ BUGS: dict[str, list[tuple[object, str, object]]] = {
     "names are not synced": [(durable, "sync_folder", lambda _: None), (staging, "sync_folder", lambda _: None)],
     "small files are renamed before they are synced": [
         (durable, "write_file", renamed_first),
-        (orders, "write_file", renamed_first),
+        (papers, "write_file", renamed_first),
     ],
     "the link is gone for a moment": [(durable, "switch_link", unlinked_first)],
     "SQLite never syncs": [(Cache, "_connect", careless)],

@@ -1,4 +1,4 @@
-"""The only place that makes a watched disk fail: with one errno, at the n-th call that can end so, once or from then on."""
+"""The only place that makes a watched disk fail: with one errno, at the n-th call that can, once or from then on."""
 
 from __future__ import annotations
 
