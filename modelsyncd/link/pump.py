@@ -15,7 +15,8 @@ from contextlib import aclosing
 from typing import Protocol
 
 from modelsyncd.digest import Digest
-from modelsyncd.errors import ModelsyncError, NoProgressError, RefusedError, RoadError, first_of
+from modelsyncd.errors import ModelsyncError, RefusedError, RoadError, first_of
+from modelsyncd.link.put import PUT_PATIENCE, put
 from modelsyncd.link.rate import Rate
 from modelsyncd.session import effects as do
 from modelsyncd.session import events as on
@@ -30,7 +31,6 @@ URGENT_FRAMES = 10_000  # control frames that wait to be written before reading 
 BATCH_BYTES = 8 << 20  # encoded bytes that become durable together, at most
 GATHER_BYTES = 2 << 20  # encoded bytes that are worth a sync of their own; for fewer, more are waited for …
 GATHER_SECONDS = 0.01  # … but no longer than this
-PUT_PATIENCE = 90.0  # seconds for one frame to be taken: longer than a taker's own patience, which knows more
 
 
 class FrameStream(Protocol):
@@ -288,7 +288,7 @@ class Pump:
                     if self._bulk_bytes < OUTBOX_BYTES:
                         self._room.set()
                 before = self._clock()
-                await self._put(frame)
+                await put(self._stream.write(frame), self._patience)
                 if isinstance(frame, Give):
                     self._rate.wrote(len(frame.payload), self._clock() - before)
             if self._hung_up:
@@ -297,15 +297,6 @@ class Pump:
             if not self._loading and self._idle_since is None:
                 self._idle_since = self._clock()
             await self._to_write.wait()
-
-    async def _put(self, frame: Frame) -> None:
-        try:
-            async with asyncio.timeout(self._patience):
-                await self._stream.write(frame)
-        except TimeoutError as error:
-            raise NoProgressError(
-                f"the other side took nothing for {self._patience:.0f} seconds", safe="what it has stored is kept"
-            ) from error
 
     async def _keep(self) -> None:
         while True:

@@ -14,7 +14,8 @@ import pytest
 
 from modelsyncd.codec.registry import READABLE, Codec
 from modelsyncd.errors import ModelsyncError, NoProgressError
-from modelsyncd.link.pump import PUT_PATIENCE, FrameStream, Pump
+from modelsyncd.link.pump import FrameStream, Pump
+from modelsyncd.link.put import PUT_PATIENCE
 from modelsyncd.session.frames import PROTOCOL, Desired, Frame, Give, Hello, Part, Want
 from modelsyncd.session.session import PATIENCE, Session
 from tests.fakes.conversation import Content
