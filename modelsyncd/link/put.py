@@ -11,7 +11,7 @@ PUT_PATIENCE = 90.0  # seconds: longer than a taker's own patience, which knows 
 
 
 async def put(writing: Awaitable[None], patience: float) -> None:
-    """Waits until a frame is taken. Raises NoProgressError after `patience` seconds, and whatever the writing raises."""
+    """Waits until a frame is taken. Raises NoProgressError after `patience` seconds, and what the writing raises."""
     try:
         async with asyncio.timeout(patience):
             await writing
