@@ -17,7 +17,6 @@ from cloud_hub.catalog import Catalog
 from cloud_hub.stock import Stock
 from modelsyncd.daemon.log import Log
 from modelsyncd.digest import Digest
-from modelsyncd.errors import ModelsyncError
 from modelsyncd.store.packs import Place, pack_key
 from modelsyncd.store.reread import Mark, MarkFile, due, rate_for
 
@@ -62,7 +61,7 @@ class Scrub:
         while True:
             try:
                 await self._round(await self._due())
-            except ModelsyncError as error:
+            except Exception as error:  # noqa: BLE001 - a chore's fault must not take the hub away
                 self._log.failure("scrub.failed", error)
                 await self._sleep(RECOVERY)
 

@@ -70,7 +70,7 @@ class Scrub:
         while True:
             try:
                 await self._round(await self._due())
-            except DiskError as error:
+            except Exception as error:  # noqa: BLE001 - a chore's fault must not take the jobs' agent away
                 self._log.failure("scrub.failed", error)
                 await self._sleep(RECOVERY)
 
@@ -89,7 +89,10 @@ class Scrub:
         begin, ordinal = _understood(mark.at)
         versions = [version for version in self._tree.versions() if begin is None or version >= begin]
         for version in versions:
-            await self._version(version, ordinal if version == begin else 0, mark.began)
+            try:
+                await self._version(version, ordinal if version == begin else 0, mark.began)
+            except DiskError as error:  # says nothing about its bytes, nor about the other versions
+                self._log.failure("scrub.failed", error, model=str(version.model), version=version.number)
             await asyncio.to_thread(self._marks.save, Mark(mark.began, _word(version, 1 << 62)))
         await asyncio.to_thread(self._marks.save, Mark(mark.began, over=True))
         took = self._wall() - began
@@ -128,7 +131,7 @@ class Scrub:
             await asyncio.to_thread(self._marks.save, mark)
 
     async def _mark(self, version: Version, why: ModelsyncError) -> None:
-        """Raises DiskError."""
+        """Raises DiskError when there is no room for a mark."""
         if not self._tree.layout.version(version).is_dir():
             return
         try:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from edge_agent.activate import TreeStore
-from edge_agent.scrub import FILE, SAVED, STRIDE, Scrub
+from edge_agent.scrub import FILE, RECOVERY, SAVED, STRIDE, Scrub
 from edge_agent.shelf import NodeShelf
+from modelsyncd.errors import DiskError
 from modelsyncd.store.cache import Cache
 from modelsyncd.store.reread import FLOOR, ROUND, Mark, MarkFile, Reread, rate_for
 from modelsyncd.store.tree import EdgeTree
@@ -225,3 +226,40 @@ async def test_a_version_that_goes_while_it_is_read_is_no_damage(node: Node, mon
     await node.run(node.over, node.scrub())
     assert node.told == []
     assert not node.tree.layout.damage_mark(ONE.version).exists()
+
+
+async def test_a_version_that_this_process_may_not_read_keeps_no_other_from_being_read(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fetch(node.shelf, ONE)
+    await fetch(node.shelf, TWO)
+    node.spoil(TWO, 0)
+    real = Reread.step
+
+    def starved(self: Reread, first: int, size: int) -> tuple[int, int]:
+        if self._version == ONE.version:
+            raise DiskError("too many open files")
+        return real(self, first, size)
+
+    monkeypatch.setattr(Reread, "step", starved)
+    await node.run(node.over, node.scrub())
+    assert node.store.observe().damaged == {TWO.version}
+
+
+async def test_what_nobody_thought_of_is_tried_again_and_takes_no_agent_down(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fetch(node.shelf, TWO)
+    node.spoil(TWO, 0)
+    real = MarkFile.load
+    tries: list[int] = []
+
+    def odd(self: MarkFile) -> Mark | None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ZeroDivisionError
+        return real(self)
+
+    monkeypatch.setattr(MarkFile, "load", odd)
+    await node.run(lambda: node.told, node.scrub())
+    assert node.slept[0] == RECOVERY
