@@ -193,14 +193,14 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
     At the end every session is told, calls get a moment to finish, and what they had made durable stays.
     """
     bus, presence = Bus(), Presence()
-    sessions = SyncApi(stores, presence, bus, effort=EFFORTS[settings.coding], log=log)
+    answers = Congestion(settings.congestion)
+    sessions = SyncApi(stores, presence, bus, effort=EFFORTS[settings.coding], congestion=answers, log=log)
     health = Health(SERVICES)
     server = make_server()
-    serve_sessions(server, sessions.converse)
+    serve_sessions(server, sessions.converse, lane=sessions.lane)
     add_EnrolServiceServicer_to_server(EnrolService(stores.authority, stores.catalog.nodes), server)
     add_CatalogServiceServicer_to_server(CatalogApi(stores, presence, bus, effort=EFFORTS[settings.coding]), server)
     add_LimitServiceServicer_to_server(LimitsApi(stores.catalog, presence), server)
-    answers = Congestion(settings.congestion)
     add_DoctorServiceServicer_to_server(DoctorApi(settings.data, presence, answers, software=SOFTWARE), server)
     health.attach(server)
     add_reflection(server, SERVICES)

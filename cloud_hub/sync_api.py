@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from cloud_hub import gate
 from cloud_hub.arrivals import Arrivals
@@ -21,8 +22,11 @@ from modelsyncd.codec.profile import profile_for
 from modelsyncd.codec.registry import READABLE
 from modelsyncd.daemon.log import Log
 from modelsyncd.errors import ModelsyncError, RoadError
-from modelsyncd.link.pump import Pump, Word
-from modelsyncd.link.stream import ServicerStream
+from modelsyncd.link.congestion import SYSTEM, Congestion
+from modelsyncd.link.lanes import MOST, Lanes
+from modelsyncd.link.pump import FrameStream, Pump, Word
+from modelsyncd.link.stream import ServicerStream, token_of
+from modelsyncd.link.widening import CONGESTION_TOLD, LANES_TOLD
 from modelsyncd.release import ManifestRef
 from modelsyncd.session.effects import Finished
 from modelsyncd.session.faults import fault_of
@@ -44,6 +48,7 @@ class SyncApi:
         bus: Bus,
         *,
         effort: Effort = profile_for,
+        congestion: Congestion | None = None,
         log: Log,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -55,6 +60,8 @@ class SyncApi:
         self._log = log
         self._clock = clock
         self._pumps: set[Pump] = set()
+        self._congestion = congestion or Congestion(SYSTEM)
+        self._lanes = Lanes()
         self._stopped: ModelsyncError | None = None
 
     async def converse(self, stream: ServicerStream, context: Context) -> None:
@@ -63,10 +70,11 @@ class SyncApi:
         log = self._log.bind(peer=str(peer))
         log.info("session.began")
         try:
-            if peer.kind is Kind.NODE:
-                await self._converse_with_node(peer, stream, log)
-            else:
-                await self._run(self._pump(peer, stream, log, Efforts(self._effort), lambda _: None))
+            async with self._widened(peer, stream, context) as wide:
+                if peer.kind is Kind.NODE:
+                    await self._converse_with_node(peer, wide, log)
+                else:
+                    await self._run(self._pump(peer, wide, log, Efforts(self._effort), lambda _: None))
         except RoadError as error:
             log.info("session.ended", why=error.message)
             raise
@@ -75,13 +83,32 @@ class SyncApi:
             raise
         log.info("session.ended")
 
+    async def lane(self, stream: ServicerStream, context: Context) -> None:
+        """One more connection of a session, until that ends. Raises ModelsyncError, which reaches the peer."""
+        peer = await gate.talker(context, self._catalog)
+        wide = self._lanes.find(peer, token_of(context))
+        await context.send_initial_metadata(())
+        await wide.join(stream)
+
+    @asynccontextmanager
+    async def _widened(self, peer: Peer, stream: ServicerStream, context: Context) -> AsyncIterator[FrameStream]:
+        """The stream, which lanes may join if that can help: a node takes, and only our own sending counts for it."""
+        token = token_of(context)
+        if not token or (peer.kind is Kind.NODE and not self._congestion.loss_based):
+            yield stream
+            return
+        async with self._lanes.opened(peer, token, stream) as wide:
+            told = ((LANES_TOLD, str(MOST)), (CONGESTION_TOLD, self._congestion.name))
+            await context.send_initial_metadata(told)
+            yield wide
+
     def stop(self, why: ModelsyncError) -> None:
         """Ends every session, and each one that begins from now on; the peers are told why."""
         self._stopped = why
         for pump in list(self._pumps):
             pump.close(fault_of(why))
 
-    async def _converse_with_node(self, peer: Peer, stream: ServicerStream, log: Log) -> None:
+    async def _converse_with_node(self, peer: Peer, stream: FrameStream, log: Log) -> None:
         efforts = Efforts(self._effort)
         session = NodeSession(
             peer.name,
@@ -103,9 +130,7 @@ class SyncApi:
         finally:
             self._pumps.discard(pump)
 
-    def _pump(
-        self, peer: Peer, stream: ServicerStream, log: Log, efforts: Efforts, hear: Callable[[Word], None]
-    ) -> Pump:
+    def _pump(self, peer: Peer, stream: FrameStream, log: Log, efforts: Efforts, hear: Callable[[Word], None]) -> Pump:
         stock, encoder = self._stores.stock, self._stores.encoder
 
         def right() -> Right:

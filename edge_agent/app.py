@@ -43,7 +43,7 @@ from modelsyncd.link.malloc import limit_arenas, raise_thresholds, trim
 from modelsyncd.link.pump import FrameStream
 from modelsyncd.link.reflection import add_reflection
 from modelsyncd.link.server import bind_unix, make_server, serving
-from modelsyncd.link.stream import open_session
+from modelsyncd.link.widening import Road, open_road
 from modelsyncd.store import failpoints
 from modelsyncd.store.cache import Cache
 from modelsyncd.store.durable import lock_folder
@@ -203,7 +203,7 @@ async def _connect(settings: Settings, congestion: Congestion) -> AsyncIterator[
     me = await asyncio.to_thread(identity, settings.folder)  # read anew each time: it may have been renewed
     async with (
         open_channel(settings.hub, me) as channel,
-        open_session(channel, settings.hub, opened=congestion.outgoing) as stream,
+        open_road(channel, Road(settings.hub, me, congestion, settings.lanes)) as stream,
     ):
         yield stream
 
@@ -260,6 +260,7 @@ def _flags(options: argparse.Namespace) -> dict[str, object]:
     names = (
         "hub",
         "congestion",
+        "lanes",
         "invite",
         "jobs_listen",
         "keep",
@@ -296,6 +297,7 @@ def _parser() -> argparse.ArgumentParser:
     live_verb.add_argument(
         "--congestion", metavar="NAME", help="how TCP answers loss: auto (default), system, or a name"
     )
+    live_verb.add_argument("--lanes", metavar="N", help="connections of one session: auto (default), or 1 to 8")
     live_verb.add_argument("--keep", type=int, metavar="N", help="versions of each model to keep; beats the hub's word")
     live_verb.add_argument("--quota", metavar="SIZE", help="disk that models may take, as in 20GB; beats a larger one")
     live_verb.add_argument("--pins", metavar="MODEL:NUMBER", nargs="*", help="releases that stay whatever needs room")

@@ -10,7 +10,8 @@ import aiofiles
 from edge_agent.pins import parse_pins
 from modelsyncd.daemon.log import Style
 from modelsyncd.errors import BadInputError, DiskError
-from modelsyncd.link import address, congestion
+from modelsyncd.link import address, congestion, widening
+from modelsyncd.link.congestion import AUTO
 from modelsyncd.names import ModelRef
 from modelsyncd.sizes import parse_size
 
@@ -41,14 +42,17 @@ class Settings:
     """Releases that stay whatever needs room, as MODEL:NUMBER."""
     scrub_rate: int | str | None = None
     """Bytes a second that are read back at rest, or a size with its unit; 0 for none, None for what fits the store."""
-    congestion: str = congestion.AUTO
+    congestion: str = AUTO
     """How TCP answers loss on what the agent sends: "auto", "system", or a name of the kernel's."""
+    lanes: str = AUTO
+    """Connections of one session: a number from 1 to 8, or "auto"."""
     log_format: str = Style.AUTO.value
     log_level: str = "info"
 
     def __post_init__(self) -> None:
         address.split(self.hub)
         congestion.check(self.congestion)
+        widening.check(self.lanes)
         if self.keep is not None and self.keep < 1:
             raise BadInputError(f"keep must be 1 or more, not {self.keep}", hint="the active version always stays")
         if self.quota is not None and self.quota_bytes < 1:

@@ -14,7 +14,7 @@ from modelsyncd.errors import ModelsyncError, RoadError
 from modelsyncd.link.congestion import AUTO, Congestion
 from modelsyncd.link.malloc import raise_thresholds
 from modelsyncd.link.pump import Pump, Word
-from modelsyncd.link.stream import open_session
+from modelsyncd.link.widening import Road, check, open_road
 from modelsyncd.session.effects import Finished
 from modelsyncd.session.events import Settled
 from modelsyncd.session.faults import error_of
@@ -59,7 +59,7 @@ async def carry(
 
     hello = Hello(PROTOCOL, f"modelsyncctl/{__version__}", READABLE, tuple(holds))
     with hub.road(SAFE):
-        async with open_session(hub.channel, hub.address, opened=_congestion().outgoing) as stream:
+        async with open_road(hub.channel, _road(hub)) as stream:
             pump = Pump(Session(hello), stream, taker=taker, giver=giver, deliver=deliver)
             await _run(pump, lambda: show(pump.progress(manifest)))
     if not found:
@@ -69,9 +69,11 @@ async def carry(
     return found[0].settled
 
 
-def _congestion() -> Congestion:
-    """As for hub and agent, whose settings have it; a program for people has its environment. Raises BadInputError."""
-    return Congestion(os.environ.get("MODELSYNCD_CONGESTION") or AUTO)
+def _road(hub: Hub) -> Road:
+    """As for an agent, whose settings have it; a program for people has its environment. Raises BadInputError."""
+    lanes = os.environ.get("MODELSYNCD_LANES") or AUTO
+    check(lanes)
+    return Road(hub.address, hub.identity, Congestion(os.environ.get("MODELSYNCD_CONGESTION") or AUTO), lanes)
 
 
 async def _run(pump: Pump, look: Callable[[], None]) -> None:

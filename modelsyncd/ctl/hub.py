@@ -35,6 +35,7 @@ class Hub:
 
     def __init__(self, context: Context, channel: aio.Channel) -> None:
         self.address = context.hub
+        self.identity = context.identity
         self.channel = channel
         self.me = f"admin/{context.name}"
         """Who we are there, as releases and moves record it."""

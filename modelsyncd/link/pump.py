@@ -12,10 +12,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
-from typing import Protocol
 
 from modelsyncd.digest import Digest
 from modelsyncd.errors import ModelsyncError, RefusedError, RoadError, first_of
+from modelsyncd.link.lanes import Stream, Wide
 from modelsyncd.link.put import PUT_PATIENCE, put
 from modelsyncd.link.rate import Rate
 from modelsyncd.session import effects as do
@@ -33,15 +33,8 @@ GATHER_BYTES = 2 << 20  # encoded bytes that are worth a sync of their own; for 
 GATHER_SECONDS = 0.01  # … but no longer than this
 
 
-class FrameStream(Protocol):
-    """One direction each of a stream of frames; `link/stream.py` makes them of gRPC calls."""
-
-    async def read(self) -> Frame | None:
-        """The next frame, or None at the end of the stream. Raises ModelsyncError."""
-
-    async def write(self, frame: Frame) -> None:
-        """Puts a frame on the wire; one at a time. Raises ModelsyncError."""
-
+FrameStream = Stream
+"""What a pump reads and writes."""
 
 Word = Frame | do.Finished | do.Quoted
 """What the pump hands on: what the peer said, and what came of a transfer."""
@@ -72,6 +65,8 @@ class Pump:
         """`patience` in seconds: for the other side to make room for one frame."""
         self.session = session
         self._stream = stream
+        if isinstance(stream, Wide):
+            stream.told = session.widen
         self._taker = taker
         self._giver = giver
         self._pricer = pricer

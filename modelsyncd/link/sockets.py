@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 _DESCRIPTORS = "/proc/self/fd"
 _FAMILIES = {socket.AF_INET, socket.AF_INET6}
-_INFO = struct.Struct("=8B24I4Q6IQ")  # struct tcp_info of linux/tcp.h, up to tcpi_delivery_rate
+_INFO = struct.Struct("=8B24I4Q6I4Q2I2Q3I")  # struct tcp_info of linux/tcp.h, up to tcpi_rcv_ooopack
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,10 @@ class Way:
     """Bytes that came in all."""
     delivery: float
     """How fast bytes were delivered last; 0 for unknown."""
+    came: int
+    """Segments that came, with data."""
+    came_late: int
+    """Of those, what came after one that was sent later: behind each packet that was lost."""
 
     @property
     def loss(self) -> float:
@@ -85,7 +89,7 @@ def way_of(connection: socket.socket) -> Way | None:
     """What the kernel knows of this connection; None where it does not say."""
     try:
         raw = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
-        found = _INFO.unpack(raw)
+        found = _INFO.unpack(raw.ljust(_INFO.size, b"\0"))  # an older kernel says less
     except (OSError, struct.error):
         return None
     words, totals, more = found[8:32], found[32:36], found[36:]
@@ -99,6 +103,8 @@ def way_of(connection: socket.socket) -> Way | None:
         unsent=more[2],
         received=totals[3],
         delivery=float(more[6]),
+        came=more[4],
+        came_late=more[-1],
     )
 
 

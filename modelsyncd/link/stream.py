@@ -26,6 +26,8 @@ from modelsyncd.wire.status import Context, answering, ending, translated
 
 SERVICE = "modelsyncd.wire.v1.SyncService"
 METHOD = "Session"
+LANE = "Lane"
+LANES_KEY = "modelsyncd-lanes-bin"  # metadata of a session and of its lanes: the same bytes, which nobody can guess
 FAREWELL = 2.0  # seconds for the other side to read our last words before the call is cancelled
 AHEAD = 2  # messages that are read before they are asked for
 _ENDED = "the other side ended the stream"
@@ -92,6 +94,12 @@ class ClientStream:
         self._heard_all.set()
         await self._arrived.put(None)
 
+    async def told(self) -> dict[str, str]:
+        """What the hub said of this call before its first frame. Raises what ended the call."""
+        with translated(self._address):
+            found = await self._call.initial_metadata()
+        return {str(key): value for key, value in found or () if isinstance(value, str)}
+
     async def bid_farewell(self) -> None:
         """Says that no more will come, and lets the other side read what came, for a moment."""
         with suppress(TimeoutError, ModelsyncError):
@@ -111,17 +119,23 @@ class ClientStream:
 
 @asynccontextmanager
 async def open_session(
-    channel: grpc.aio.Channel, address: str = "", *, opened: Callable[[], object] | None = None
+    channel: grpc.aio.Channel,
+    address: str = "",
+    *,
+    opened: Callable[[], object] | None = None,
+    method: str = METHOD,
+    token: bytes = b"",
 ) -> AsyncIterator[ClientStream]:
     """A session with the hub of this channel, for as long as the block runs; `address` is for error messages.
 
-    `opened` is called once, when the first word has come: from then on the session has its connection.
+    `opened` is called once, when the first word has come: from then on the session has its connection. A
+    session with a `token` may get lanes, which are opened in the same way with `method` LANE and the same token.
 
     What was written is sent before the call ends, unless the block is cancelled. Opening fails with the first read or
     write, not here.
     """
-    dial: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(f"/{SERVICE}/{METHOD}")
-    call = dial()
+    dial: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(f"/{SERVICE}/{method}")
+    call = dial(metadata=((LANES_KEY, token),) if token else None)
     stream = ClientStream(call, address, opened=opened)
     failure: Exception | None = None
     try:
@@ -180,9 +194,17 @@ Conversation = Callable[[ServicerStream, Context], Awaitable[None]]
 """Holds one session until it ends. Returning ends the stream well; an error of ours reaches the caller as itself."""
 
 
-def serve_sessions(server: grpc.aio.Server, conversation: Conversation, limits: Limits = LIMITS) -> None:
-    """Lets the server hold sessions."""
+def serve_sessions(
+    server: grpc.aio.Server, conversation: Conversation, limits: Limits = LIMITS, *, lane: Conversation | None = None
+) -> None:
+    """Lets the server hold sessions, and lanes of theirs where `lane` holds one."""
+    served = {METHOD: _handler(conversation, limits)}
+    if lane is not None:
+        served[LANE] = _handler(lane, limits)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, served),))
 
+
+def _handler(conversation: Conversation, limits: Limits) -> grpc.RpcMethodHandler[bytes, bytes]:
     @answering
     async def session(_: object, context: Context) -> None:
         stream = ServicerStream(context, limits)
@@ -193,4 +215,12 @@ def serve_sessions(server: grpc.aio.Server, conversation: Conversation, limits: 
             raise
 
     handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(session)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
+    return handler
+
+
+def token_of(context: Context) -> bytes:
+    """What a session and its lanes have in common; empty for a session that takes none."""
+    for key, value in context.invocation_metadata() or ():
+        if key == LANES_KEY and isinstance(value, bytes):
+            return value
+    return b""

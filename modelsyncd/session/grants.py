@@ -48,6 +48,10 @@ class Grants:
         self._own = {name: bucket for name, bucket in own.items() if bucket is not None}
         self._yielding = pace.yielding
 
+    def widen(self, lanes: int) -> None:
+        """So many connections carry chunks from now on: each needs some of its own to do."""
+        self._window.widen(lanes)
+
     def kept(self, count: int, now: float) -> None:
         """`count` plain bytes became durable."""
         self._window.kept(count, now)

@@ -81,6 +81,10 @@ class Session:
         self._moved = now
         return [Send(self._hello), *self._watch(now)]
 
+    def widen(self, lanes: int) -> None:
+        """So many connections carry chunks from now on."""
+        self._grants.widen(lanes)
+
     def is_taking(self, manifest: Digest, serial: int) -> bool:
         """Whether this very transfer is under way: false once it was dropped, also when it was begun again."""
         taker = self._takers.get(manifest)

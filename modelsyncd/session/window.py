@@ -17,6 +17,7 @@ LONGEST = 4.0  # seconds of the rate at most, whatever the way
 FLOOR = 256 << 10  # bytes: a chunk; on a link that needs seconds for it, two would only delay what is said beside it
 CAP = 32 << 20  # bytes
 FIRST = 256 << 10  # bytes, before anything is measured: it doubles with each window that fills in less than a second
+LANE = 1 << 20  # bytes for each connection where there are several: a large chunk, so that none waits for a Want
 SAMPLE = 0.1  # seconds: a shorter interval says nothing about a rate
 
 
@@ -32,6 +33,12 @@ class Window:
         self._cap = cap
         self._since: float | None = None
         self._durable = 0
+
+    def widen(self, lanes: int) -> None:
+        """So many connections carry chunks, each of them one at a time."""
+        if lanes > 1:
+            self._floor = min(LANE * lanes, self._cap)
+            self.size = max(self.size, self._floor)
 
     def idle(self) -> None:
         """Nothing is in flight: the time from now on says nothing about the link."""

@@ -537,7 +537,7 @@ Global___Want: _TypeAlias = Want  # noqa: Y015
 
 @_typing.final
 class Give(_message.Message):
-    """A chunk, or a part of an encoded chunk. Parts come in order and are not mixed with other chunks of the same transfer."""
+    """A chunk, or a part of an encoded chunk. Parts come in order; parts of other chunks may come between them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -40,6 +40,11 @@ class SyncServiceStub(object):
                 request_serializer=modelsyncd_dot_wire_dot_v1_dot_sync__pb2.Frame.SerializeToString,
                 response_deserializer=modelsyncd_dot_wire_dot_v1_dot_sync__pb2.Frame.FromString,
                 _registered_method=True)
+        self.Lane = channel.stream_stream(
+                '/modelsyncd.wire.v1.SyncService/Lane',
+                request_serializer=modelsyncd_dot_wire_dot_v1_dot_sync__pb2.Frame.SerializeToString,
+                response_deserializer=modelsyncd_dot_wire_dot_v1_dot_sync__pb2.Frame.FromString,
+                _registered_method=True)
 
 
 class SyncServiceServicer(object):
@@ -56,11 +61,27 @@ class SyncServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Lane(self, request_iterator, context):
+        """One more connection of a Session that has begun, for Gives only, either way; both calls carry the same metadata
+        "modelsyncd-lanes-bin". It ends with the Session, and the Session with it.
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SyncServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Session': grpc.stream_stream_rpc_method_handler(
                     servicer.Session,
+                    request_deserializer=modelsyncd_dot_wire_dot_v1_dot_sync__pb2.Frame.FromString,
+                    response_serializer=modelsyncd_dot_wire_dot_v1_dot_sync__pb2.Frame.SerializeToString,
+            ),
+            'Lane': grpc.stream_stream_rpc_method_handler(
+                    servicer.Lane,
                     request_deserializer=modelsyncd_dot_wire_dot_v1_dot_sync__pb2.Frame.FromString,
                     response_serializer=modelsyncd_dot_wire_dot_v1_dot_sync__pb2.Frame.SerializeToString,
             ),
@@ -91,6 +112,33 @@ class SyncService(object):
             request_iterator,
             target,
             '/modelsyncd.wire.v1.SyncService/Session',
+            modelsyncd_dot_wire_dot_v1_dot_sync__pb2.Frame.SerializeToString,
+            modelsyncd_dot_wire_dot_v1_dot_sync__pb2.Frame.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Lane(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/modelsyncd.wire.v1.SyncService/Lane',
             modelsyncd_dot_wire_dot_v1_dot_sync__pb2.Frame.SerializeToString,
             modelsyncd_dot_wire_dot_v1_dot_sync__pb2.Frame.FromString,
             options,

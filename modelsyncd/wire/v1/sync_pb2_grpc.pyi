@@ -42,6 +42,13 @@ class SyncServiceStub:
     buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
     """
+    Lane: _grpc.StreamStreamMultiCallable[_sync_pb2.Frame, _sync_pb2.Frame]
+    """One more connection of a Session that has begun, for Gives only, either way; both calls carry the same metadata
+    "modelsyncd-lanes-bin". It ends with the Session, and the Session with it.
+    buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    """
 
 @_typing.type_check_only
 class SyncServiceAsyncStub(SyncServiceStub):
@@ -50,6 +57,13 @@ class SyncServiceAsyncStub(SyncServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Session: _aio.StreamStreamMultiCallable[_sync_pb2.Frame, _sync_pb2.Frame]  # type: ignore[assignment]
     """One conversation. Both directions speak the same words. The end of the stream means nothing: only Settle settles.
+    buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    """
+    Lane: _aio.StreamStreamMultiCallable[_sync_pb2.Frame, _sync_pb2.Frame]  # type: ignore[assignment]
+    """One more connection of a Session that has begun, for Gives only, either way; both calls carry the same metadata
+    "modelsyncd-lanes-bin". It ends with the Session, and the Session with it.
     buf:lint:ignore RPC_REQUEST_STANDARD_NAME
     buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
@@ -65,6 +79,19 @@ class SyncServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_sync_pb2.Frame], _abc.AsyncIterator[_sync_pb2.Frame]]:
         """One conversation. Both directions speak the same words. The end of the stream means nothing: only Settle settles.
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+
+    @_abc_1.abstractmethod
+    def Lane(
+        self,
+        request_iterator: _MaybeAsyncIterator[_sync_pb2.Frame],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_sync_pb2.Frame], _abc.AsyncIterator[_sync_pb2.Frame]]:
+        """One more connection of a Session that has begun, for Gives only, either way; both calls carry the same metadata
+        "modelsyncd-lanes-bin". It ends with the Session, and the Session with it.
         buf:lint:ignore RPC_REQUEST_STANDARD_NAME
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
