@@ -6,14 +6,14 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks import coded, crowd, growth, memory, transfer, unchanged, wear
+from benchmarks import coded, crowd, cuts, growth, memory, returns, transfer, unchanged, wear
 from benchmarks.table import machine
 
 
 def main() -> None:
     """Runs what was asked for, in a folder that is removed afterwards."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    every = ["transfer", "memory", "coded", "unchanged", "growth", "crowd", "wear"]
+    every = ["transfer", "memory", "coded", "unchanged", "growth", "crowd", "wear", "cuts", "returns"]
     parser.add_argument("which", nargs="*", default=every, help=", ".join(every))
     parser.add_argument("--gib", type=float, default=1.0, help="size for transfer and unchanged (default 1)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of transfer (default 3)")
@@ -21,6 +21,8 @@ def main() -> None:
     parser.add_argument("--sizes", type=float, nargs="*", default=[1, 4, 16], help="sizes for growth, GiB")
     parser.add_argument("--files", type=int, nargs="*", default=[10, 100, 1_000, 10_000], help="files for growth")
     parser.add_argument("--nodes", type=int, nargs="*", default=[1_000, 5_000], help="nodes for crowd")
+    parser.add_argument("--megabytes", type=int, default=200, help="size for cuts (default 200)")
+    parser.add_argument("--cuts", type=int, default=100, help="how often cuts cuts (default 100)")
     parser.add_argument("--folder", type=Path, help="where to work (default: the system's temporary folder)")
     asked = parser.parse_args()
     print(f"{machine()}")
@@ -42,6 +44,10 @@ def main() -> None:
                     crowd.run(root, asked.nodes)
                 case "wear":
                     wear.run(root)
+                case "cuts":
+                    cuts.run(root, asked.megabytes, asked.cuts)
+                case "returns":
+                    returns.run(root, asked.rounds)
                 case _:
                     parser.error(f"no benchmark {which!r}: {', '.join(every)}")
 
