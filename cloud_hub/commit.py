@@ -119,7 +119,7 @@ class HubIntake:
         release = decode_release(offer.release.release)
         table = self._stock.table(_ref(offer, release), part)
         missing = self._stock.missing(table)
-        self._stock.check_room(sum(table.sizes[ordinal] for ordinal in missing))
+        self._stock.reserve(self, offer.manifest, sum(table.sizes[ordinal] for ordinal in missing))
         bases = self._bases(release, len(table.sizes)) if missing and part is Part.CONTENT else ()
         return Missing(table.sizes, missing, bases)
 
@@ -165,6 +165,7 @@ class HubIntake:
             kept.append(keep.ordinal)
             arrived.append(chunk)
         self._stock.keep(arrived)
+        self._stock.promises.kept(self, first.offer.manifest, sum(chunk.plain_size for chunk in arrived))
         return Keeping(tuple(kept), tuple(spoiled), time.thread_time() - began)
 
     def _complete(self, offer: Offer) -> _Commit:
@@ -178,6 +179,7 @@ class HubIntake:
         return self._commit(offer, release)
 
     def _commit(self, offer: Offer, release: Release) -> _Commit:
+        self._stock.promises.end(self, offer.manifest)
         passing(Point.RELEASE_WHOLE)
         before = self._channel(release, offer.channel)
         now = self._clock()

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cloud_hub.catalog import Catalog
+from cloud_hub.promises import Promises
 from cloud_hub.tables import PieceTable, Table, TableCache
 from modelsyncd.codec.registry import decode
 from modelsyncd.daemon.log import Log
@@ -41,6 +42,7 @@ class Stock:
         self._writer = writer
         self._reader = reader
         self._folder = folder
+        self.promises = Promises()
         self._log = Log()
         self._tables = TableCache()
         self._refs: OrderedDict[Digest, ManifestRef] = OrderedDict()
@@ -159,13 +161,15 @@ class Stock:
                 self._whole.add(ref.digest)
         return whole
 
-    def check_room(self, size: int) -> None:
-        """Raises DiskFullError when `size` more bytes would not fit."""
+    def reserve(self, who: object, manifest: Digest, size: int) -> None:
+        """Promises room for `size` more bytes of a push. Raises DiskFullError when they would not fit, DiskError."""
         with disk_errors(self._folder):
             free = shutil.disk_usage(self._folder).free
-        if size + RESERVE > free:
+        others = self.promises.make(who, manifest, size, free - RESERVE)
+        if others is not None:
+            beside = f", {others} of them promised to other pushes" if others else ""
             raise DiskFullError(
-                f"{size} bytes are to come, and the hub's disk has {free} free",
+                f"{size} bytes are to come, and the hub's disk has {free} free{beside}",
                 safe="nothing was sent; releases that are here are untouched",
                 hint=f"make room on the file system of {self._folder}",
             )
