@@ -6,14 +6,14 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks import coded, crowd, cuts, growth, memory, returns, transfer, unchanged, wear
+from benchmarks import coded, crowd, cuts, growth, links, memory, returns, transfer, unchanged, wear
 from benchmarks.table import machine
 
 
 def main() -> None:
     """Runs what was asked for, in a folder that is removed afterwards."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    every = ["transfer", "memory", "coded", "unchanged", "growth", "crowd", "wear", "cuts", "returns"]
+    every = ["transfer", "memory", "coded", "unchanged", "growth", "crowd", "wear", "cuts", "returns", "links"]
     parser.add_argument("which", nargs="*", default=every, help=", ".join(every))
     parser.add_argument("--gib", type=float, default=1.0, help="size for transfer and unchanged (default 1)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of transfer (default 3)")
@@ -48,6 +48,8 @@ def main() -> None:
                     cuts.run(root, asked.megabytes, asked.cuts)
                 case "returns":
                     returns.run(root, asked.rounds)
+                case "links":
+                    links.run(root, asked.rounds)
                 case _:
                     parser.error(f"no benchmark {which!r}: {', '.join(every)}")
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 
 from benchmarks import peers
@@ -29,7 +30,8 @@ MUCH, SOME = 40 << 20, (40 << 20, 12 << 20, 4 << 20, 2 << 20)  # bytes: what a l
 
 SLOW_RATE = 256e3 / 8  # bytes a second
 SLOW_DELAY = 0.3  # seconds, each way
-SLOW_BYTES = 2 << 20
+SLOW_BYTES = 1 << 20
+Shares = dict[str, list[list[float]]]
 WORDS = 9  # control messages beside the bulk
 
 
@@ -48,10 +50,16 @@ class Contender:
 
     def size(self, index: int) -> int:
         """Bytes for the loss of this index."""
+        if self.lanes != "1":
+            return MUCH // 2
         return SOME[index] if self.suffers else MUCH
 
 
-OURS = (Contender("ours, bbr", "bbr"), Contender("ours, cubic", "cubic"))
+OURS = (
+    Contender("ours, bbr", "bbr"),
+    Contender("ours, cubic, 8 connections", "cubic", "8"),
+    Contender("ours, cubic, 1 connection", "cubic"),
+)
 CURL = (Contender("curl from nginx, bbr", "bbr"), Contender("curl from nginx, cubic", "cubic"))
 
 
@@ -65,35 +73,38 @@ def run(root: Path, rounds: int = 1) -> None:
 
 def lossy(root: Path, rounds: int) -> None:
     """The share of a link of 20 Mbit/s and 100 ms."""
-    down: dict[str, list[list[float]]] = {}
-    up: dict[str, list[list[float]]] = {}
-    for contender in OURS:
-        down[contender.name] = [[] for _ in LOSSES]
-        up[contender.name] = [[] for _ in LOSSES]
-        with _road() as (hub, node):
-            for number in range(rounds):
-                for index, loss in enumerate(LOSSES):
-                    place = root / f"{contender.name}-{number}-{index}".replace(" ", "").replace(",", "-")
-                    got, gave = ours(place, hub, node, contender, Shape(RATE, DELAY, loss=loss), contender.size(index))
-                    down[contender.name][index].append(got / RATE)
-                    up[contender.name][index].append(gave / RATE)
-                    print(f"{contender.name}, {loss:.1%}: down {got / RATE:.3f}, up {gave / RATE:.3f}", flush=True)
-    for contender in CURL:
-        down[contender.name] = [[] for _ in LOSSES]
-        for _ in range(rounds):
-            for index, loss in enumerate(LOSSES):
-                with _road() as (hub, node):
-                    place = root / f"{contender.name}-{index}".replace(" ", "").replace(",", "-")
-                    found = curl(place, hub, node, contender, Shape(RATE, DELAY, loss=loss), contender.size(index))
-                down[contender.name][index].append(found / RATE)
-                print(f"{contender.name}, {loss:.1%}: {found / RATE:.3f}", flush=True)
     columns = ("share of the link, median", *(f"loss {loss:.1%}" for loss in LOSSES))
-    show(
-        "20 Mbit/s, 100 ms: to a node",
-        columns,
-        [(name, *map(statistics.median, found)) for name, found in down.items()],
-    )
-    show("20 Mbit/s, 100 ms: push", columns, [(name, *map(statistics.median, found)) for name, found in up.items()])
+    down, up = ours_lossy(root, rounds)
+    down |= curl_lossy(root, rounds)
+    for title, found in (("to a node", down), ("push", up)):
+        rows = [(name, *map(statistics.median, shares)) for name, shares in found.items()]
+        show(f"20 Mbit/s, 100 ms: {title}", columns, rows)
+
+
+def ours_lossy(root: Path, rounds: int) -> tuple[Shares, Shares]:
+    """To a node, and pushed."""
+    down: Shares = {contender.name: [[] for _ in LOSSES] for contender in OURS}
+    up: Shares = {contender.name: [[] for _ in LOSSES] for contender in OURS}
+    for contender, number, (index, loss) in product(OURS, range(rounds), enumerate(LOSSES)):
+        with _road() as (hub, node):
+            place = root / f"ours-{OURS.index(contender)}-{number}-{index}"
+            got, gave = ours(place, hub, node, contender, Shape(RATE, DELAY, loss=loss), contender.size(index))
+        down[contender.name][index].append(got / RATE)
+        up[contender.name][index].append(gave / RATE)
+        print(f"{contender.name}, {loss:.1%}: down {got / RATE:.3f}, up {gave / RATE:.3f}", flush=True)
+    return down, up
+
+
+def curl_lossy(root: Path, rounds: int) -> Shares:
+    """Downloads."""
+    down: Shares = {contender.name: [[] for _ in LOSSES] for contender in CURL}
+    for contender, number, (index, loss) in product(CURL, range(rounds), enumerate(LOSSES)):
+        with _road() as (hub, node):
+            place = root / f"curl-{CURL.index(contender)}-{number}-{index}"
+            found = curl(place, hub, node, contender, Shape(RATE, DELAY, loss=loss), contender.size(index))
+        down[contender.name][index].append(found / RATE)
+        print(f"{contender.name}, {loss:.1%}: {found / RATE:.3f}", flush=True)
+    return down
 
 
 def slow(root: Path) -> None:
@@ -105,7 +116,7 @@ def slow(root: Path) -> None:
             found = curl(root / f"curl-{contender.congestion}", hub, node, contender, shape, SLOW_BYTES)
         rows.append((contender.name, found / SLOW_RATE, ""))
         print(rows[-1], flush=True)
-    for contender in OURS:
+    for contender in (OURS[0], OURS[2]):
         with _road() as (hub, node):
             place = root / f"ours-{contender.congestion}"
             found, _ = ours(place, hub, node, contender, shape, SLOW_BYTES, push=False)
@@ -140,7 +151,7 @@ def ours(  # noqa: PLR0917
         gave = 0.0
         if push:
             random_file(source, size)
-            os.environ["MODELSYNCD_CONGESTION"] = contender.congestion
+            os.environ |= {"MODELSYNCD_CONGESTION": contender.congestion, "MODELSYNCD_LANES": contender.lanes}
             done = here.ctl("push", str(source), "bench/up", before=node.command())
             seconds = done["seconds"]
             assert isinstance(seconds, float)  # noqa: S101
@@ -209,7 +220,8 @@ def _hub(root: Path, host: Host, contender: Contender) -> Iterator[Lab]:
 @contextmanager
 def _agent(here: Lab, host: Host, contender: Contender) -> Iterator[Path]:
     """Its data folder, once it is in a session with the hub."""
-    with here.agent("node", "", "--congestion", contender.congestion, before=host.command()) as (running, data):
+    flags = ("--congestion", contender.congestion, "--lanes", contender.lanes)
+    with here.agent("node", "", *flags, before=host.command()) as (running, data):
         until((data / "desired.pb").exists, running.process)
         yield data
 
