@@ -17,7 +17,6 @@ from pathlib import Path
 from edge_agent.activate import TreeStore
 from edge_agent.enrolment import Enrolment, ensure, identity, known
 from edge_agent.jobs_api import JobsApi, bind_loopback
-from edge_agent.leases import Leases
 from edge_agent.orders import Orders
 from edge_agent.scrub import Scrub
 from edge_agent.settings import LOCK, Settings
@@ -95,10 +94,9 @@ async def live(settings: Settings, lifetime: Lifetime) -> None:
 async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf: NodeShelf) -> None:
     watchers = Watchers()
     orders = Orders(settings.folder)
-    leases = Leases(store.used)
 
     def lent(transfers: Iterable[Digest]) -> frozenset[Digest]:
-        return shelf.lent(transfers) | leases.manifests()
+        return shelf.lent(transfers) | store.leases.manifests()
 
     usage = Usage(settings.folder / USAGE)
     steward = Steward(store, orders, watchers, keep=settings.keep, jitter=JITTER, relax=relax, lent=lent, usage=usage)
