@@ -181,6 +181,8 @@ def check_catalogue(root: Path, told: Sequence[Sequence[Any]], *, spoiled: int) 
         reader = PackReader(root / "spool", open_blobs(f"file://{root}/packs"))
         wrong = [place for place in known if not _is_there(reader, place)]
         assert len(wrong) <= spoiled, "rows lead to bytes that are not there"
+        kept = {path.stem for path in (root / "codings").rglob("*.pack")}
+        assert catalog.codings.packs().keys() <= kept, "rows lead to codings that are not there"
         if any(word[0] == "enrolled" for word in told):
             assert catalog.nodes.known_key("n1")
         if any(word[0] == "reported" for word in told):

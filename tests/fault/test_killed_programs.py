@@ -15,10 +15,10 @@ from unittest.mock import patch
 import pytest
 
 from modelsyncd.store.failpoints import VARIABLE, Point
-from tests.e2e.content import folder, tree
+from tests.e2e.content import change, folder, tree
 from tests.e2e.fleet import number_at, until_active
 from tests.e2e.processes import AgentProgram, HubProgram, Program
-from tests.e2e.travel import check_cost, syncing
+from tests.e2e.travel import REF, check_cost, syncing
 from tests.e2e.waiting import until
 from tests.fakes.link.shape import Way
 from tests.fakes.oracle import whole_versions
@@ -176,5 +176,23 @@ def test_agent_and_hub_that_are_killed_at_random_times_send_little_twice(tmp_pat
                 victim.restart() if isinstance(victim, HubProgram) else victim.start()
             sync.end()
             check_cost(sync.link, Way.DOWN, faults=kills)
+    finally:
+        hub.kill()
+
+
+@pytest.mark.slow
+def test_what_came_of_a_version_before_the_agent_was_killed_serves_the_version_that_replaced_it(tmp_path: Path) -> None:
+    hub = HubProgram.at(tmp_path / "hub")
+    hub.start()
+    try:
+        with syncing(hub, tmp_path) as sync:
+            sync.link.reach(Way.DOWN, 12_000_000)
+            sync.agent.kill()
+            change(sync.origin, at=0)
+            hub.ctl.json("push", str(sync.origin), "far/model", "--channel", "stable")
+            sync.agent.start()
+            assert tree(until_active(sync.agent, REF, 2)) == tree(sync.origin)
+            assert set(whole_versions(sync.agent.data)) == {"far/model:2"}
+            check_cost(sync.link, Way.DOWN, faults=1)
     finally:
         hub.kill()
