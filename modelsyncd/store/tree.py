@@ -358,14 +358,12 @@ class EdgeTree:
         self.hashed.note(version)  # whoever puts a version here has just hashed all of it
 
     def _remove_orphans(self) -> None:
-        """Removes releases whose versions are all gone, and manifests that no version and no staging needs.
-
-        A version whose release is damaged keeps its manifest: with a new release it is whole again.
-        """
+        """Removes releases whose versions are gone, and manifests that no version, known or not, or staging needs."""
         releases = {digest.hex() for digest in self._releases.values()}
         for name in _names(self.layout.releases):
             path = self.layout.releases / name
-            if name not in releases and self._versions_of(path):
+            about = [one for one, _ in self._versions_of(path)] if name not in releases else []
+            if about and all(one in self._releases or not self.layout.version(one).is_dir() for one in about):
                 durable.remove_file(path)
                 passing(Point.PAPERS_REMOVED)
         manifests = {version.manifest.hex() for version in self._releases} | {one.hex() for one in self.staged()}

@@ -48,7 +48,9 @@ def say(error: ModelsyncError, number: int, failing: Failing) -> None:
     assert isinstance(error, kinds if number == errno.EIO else DiskError), f"{error!r} is none of the disk's"
     assert error.message
     assert error.hint, f"no word about what to do next: {error.message}"
-    if number == errno.ENOSPC:
+    by_sqlite = ".db" in failing.failed and not failing.failed.startswith("pwrite")
+    if number == errno.ENOSPC and not by_sqlite:
+        # of its files SQLite tells only for a write why it failed
         assert isinstance(error, DiskFullError), failing.failed
 
 
