@@ -10,11 +10,13 @@ from tests.e2e.fleet import until_active
 from tests.e2e.processes import HubProgram
 from tests.e2e.travel import SIZE, WORDS, allowed, check_cost, check_pushed, pushing, syncing
 from tests.fakes.link.shape import Cut, Way
+from tests.fault.reach import FULL
 
 KINDS = [
     pytest.param(Cut.RESET, id="reset"),
     pytest.param(Cut.END, id="orderly end", marks=pytest.mark.slow),
     pytest.param(Cut.SILENCE, id="silence", marks=pytest.mark.slow),
+    *([pytest.param(Cut.HALF, id="half open", marks=pytest.mark.slow)] if FULL else []),
 ]
 
 # A relay that says nothing still has a kernel that acknowledges: only the taker's patience of 60 s can notice.

@@ -214,7 +214,9 @@ class _Push:
             except NumberTakenError:
                 if tried == NUMBERS_TRIED:
                     raise
-                number = await next_number(self._hub, self._wish.model)
+                number = await insist(
+                    lambda: next_number(self._hub, self._wish.model), retry=self._retry, note=self._shown.note
+                )
                 continue
             break
         # A try whose answer was lost may have published it: then the hub says "there already", and it is ours.
