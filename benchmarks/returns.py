@@ -62,7 +62,7 @@ def run(root: Path, rounds: int) -> None:
         two_hosts(LINK) as (host, node),
         lab(root / "lab", listen=f"{host.address}:7443", before=host.command()) as here,
     ):
-        here.ctl("push", str(source), "bench/model")
+        here.ctl("push", str(source), "bench/model", "--channel", "stable")
         with here.agent("node", f"{host.address}:7443", before=node.command()) as (_, data):
             here.ctl("assign", "bench/model@stable", "--node", "node")
             log = data.with_suffix(".log")
