@@ -33,7 +33,7 @@ def test_a_push_over_a_link_that_is_cut_sends_at_most_a_window_again(
         assert push.link.cuts == 1
         assert (done["number"], done["created"], done["bytes_had"]) == (1, True, 0)
         check_cost(push.link, Way.UP, faults=1)
-        assert SIZE <= done["bytes_wire"] <= allowed(1)
+        assert SIZE <= done["bytes_wire"] <= allowed(2)  # what was written and never left counts here, too
         check_pushed(push, tmp_path)
 
 
