@@ -127,4 +127,5 @@ class Metering:
             rate=made.rate or None,
             seconds=made.seconds or None,
             revision=made.revision,
+            anyway=True if goal is not None and goal.consent == manifest else None,
         )

@@ -391,9 +391,9 @@ class Steward:
         await asyncio.to_thread(work, what)
         self._log.info(event, **facts)
 
-    async def _rest(self, until: float | None) -> None:
+    async def _rest(self, until: float) -> None:
         try:
-            async with asyncio.timeout(None if until is None else max(0.0, until - self._clock())):
+            async with asyncio.timeout(None if until == inf else max(0.0, until - self._clock())):
                 await self._kicked.wait()
         except TimeoutError:
             self._stale = True
