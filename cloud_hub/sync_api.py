@@ -88,6 +88,7 @@ class SyncApi:
         peer = await gate.talker(context, self._catalog)
         wide = self._lanes.find(peer, token_of(context))
         await context.send_initial_metadata(())
+        self._log.bind(peer=str(peer)).info("session.widened", connections=wide.lanes + 1)
         await wide.join(stream)
 
     @asynccontextmanager

@@ -42,6 +42,14 @@ def test_the_way_is_the_shortest_wait_for_a_first_frame() -> None:
     assert flow.way == pytest.approx(0.6)
 
 
+def test_the_wait_for_the_first_payload_is_no_part_of_the_rate() -> None:
+    flow = Flow()
+    flow.asked(0.0)
+    flow.arrived(50_000, 2.0)
+    flow.arrived(30_000, 2.5)
+    assert flow.rate == pytest.approx(60_000)
+
+
 def test_a_pause_with_nothing_owed_says_nothing_about_the_rate() -> None:
     flow = Flow()
     stream(flow, 100e3, 10, 4 << 10)
