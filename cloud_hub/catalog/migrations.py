@@ -158,6 +158,7 @@ def migrate(database: Database, steps: Sequence[Step] = STEPS, newest: int = sch
         for step in steps:
             if step.version > found:
                 step.apply(connection)
+                passing(Point.FORMAT_RAISED)
         connection.execute(update(schema.facts).where(schema.facts.c.name == _VERSION).values(value=newest))
 
 

@@ -98,6 +98,7 @@ class Point(Enum):
     CHUNKS_FORGOTTEN = "damaged chunks are out of the index"
     # a hub's catalogue
     TABLES_MADE = "the tables are there in a transaction that is open"
+    FORMAT_RAISED = "the tables of one later format are there in a transaction that is open"
     CATALOGUE_OPEN = "the catalogue has its tables"
     CHANGE_MADE = "a change of the catalogue is written in a transaction that is open"
     CHANGE_KEPT = "a change of the catalogue is durable, and nobody was told"

@@ -8,8 +8,11 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
@@ -32,6 +35,7 @@ from modelsyncd.store.packs import PackReader, Place, Record
 from modelsyncd.trust import keys
 from modelsyncd.trust.identity import Kind, Peer
 from tests.fakes.hub_store import ADMIN, spoil
+from tests.fakes.old_catalogs import as_of
 from tests.fakes.publisher import Publication, publication
 
 Tell = Callable[..., None]
@@ -112,7 +116,7 @@ class HubTale:
 
 
 class WornTale(HubTale):
-    """A hub that was killed in the middle of a push, and has a bad sector."""
+    """A hub of an earlier format that was killed in the middle of a push, and has a bad sector."""
 
     name = "worn hub"
 
@@ -124,6 +128,7 @@ class WornTale(HubTale):
                 asyncio.run(self._die_pushing(root))
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
+        as_of(1, root / "catalog.db")
 
     async def _die_pushing(self, root: Path) -> None:
         stores = _open(root)
@@ -171,7 +176,7 @@ def check_catalogue(root: Path, told: Sequence[Sequence[Any]], *, spoiled: int) 
         assert not any(word[0] in ("kept", "pushed", "enrolled") for word in told)
         return
     acknowledged = {word[1]: word[2] for word in told if word[0] == "pushed"}
-    with Catalog.open(f"sqlite:///{root}/catalog.db") as catalog:
+    with _copied(root) as catalog:
         models = [row.model for row in catalog.models.list()]
         rows = catalog.models.history(HELMET).releases if models else ()
         found = {row.number: row.variants[0].manifest.digest.hex() for row in rows}
@@ -187,6 +192,17 @@ def check_catalogue(root: Path, told: Sequence[Sequence[Any]], *, spoiled: int) 
             assert catalog.nodes.known_key("n1")
         if any(word[0] == "reported" for word in told):
             assert catalog.nodes.get("n1").report == b"report"
+
+
+@contextmanager
+def _copied(root: Path) -> Iterator[Catalog]:
+    """The catalogue as the next hub will find it, left as it is: to open one brings it up to date."""
+    with TemporaryDirectory(dir=root.parent) as place:
+        for file in ("catalog.db", "catalog.db-wal"):
+            if (root / file).exists():
+                shutil.copy(root / file, place)
+        with Catalog.open(f"sqlite:///{place}/catalog.db") as catalog:
+            yield catalog
 
 
 def _is_there(reader: PackReader, place: Place) -> bool:

@@ -13,9 +13,7 @@ from sqlalchemy.sql.ddl import ExecutableDDLElement
 from cloud_hub.catalog import Catalog, schema
 from cloud_hub.catalog.migrations import STEPS
 from cloud_hub.catalog.schema import SCHEMA_VERSION
-
-NEW_SINCE = {2: ("codings", "coding_packs"), 3: ("limits", "pins", "consents", "decisions")}
-"""Tables that each version has brought."""
+from tests.fakes.old_catalogs import NEW_SINCE, as_of
 
 
 def _tables(file: Path) -> set[tuple[str, str]]:
@@ -23,18 +21,6 @@ def _tables(file: Path) -> set[tuple[str, str]]:
     rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
     connection.close()
     return {(name, re.sub(r"\s+", " ", sql)) for name, sql in rows}
-
-
-def _as_of(version: int, file: Path) -> None:
-    """Takes from a new catalogue what came after `version`."""
-    Catalog.open(f"sqlite:///{file}").close()
-    connection = sqlite3.connect(file)
-    for later in range(version + 1, SCHEMA_VERSION + 1):
-        for table in NEW_SINCE[later]:
-            connection.execute(f"DROP TABLE {table}")
-    connection.execute("UPDATE facts SET value = ? WHERE name = 'schema'", (version,))
-    connection.commit()
-    connection.close()
 
 
 def test_there_is_a_step_to_each_version() -> None:
@@ -46,7 +32,7 @@ def test_an_older_catalogue_gets_the_same_tables_as_a_new_one(tmp_path: Path) ->
     Catalog.open(f"sqlite:///{tmp_path}/new.db").close()
     for version in range(1, SCHEMA_VERSION):
         old = tmp_path / f"{version}.db"
-        _as_of(version, old)
+        as_of(version, old)
         before = _tables(old)
         Catalog.open(f"sqlite:///{old}").close()
         assert _tables(old) == _tables(tmp_path / "new.db") != before

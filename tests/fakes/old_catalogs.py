@@ -1,0 +1,24 @@
+"""Catalogues as earlier hubs left them: a new one, without what came later."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from cloud_hub.catalog import Catalog
+from cloud_hub.catalog.schema import SCHEMA_VERSION
+
+NEW_SINCE = {2: ("codings", "coding_packs"), 3: ("limits", "pins", "consents", "decisions")}
+"""Tables that each version has brought."""
+
+
+def as_of(version: int, file: Path) -> None:
+    """Takes from a catalogue, made if need be, what came after `version`."""
+    Catalog.open(f"sqlite:///{file}").close()
+    with closing(sqlite3.connect(file)) as connection:
+        for later in range(version + 1, SCHEMA_VERSION + 1):
+            for table in NEW_SINCE[later]:
+                connection.execute(f"DROP TABLE {table}")
+        connection.execute("UPDATE facts SET value = ? WHERE name = 'schema'", (version,))
+        connection.commit()
