@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelsyncd.errors import BadInputError
-from modelsyncd.link import malloc
+from modelsyncd.link import malloc, sockets
 from modelsyncd.link.address import join, split, unix_target
 from modelsyncd.link.backoff import Backoff
 
@@ -45,6 +46,18 @@ def test_the_longest_waits_double_up_to_the_cap() -> None:
     assert [round(backoff.next(0.9999999)) for _ in range(9)] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
+@pytest.mark.parametrize(("spread", "longest"), [(0.0, 1.0), (0.4, 1.0), (8.0, 8.0), (1_000.0, 60.0)])
+def test_after_something_went_well_the_next_wait_may_be_spread_and_no_further_than_the_cap(
+    spread: float, longest: float
+) -> None:
+    waits = Backoff(floor=0.5, cap=60.0)
+    for _ in range(10):
+        waits.next(0.5)
+    waits.reset(spread)
+    assert waits.next(1.0) == pytest.approx(longest)
+    assert waits.next(1.0) == pytest.approx(min(60.0, 2 * longest))
+
+
 def test_machines_that_fail_together_do_not_all_come_back_together() -> None:
     backoffs = [Backoff() for _ in range(100)]
     for _ in range(8):
@@ -56,7 +69,7 @@ def test_machines_that_fail_together_do_not_all_come_back_together() -> None:
 def test_large_buffers_come_from_the_heap_once_the_thresholds_are_raised() -> None:
     program = """
 import ctypes, resource, sys
-from modelsyncd.link import malloc
+from modelsyncd.link import malloc, sockets
 if len(sys.argv) > 1 and not malloc.raise_thresholds():
     sys.exit("no glibc")
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -95,3 +108,31 @@ def test_a_socket_path_of_107_bytes_is_the_longest() -> None:
         unix_target(Path("/" + "x" * 107))
     with pytest.raises(BadInputError):
         unix_target(Path("/" + "ä" * 54))
+
+
+def test_only_the_connection_with_the_peer_that_was_named_is_hung_up_on() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ends = []
+        for _ in range(2):
+            caller = socket.create_connection(listener.getsockname())
+            ends.append((caller, listener.accept()[0]))
+        (one, _), (two, at_two) = ends
+        port = one.getsockname()[1]
+        assert not sockets.hang_up("unix:/run/agent.sock")
+        assert not sockets.hang_up(f"ipv4:127.0.0.2:{port}")
+        assert sockets.hang_up(f"ipv4:127.0.0.1:{port}")
+        assert one.recv(1) == b""
+        two.sendall(b"x")
+        assert at_two.recv(1) == b"x"
+        for end in ends:
+            for each in end:
+                each.close()
+
+
+def test_a_peer_over_ipv6_is_hung_up_on_by_the_name_that_grpc_gives_it() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+        caller = socket.create_connection(listener.getsockname()[:2])
+        accepted = listener.accept()[0]
+        with caller, accepted:
+            assert sockets.hang_up(f"ipv6:%5B::1%5D:{caller.getsockname()[1]}")
+            assert caller.recv(1) == b""
