@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from modelsyncd.codec.patterns import Pattern
 
 MARK = 0x10  # the first byte of every such payload
-STEPPED = 0x11  # or this one, if groups stepped (steps.py)
+_WITH_STEPS = 1  # more, if groups stepped (steps.py)
+_OF_CLIENTS = 2  # more, if what decayed is a mean of several clients' weights (decay.py)
+_MARKS = frozenset(bytes((MARK + more,)) for more in range(4))
 _HEAD = struct.Struct("<BBBBBHQ")
 _DECAYED = 0x80  # in a group's byte: decay.py's table was subtracted
 _STEPPED = 0x40  # steps.py foretold it
@@ -63,7 +65,7 @@ class _Field:
 
 def marked(payload: Buffer) -> bool:
     """Whether a payload is of this kind."""
-    return payload[:1] in (bytes((MARK,)), bytes((STEPPED,)))
+    return bytes(payload[:1]) in _MARKS
 
 
 def compress(plain: Buffer, base: Buffer | None, hint: Hint) -> bytes | None:
@@ -79,7 +81,8 @@ def compress(plain: Buffer, base: Buffer | None, hint: Hint) -> bytes | None:
     field = _field(grain, old, hint)
     old, new = field.rows(old), field.rows(new)
     change = _turn(grain.order(new) - grain.order(old), old, grain)
-    groups, table, change = _without_decay(change, old, grain)
+    decayed, change = _without_decay(change, old, grain)
+    groups, table = decayed.groups, decayed.table
     stepped = None if base is None else _stepped(old, new, groups, table, grain)
     negative = change >> (grain.bits - 1)
     size = (change ^ -negative) + negative
@@ -94,19 +97,16 @@ def compress(plain: Buffer, base: Buffer | None, hint: Hint) -> bytes | None:
     if not moved.all():
         size, negative, exponents = size[moved], negative[moved], exponents[moved]
     facts = odd + groups.tobytes() + (decay.write(table) if table is not None else b"")
+    mark = MARK
+    if decayed.clients > 1:
+        mark += _OF_CLIENTS
+        facts += bytes((decayed.clients,))
     led = b""
     if stepped is not None:
         more, led = steps.write(stepped, new)
+        mark += _WITH_STEPS
         facts += more
-    head = _HEAD.pack(
-        MARK if stepped is None else STEPPED,
-        grain.width,
-        grain.edge,
-        grain.mantissa,
-        field.group,
-        field.low,
-        grain.floor,
-    )
+    head = _HEAD.pack(mark, grain.width, grain.edge, grain.mantissa, field.group, field.low, grain.floor)
     if not moved.any():
         return head + sides.fold(facts) + led
     classes = groups[moved] & (CLASSES - 1)
@@ -148,24 +148,35 @@ def _turn(change: Pattern, old: Pattern, grain: Grain) -> Pattern:
     return change
 
 
-def _without_decay(
-    change: Pattern, old: Pattern, grain: Grain
-) -> tuple[NDArray[np.uint8], NDArray[np.int32] | None, Pattern]:
-    """A byte for each group, the table, and the changes without what it foretells."""
+@dataclass(frozen=True, slots=True)
+class _Decayed:
+    """A byte for each group; what decay did at each place, None if nowhere; whose mean it is."""
+
+    groups: NDArray[np.uint8]
+    table: NDArray[np.int32] | None
+    clients: int
+
+
+def _without_decay(change: Pattern, old: Pattern, grain: Grain) -> tuple[_Decayed, Pattern]:
+    """What decayed, and the changes without that."""
     import numpy as np  # noqa: PLC0415
 
     groups = np.zeros(len(change), dtype=np.uint8)
     if not decay.can_be(grain):
-        return groups, None, change
+        return _Decayed(groups, None, 1), change
     signed = change.view(f"<i{grain.width}")
     alone = decay.touched_only_by_decay(signed)
     if alone.sum() < 8:
-        return groups, None, change
-    place = decay.places(old[alone], grain)
-    table = decay.learn(signed[alone].ravel(), place.ravel())
-    change[alone] -= table.take(place).astype(change.dtype)
+        return _Decayed(groups, None, 1), change
+    was, by = old[alone], signed[alone]
+    place = decay.places(was, grain)
+    table = decay.learn(by.ravel(), place.ravel())
+    clients = decay.clients(by, was, table, grain)
+    if clients > 1:
+        table = decay.learn((by - decay.shift(was, table, clients, grain) + table.take(place)).ravel(), place.ravel())
+    change[alone] -= decay.shift(was, table, clients, grain).astype(change.dtype)
     groups[alone] = _DECAYED
-    return groups, table, change
+    return _Decayed(groups, table, clients), change
 
 
 def _stepped(
@@ -207,7 +218,10 @@ def decompress(payload: Buffer, base: Buffer | None, size: int) -> bytes:
     old = field.rows(np.zeros(count, dtype=f"<u{width}") if base is None else grain.elements(base)[0])
     table = decay.read(facts.take(decay.SIZE)) if (groups & _DECAYED).any() and decay.can_be(grain) else None
     body = payload[facts.end :]
-    stepped = np.flatnonzero(groups & _STEPPED) if mark == STEPPED else None
+    clients = facts.number(1) if (mark - MARK) & _OF_CLIENTS else 1
+    if not 0 < clients <= decay.CLIENTS:
+        raise DamageError("a chunk is the mean of more clients than it can be")
+    stepped = np.flatnonzero(groups & _STEPPED) if (mark - MARK) & _WITH_STEPS else None
     if stepped is not None:
         if not steps.can_be(grain):
             raise DamageError("a chunk has steps that can't be")
@@ -224,7 +238,7 @@ def decompress(payload: Buffer, base: Buffer | None, size: int) -> bytes:
     facts.finish()
     if table is not None:
         alone = (groups & _DECAYED) != 0
-        change[alone] += table.take(decay.places(old[alone], grain)).astype(change.dtype)
+        change[alone] += decay.shift(old[alone], table, clients, grain).astype(change.dtype)
     change = _turn(change, old, grain)
     change += grain.order(old)
     new = grain.disorder(change)

@@ -51,6 +51,7 @@ def samples() -> dict[str, ChunkSample]:
     stepped = [
         there if at // 128 % 2 else value for at, (there, value) in enumerate(zip(stepped, decayed, strict=True))
     ]
+    mean = [_single(_single(_single(value + value) + value) / 3) for value in decayed]
     whole = [source.randrange(-90, 90) for _ in range(ELEMENTS)]
     moved = [value + (source.random() < 0.04) for value in whole]
     odd = [0.0, -0.0, float("inf"), float("-inf"), 1e-45, -1e-45, 3e38, 1.0] * 40
@@ -62,6 +63,7 @@ def samples() -> dict[str, ChunkSample]:
         "f32": ChunkSample(_floats(new), _floats(old), Hint("f32", 0, 128)),
         "f32-decayed": ChunkSample(_floats(decayed), _floats(old), Hint("f32", 0, 128)),
         "f32-stepped": ChunkSample(_floats(stepped), _floats(old), Hint("f32", 0, 128)),
+        "f32-clients": ChunkSample(_floats(mean), _floats(old), Hint("f32", 0, 128)),
         "f32-phase": ChunkSample(_floats(new)[3:-2], _floats(old)[3:-2], Hint("f32", 3, 128)),
         "f32-odd": ChunkSample(odder, _floats(odd), Hint("f32")),
         "f32-merged": ChunkSample(_floats(merged), _floats(matrix), Hint("f32", 0, 128)),

@@ -113,9 +113,10 @@ def decode(payload: bytes, base: bytes) -> bytes:
         for at in range(1024):
             sunk += int.from_bytes(facts.take(4), "little", signed=True)
             decay[at] = sunk
-    stepped = [at for at in range(filled) if mark == 17 and groups[at >> group] & 64]
+    clients = facts.number(1) if mark & 2 else 1
+    stepped = [at for at in range(filled) if mark & 1 and groups[at >> group] & 64]
     begun = [old[at] + decay[old[at] >> (mantissa - 10) & 1023] for at in stepped]
-    led, body = _led(facts, body, begun, 1 << group) if mark == 17 else ([], body)
+    led, body = _led(facts, body, begun, 1 << group) if mark & 1 else ([], body)
     there = dict(zip(stepped, led, strict=True))
     written = [at for at in range(filled) if groups[at >> group] & 15]
     changes = [0] * filled
@@ -127,7 +128,8 @@ def decode(payload: bytes, base: bytes) -> bytes:
     for at in range(count):
         change = changes[at]
         if groups[at >> group] & 128 and mantissa > 10:
-            change += decay[old[at] >> (mantissa - 10) & 1023]
+            shift = decay[old[at] >> (mantissa - 10) & 1023]
+            change += shift + _mean(old[at] + shift, clients, width)
         if mantissa and old[at] >> (bits - 1):
             change = -change
         if at in there:
@@ -136,6 +138,17 @@ def decode(payload: bytes, base: bytes) -> bytes:
         ordered = (_order(old[at], bits, mantissa, floor) + change) % (1 << bits)
         new += _disorder(ordered, bits, mantissa, floor).to_bytes(width, "little")
     return odd[:edge] + new + odd[edge:]
+
+
+def _mean(pattern: int, clients: int, width: int) -> int:
+    """By how much the mean of so many equal floats is another one."""
+    kind, number = {4: ("<f", "<I"), 8: ("<d", "<Q")}[width]
+    (value,) = struct.unpack(kind, pattern.to_bytes(width, "little"))
+    total = value
+    for _ in range(clients - 1):
+        (total,) = struct.unpack(kind, struct.pack(kind, total + value))
+    (found,) = struct.unpack(number, struct.pack(kind, total / clients))
+    return int(found) - pattern
 
 
 def _led(facts: Facts, body: bytes, begun: list[int], group: int) -> tuple[list[int], bytes]:

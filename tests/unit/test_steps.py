@@ -35,7 +35,7 @@ def test_a_row_that_stepped_once_costs_a_third_of_its_difference(decay: bool, mo
     base, plain = table(decay=decay)
     payload = graded.compress(plain, base, HINT)
     assert payload is not None
-    assert payload[0] == graded.STEPPED
+    assert payload[0] == graded.MARK + 1
     assert graded.decompress(payload, base, len(plain)) == plain
     monkeypatch.setattr(steps, "can_be", lambda grain: False)
     usual = graded.compress(plain, base, HINT)
@@ -49,7 +49,7 @@ def test_numbers_that_are_none_and_signs_that_turn_come_back_as_they_were() -> N
     new[COLUMNS * 9 : COLUMNS * 9 + 4] = [0.0, -0.0, 1e-45, -1e-45]
     payload = graded.compress(new.tobytes(), BASE, HINT)
     assert payload is not None
-    assert payload[0] == graded.STEPPED
+    assert payload[0] == graded.MARK + 1
     assert graded.decompress(payload, BASE, len(PLAIN)) == new.tobytes()
 
 
@@ -63,7 +63,7 @@ def test_a_trained_matrix_has_no_steps() -> None:
 
 
 def test_a_payload_with_steps_that_was_cut_or_turned_is_damage_or_other_bytes() -> None:
-    assert PAYLOAD[0] == graded.STEPPED
+    assert PAYLOAD[0] == graded.MARK + 1
     for end in range(0, len(PAYLOAD), 331):
         with pytest.raises(DamageError):
             graded.decompress(PAYLOAD[:end], BASE, len(PLAIN))
@@ -84,3 +84,21 @@ def test_steps_of_another_dtype_are_damage(mantissa: int) -> None:
     garbled[3] = mantissa
     with pytest.raises(DamageError):
         graded.decompress(bytes(garbled), BASE, len(PLAIN))
+
+
+@pytest.mark.parametrize("clients", [1, 3, 5, 7])
+def test_what_decayed_at_all_clients_costs_hardly_anything_in_their_mean(clients: int) -> None:
+    random = np.random.default_rng(clients)
+    old = random.normal(0, 0.05, (ROWS, COLUMNS)).astype("<f4")
+    sunk = old.copy()
+    for _ in range(50):
+        sunk *= np.float32(1 - 2e-7)
+    total = sunk.copy()
+    for _ in range(clients - 1):
+        total += sunk
+    new = (total / np.float32(clients)).astype("<f4")
+    payload = graded.compress(new.tobytes(), old.tobytes(), HINT)
+    assert payload is not None
+    assert payload[0] == graded.MARK + 2 * (clients > 1)
+    assert graded.decompress(payload, old.tobytes(), old.nbytes) == new.tobytes()
+    assert len(payload) < 0.025 * old.nbytes
