@@ -135,6 +135,7 @@ class FakePump:
         self.paces.append(pace)
 
     def say(self, frame: Frame) -> None:
+        self.log.append(("say", digest_of(b"")))
         self.said.append(frame)
 
     def drop(self, manifest: Digest) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from edge_agent.steward import CHORE_PAUSE, Steward
 from edge_agent.watchers import Watchers
 from modelsyncd.errors import DiskError, DiskFullError
 from modelsyncd.names import ModelName, ModelRef
-from modelsyncd.session.frames import Fault, Phase, Standing
+from modelsyncd.plan import Priced
+from modelsyncd.session.effects import Quoted
+from modelsyncd.session.frames import Fault, Hold, Phase, Report, Standing
 from modelsyncd.session.progress import Progress
 from tests.fakes.holdings import FakeHoldings, FakePump, desired, version
 
@@ -224,6 +227,59 @@ async def test_progress_of_a_transfer_shows_in_its_standing(tmp_path: Path) -> N
         standing = node.standing()
         assert standing.phase is Phase.FETCHING
         assert (standing.bytes_done, standing.bytes_had, standing.bytes_wire) == (400, 100, 200)
+
+
+async def test_what_it_takes_is_said_before_it_has_leave_and_only_when_there_is_something_new(tmp_path: Path) -> None:
+    async with Node(tmp_path).running() as node:
+        node.pump.far = Progress(total=1_000, wire=10)
+        node.steward.attach(node.pump)
+        node.steward.propose(desired(1, (HELMET, 1)))
+        await node.until(lambda: ONE.manifest in node.pump.taking)
+        assert node.standing().hold is Hold.QUOTE
+        node.steward.quoted(Quoted(ONE.manifest, Priced(alone=1_000, alone_wire=600), node.pump.far, final=True))
+        await node.until(lambda: node.pump.went)
+        assert node.pump.went == {ONE.manifest: 600}
+        assert [word for word, _ in node.pump.log] == ["take", "say", "go"]
+        report = node.pump.said[0]
+        assert isinstance(report, Report)
+        assert report.standings[0].forecast is not None
+        assert (report.standings[0].forecast.wire, report.standings[0].forecast.revision) == (610, 1)
+        assert node.standing().hold is Hold.NONE
+        node.pump.far = Progress(total=1_000, done=500, wire=310)
+        node.steward.quoted(Quoted(ONE.manifest, Priced(alone=500, alone_wire=301), node.pump.far, final=True))
+        await node.until(lambda: node.pump.went[ONE.manifest] == 301)
+        assert len(node.pump.said) == 1  # a hundredth more is nothing new
+        node.steward.quoted(Quoted(ONE.manifest, Priced(alone=500, alone_wire=400), node.pump.far, final=True))
+        await node.until(lambda: node.pump.went[ONE.manifest] == 400)
+        assert len(node.pump.said) == 2
+        forecast = node.standing().forecast
+        assert forecast is not None
+        assert (forecast.revision, forecast.spent, forecast.had) == (2, 310, 500)
+
+
+async def test_what_is_more_urgent_is_named_as_what_holds_the_other_up(tmp_path: Path) -> None:
+    async with Node(tmp_path).running() as node:
+        node.steward.attach(node.pump)
+        two = desired(1, (HELMET, 1), (VEST, 1))
+        urgent = replace(two.assignments[1], priority=5)
+        node.steward.propose(replace(two, assignments=(two.assignments[0], urgent)))
+        await node.until(lambda: len(node.pump.taking) == 2)
+        for manifest in node.pump.taking:
+            node.steward.quoted(Quoted(manifest, Priced(alone=10, alone_wire=10), Progress(), final=True))
+        await node.until(lambda: len(node.pump.went) == 2)
+        assert (node.standing(HELMET).hold, node.standing(VEST).hold) == (Hold.PRIORITY, Hold.NONE)
+
+
+async def test_since_is_when_phase_or_hold_became_what_they_are(tmp_path: Path) -> None:
+    async with Node(tmp_path).running() as node:
+        node.steward.propose(desired(1, (HELMET, 1)))
+        await node.until(lambda: node.steward.generation == 1)
+        assert (node.standing().hold, node.standing().since) == (Hold.OFFLINE, 1e9 + 1_000)
+        node.now += 50
+        assert node.standing().since == 1e9 + 1_000
+        node.steward.attach(node.pump)
+        await node.until(lambda: node.pump.taking)
+        assert (node.standing().hold, node.standing().since) == (Hold.QUOTE, 1e9 + 1_050)
 
 
 async def test_a_disk_that_does_not_answer_does_not_keep_a_report_from_being_made(tmp_path: Path) -> None:
