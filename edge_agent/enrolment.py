@@ -113,6 +113,12 @@ async def _in_child(data: Path, hub: str, invite: str) -> Enrolment:
             await child.wait()
     if child.returncode == 0:
         return enrolment_from(out)
+    if child.returncode is not None and child.returncode < 0:  # by whoever is short of memory, say
+        raise NoProgressError(
+            f"the process that enrols was ended by signal {-child.returncode}",
+            safe="what it had done is kept",
+            hint="it is tried again by itself; if it happens again, look at the kernel's log for what ends it",
+        )
     raise _error_of(out, err)
 
 

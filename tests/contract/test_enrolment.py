@@ -287,6 +287,17 @@ class TestTheAgentsSide:
         with pytest.raises(Exception, match="out of luck"):
             await enrolment.ensure(data, "127.0.0.1:1", "", time.time())
 
+    async def test_a_child_that_somebody_kills_is_no_reason_to_give_up(
+        self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        killed = tmp_path / "python"
+        killed.write_text("#!/bin/sh\ncat > /dev/null\nkill -9 $$\n")
+        killed.chmod(0o755)
+        monkeypatch.setattr("sys.executable", str(killed))
+        with pytest.raises(NoProgressError, match="signal 9") as caught:
+            await enrolment.ensure(data, "127.0.0.1:1", "", time.time())
+        assert caught.value.retryable
+
     @pytest.mark.parametrize("text", ["", "[]", "{}", json.dumps({"problem": {"x": 1}})])
     async def test_damaged_facts_are_made_again(self, hub: Hub, data: Path, text: str) -> None:
         facts = await enrol(data, hub.address, hub.invite(), time.time())

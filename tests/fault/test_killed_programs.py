@@ -26,8 +26,7 @@ from tests.fault.reach import FULL, seeds
 
 SIZE = 700_000  # bytes of a model: a few chunks
 AGENT = [
-    *(Point.CHUNKS_SYNCED, Point.CHANNEL_SWITCHED, Point.CACHE_BARE, Point.CACHE_MADE, Point.ORDERS_KEPT),
-    *(Point.NODE_KEY_KEPT, Point.INVITE_KEPT, Point.ENROLMENT_ANSWERED, Point.IDENTITY_KEPT, Point.STAGING_MADE),
+    *(Point.CHUNKS_SYNCED, Point.CHANNEL_SWITCHED, Point.CACHE_BARE, Point.ORDERS_KEPT, Point.STAGING_MADE),
     *(Point.CHUNKS_WRITTEN, Point.ROWS_WRITTEN, Point.ROWS_KEPT, Point.SEEDS_COPIED, Point.FILE_SEALED),
     *(Point.STAGING_SEALED, Point.MANIFEST_KEPT, Point.PIECES_DROPPED, Point.RELEASE_KEPT, Point.VERSION_NAMED),
     *(Point.VERSION_UNSETTLED, Point.CACHE_SETTLED, Point.LINK_MADE, Point.LINK_SWITCHED, Point.PREVIOUS_NOTED),
@@ -35,6 +34,8 @@ AGENT = [
     *(Point.TREE_DOOMED, Point.VERSION_REMOVED, Point.VERSION_PRUNED, Point.PAPERS_REMOVED, Point.CACHE_DROPPED),
 ]
 """Points of an agent's life with its hub; those of mending and throwing away are left to the stores' own lives."""
+ENROLS = (Point.NODE_KEY_KEPT, Point.INVITE_KEPT, Point.ENROLMENT_ANSWERED, Point.IDENTITY_KEPT)
+"""Points of the process that an agent starts to be let in; it dies there, and the agent does not."""
 HUB = [
     *(Point.RECORDS_SYNCED, Point.RELEASE_COMMITTED, Point.AUTHORITY_KEPT, Point.CONTEXT_WAITS, Point.TABLES_MADE),
     *(Point.CATALOGUE_OPEN, Point.STORE_CLAIMED, Point.PACKS_RECOVERED, Point.PACK_BEGUN, Point.RECORDS_WRITTEN),
@@ -123,6 +124,26 @@ def test_an_agent_that_is_killed_at_a_point_comes_to_hold_what_it_should(
     try:
         assert tree(until_active(agent, ref, wanted)) == tree(shelf.origins[wanted - 1])
         whole_versions(agent.data)
+    finally:
+        agent.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ENROLS if FULL else ENROLS[-1:], ids=lambda point: point.word)
+def test_an_agent_asks_again_to_be_let_in_when_the_process_that_asks_is_killed(
+    shelf: Shelf, tmp_path: Path, point: Point
+) -> None:
+    agent = AgentProgram.invited(shelf.hub, name := f"n{next(NAMES)}", tmp_path / name)
+    shelf.hub.ctl.json("promote", "acme/helmet:1", name)
+    shelf.hub.ctl.json("assign", f"acme/helmet@{name}", "--node", name)
+    start_with(agent, f"{point.word}=kill")
+    try:
+        until(lambda: "enrolment.failed" in agent.log.read_text(), "the first try to fail")
+        assert agent.running
+        if point is not Point.NODE_KEY_KEPT:  # with its key it passes there no more
+            agent.kill()
+            agent.start()
+        assert tree(until_active(agent, f"acme/helmet@{name}", 1)) == tree(shelf.origins[0])
     finally:
         agent.kill()
 
