@@ -20,6 +20,7 @@ from modelsyncd.errors import (
     DiskError,
     DiskFullError,
     InviteError,
+    NoProgressError,
     RoadError,
 )
 from modelsyncd.store.durable import write_file
