@@ -26,7 +26,7 @@ LOSS_BASED = frozenset(
 )
 """Those that slow down for each packet that is lost; tcp_cubic(4) and its kin."""
 
-NOT_SENT_BYTES = 64 << 10
+NOT_SENT_BYTES = 16 << 10
 """Bytes that may wait in the kernel unsent: what is said beside the bulk waits behind them."""
 
 _SYSCTL = Path("/proc/sys/net/ipv4")
