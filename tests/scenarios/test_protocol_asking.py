@@ -15,12 +15,14 @@ from modelsyncd.session import events as on
 from modelsyncd.session.frames import Ask, Echo, Feature, Frame, Hold, Part, Quote, Report, Want
 from modelsyncd.session.session import PATIENCE, Session
 from modelsyncd.session.taker import OVERRUN
-from tests.contract.test_manners import ONE, Node
 from tests.fakes.conversation import Content, Conversation, hello, pricing, small_window
+from tests.fakes.mannered_node import Node
 from tests.fakes.node_hub import NodeHub
+from tests.fakes.versions import published, some_files
 from tests.scenarios.words import quote
 
 CONTENT = Content([b"manifest"], [random.Random(n).randbytes(1_000) for n in range(40)])
+ONE = published(some_files(random.Random(1), 40))
 SEEDS = range(6)
 WINDOW = 10_000  # bytes: of `small_window`
 
