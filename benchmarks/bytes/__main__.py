@@ -28,10 +28,11 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=CACHE, help="where pairs and results lie (default: %(default)s)")
     parser.add_argument("--folder", type=Path, help="where to work (default: the system's temporary folder)")
     parser.add_argument("--only-make", action="store_true", help="make the pairs and end")
+    parser.add_argument("--only-ours", action="store_true", help="send them through us alone, and time nothing else")
     asked = parser.parse_args()
     if unknown := [name for name in asked.which if name not in BY_NAME]:
         parser.error(f"no pair {unknown[0]!r}: {', '.join(BY_NAME)}")
-    if gone := peers.missing():
+    if not asked.only_ours and (gone := peers.missing()):
         raise SystemExit(f"not installed; on Debian: apt-get install {' '.join(gone)}")
     model = _shipped()
     asked.cache.mkdir(parents=True, exist_ok=True)
@@ -42,23 +43,26 @@ def main() -> None:
     rows = []
     for name in asked.which:
         with tempfile.TemporaryDirectory(prefix="bench-", dir=asked.folder) as work:
-            rows.append(_measure(BY_NAME[name], asked.cache, Path(work), judge))
+            rows.append(_measure(BY_NAME[name], asked.cache, Path(work), judge, only_ours=asked.only_ours))
         row = rows[-1]
         print(f"{name}: {row.ours.bytes / row.size:.2%}, goal {row.pair.goal:.2%}", flush=True)
-    report.write(rows, asked.cache / "results.json")
     print(f"\n{machine()}")
     report.tables(rows)
+    if asked.only_ours:
+        return
+    report.write(rows, asked.cache / "results.json")
     alone = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # else a second thread spins, and its CPU is counted
     subprocess.run([sys.executable, "-m", "benchmarks.bytes.speed", str(asked.cache)], check=True, env=alone)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=asked.folder) as work:
         unchanged.run(Path(work), 1.0)
 
 
-def _measure(pair: Pair, cache: Path, work: Path, judge: Judge) -> report.Row:
+def _measure(pair: Pair, cache: Path, work: Path, judge: Judge, *, only_ours: bool) -> report.Row:
     """The same two files for everybody, one after the other."""
     old, new = pair.old(cache), pair.new(cache)
     trips = ours.travel(old, new, work / "ours", partial(judge.check, new))
-    return report.Row(pair, new.stat().st_size, peers.kept(old, new, work / "peers"), trips.up, trips.down)
+    theirs = {} if only_ours else peers.kept(old, new, work / "peers")
+    return report.Row(pair, new.stat().st_size, theirs, trips.up, trips.down)
 
 
 def _shipped() -> Path:

@@ -43,13 +43,13 @@ def tables(rows: list[Row]) -> None:
     """The goals; each peer's share; seconds and CPU."""
     goals, shares, work = [], [], []
     for row in rows:
-        best = min(row.peers, key=lambda name: row.peers[name].bytes)
+        best = min(row.peers, key=lambda name: row.peers[name].bytes, default="")
         share = row.ours.bytes / row.size
         goals.append(
             (
                 row.pair.title,
                 f"{row.size / 1e6:.1f}",
-                f"{_percent(row.peers[best].bytes, row.size)} ({best})",
+                f"{_percent(row.peers[best].bytes, row.size)} ({best})" if best else "-",
                 f"≤ {row.pair.goal * 100:g}",
                 f"**{_percent(row.ours.bytes, row.size)}**",
                 "met" if row.met else f"missed by {(share - row.pair.goal) * 100:.2g}",
