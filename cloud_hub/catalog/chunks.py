@@ -11,6 +11,7 @@ from cloud_hub.catalog import schema
 from cloud_hub.catalog.database import Database, batches, insert_new
 from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest
+from modelsyncd.errors import DamageError
 from modelsyncd.limits import LIMITS
 from modelsyncd.store.packs import Place
 
@@ -43,7 +44,7 @@ class Chunks:
             for batch in batches(list(absent)):
                 query = select(table.c.digest).join(schema.packs).where(table.c.digest.in_(batch))
                 for raw in connection.scalars(query).all():
-                    del absent[Digest(raw)]
+                    absent.pop(Digest(raw), None)  # pages out of order may name one twice
         return list(absent)
 
     def add(self, places: Sequence[Place]) -> None:
@@ -113,8 +114,16 @@ def _select(connection: Connection, condition: ColumnElement[bool], limit: int |
 
 
 def _place(row: _Row) -> Place:
-    """What the row says; whoever reads from there finds out whether it is so, and whether its codec is known here."""
+    """What the row says; whoever reads from there finds out whether it is so, and whether its codec is known here.
+
+    Raises DamageError for a row that SQLite itself could not have written.
+    """
     digest, _, offset, length, codec, plain_size, checksum, pack = row
+    if not all(isinstance(one, int) for one in (offset, length, codec, plain_size, checksum)):
+        raise DamageError(
+            "the catalogue is damaged: a row of the index has other things than numbers in it",
+            hint="stop the hub and restore catalog.db from a backup",
+        )
     if not 0 < codec < _CODECS or offset < 0 or not 0 < length <= 2 * LIMITS.chunk_bytes:
         # nothing that a hub ever wrote: a row that has rotted, which leads nowhere and is forgotten when it is followed
         return Place(Digest(digest), Codec.STORED, 0, 0, pack, offset, 0)

@@ -124,7 +124,8 @@ def _translated(error: SQLAlchemyError) -> ModelsyncError:
         return DiskFullError("the disk of the catalogue is full", safe=safe, hint="make room, then try again")
     if name in ("SQLITE_BUSY", "SQLITE_LOCKED"):
         return LockedError("another program holds the catalogue", safe=safe, hint="close it, then try again")
-    if name in ("SQLITE_CORRUPT", "SQLITE_NOTADB") or name.startswith("SQLITE_CORRUPT_"):
+    odd = "Could not decode to UTF-8" in str(cause)  # Python's words for a number or name that is neither any more
+    if odd or name in ("SQLITE_CORRUPT", "SQLITE_NOTADB") or name.startswith("SQLITE_CORRUPT_"):
         return DamageError(
             f"the catalogue is damaged: {cause}", hint="stop the hub and restore catalog.db from a backup"
         )
