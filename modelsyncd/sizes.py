@@ -10,7 +10,7 @@ import re
 
 from modelsyncd.errors import BadInputError
 
-_UNITS = {"": 1, "b": 1} | {
+_UNITS: dict[str, int] = {"": 1, "b": 1} | {
     unit: base**power
     for base, units in ((1_000, ("kb", "mb", "gb", "tb")), (1_024, ("kib", "mib", "gib", "tib")))
     for power, unit in enumerate(units, 1)
@@ -26,7 +26,7 @@ def parse_size(text: str) -> int:
     if match is None or unit is None:
         raise BadInputError(f"{text[:80]!r} is no size", hint="write it as 20GB, 512MiB or a plain number of bytes")
     whole, _, part = match[1].partition(".")
-    size = int(whole) * unit + (int(part) * unit // 10 ** len(part) if part else 0)
+    size: int = int(whole) * unit + (int(part) * unit // 10 ** len(part) if part else 0)
     if size > MOST:
         raise BadInputError(f"{text[:80]!r} is more than any disk has")
     return size
