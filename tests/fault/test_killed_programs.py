@@ -89,7 +89,8 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
     hub.start()
     origins = []
     for seed in (1, 2, 3):
-        origins.append(folder(place / f"origin-{seed}", seed=seed, size=SIZE))
+        origin = folder(place / f"origin-{seed}", size=SIZE)
+        origins.append(change(origin, seed=seed, at=200_000 * seed))
         hub.ctl.json("push", str(origins[-1]), "acme/helmet")
     yield Shelf(hub, origins)
     hub.kill()
