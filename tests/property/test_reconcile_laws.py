@@ -12,9 +12,11 @@ from edge_agent.reconcile import (
     Discard,
     Drop,
     Fetch,
+    Go,
     Observed,
     Prove,
     Prune,
+    Refuse,
     Setback,
     Unlink,
     is_active,
@@ -122,6 +124,8 @@ def carry_out(action: Action, seen: Observed, goals: Goals) -> Observed:
             return replace(seen, staged=seen.staged - {manifest})
         case Fetch(offered, priority):
             return replace(seen, taking={**seen.taking, offered.manifest: priority})
+        case Go() | Refuse():
+            raise AssertionError("nothing is limited here, and nothing asked for leave")
 
 
 def finish(seen: Observed, goals: Goals, manifest: Digest) -> Observed:

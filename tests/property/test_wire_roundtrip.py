@@ -20,6 +20,7 @@ from modelsyncd.manners import Manners
 from modelsyncd.names import ModelName, ModelRef
 from modelsyncd.plan import Forecast, Priced
 from modelsyncd.release import ManifestRef, Member, Parent, Release, Signature, SignedRelease, Variant
+from modelsyncd.schedule import Opening
 from modelsyncd.session.frames import (
     Ask,
     Assignment,
@@ -42,7 +43,6 @@ from modelsyncd.session.frames import (
     Standing,
     Want,
 )
-from modelsyncd.schedule import Opening
 from modelsyncd.wire import frames, nouns
 
 U32 = st.integers(0, (1 << 32) - 1)

@@ -73,9 +73,9 @@ async def test_progress_makes_the_waits_short_again() -> None:
     class Watched(Backoff):
         resets = 0
 
-        def reset(self) -> None:
+        def reset(self, spread: float = 0.0) -> None:
             self.resets += 1
-            super().reset()
+            super().reset(spread)
 
     waits = Watched(0.0, 0.0)
     moves = iter([0, 5, 5, 5, 5])
