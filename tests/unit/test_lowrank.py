@@ -145,13 +145,13 @@ def test_no_bytes_at_all_do_more_than_be_refused(payload: bytes, size: int) -> N
 
 
 def test_a_payload_that_asks_for_much_memory_is_refused_before_any_is_taken() -> None:
-    head = lowrank._HEAD.pack(0, lowrank.RANK_MAX, 1 << 31, 0)
+    head = lowrank._HEAD.pack(0, RANK_MAX, 1 << 31, 0)
     with pytest.raises(DamageError, match="shape"):
         lowrank.decompress(head + bytes(200), BASE, len(BASE))
 
 
 def test_factors_that_are_larger_than_their_chunk_are_refused() -> None:
-    head = lowrank._HEAD.pack(0, lowrank.RANK_MAX, len(BASE), 0)
+    head = lowrank._HEAD.pack(0, RANK_MAX, len(BASE), 0)
     with pytest.raises(DamageError, match="larger than the chunk"):
         lowrank.decompress(head + bytes(200), BASE, len(BASE))
 
