@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelsyncd.codec import delta, lowrank
+from modelsyncd.codec.factors import RANK_MAX
 from modelsyncd.codec.hint import Hint
 from modelsyncd.codec.profile import Profile
 from modelsyncd.codec.registry import READABLE, Codec, decode, encode
