@@ -69,7 +69,7 @@ class Grants:
         """The Wants that may go out now, or the Echo that must come back first; `echoes`: the peer answers those."""
         self._wake_at = inf
         effects: list[Effect] = []
-        in_flight = sum(taker.in_flight for taker in takers.values())
+        in_flight = sum(taker.outstanding for taker in takers.values())
         owed = any(taker.awaits for taker in takers.values())
         if not owed:
             self.flow.idle()
@@ -83,7 +83,7 @@ class Grants:
             yields = echoes and taker.manifest in self._yielding
             if yields and not self._may_yield(in_flight, now, effects):
                 continue
-            before = taker.in_flight
+            before = taker.outstanding
             taker.buckets = tuple(self._buckets(taker.manifest))
             allowed = self._allowed(taker, now)
             want = taker.want(min(free, allowed), frame_bytes or self._frame_bytes()) if allowed > 0 else None
@@ -93,7 +93,7 @@ class Grants:
                     self.flow.asked(now)
                     owed = True
                 effects.append(Send(want))
-                in_flight += taker.in_flight - before
+                in_flight += taker.outstanding - before
                 if yields:
                     self._courtesy.used()
         if not in_flight:

@@ -34,6 +34,8 @@ ENCODED_SLACK = 1_024  # bytes that an encoded chunk may be longer than its plai
 
 FALSE_STARTS = 4  # chunks that a base may spoil before it is not counted on any more: it is damaged here
 
+AHEAD = 0.75  # of a chunk that may be asked for beyond the window: else a way as long as a chunk takes lies idle for it
+
 OVERRUN = 0.01  # of the allowance that may come on top of it before it is asked anew what the rest will take
 
 STRAY_BYTES = 2 * CAP  # payload bytes that may come late in one transfer: what two windows held
@@ -110,6 +112,14 @@ class Taker:
     def awaits(self) -> bool:
         """Whether the peer owes us chunks."""
         return bool(self._wanted)
+
+    @property
+    def outstanding(self) -> int:
+        """Of what is in flight, what has not even begun to arrive: parts that came are on nobody's way any more."""
+        came = sum(
+            self._sizes[ordinal] * len(held) // give.encoded_size for ordinal, (give, held) in self._partial.items()
+        )
+        return self.in_flight - came
 
     @property
     def owed_quote(self) -> bool:
@@ -227,7 +237,7 @@ class Taker:
         room = self._limits.want_chunks - len(self._wanted) - len(self._keeping)
         while self._queue and len(chosen) < room and (self._queue[0] in self._plain_only) is plain_only:
             size = self._sizes[self._queue[0]]
-            if spent + size > credit and (chosen or self.in_flight):
+            if spent + size > credit + size * AHEAD and (chosen or self.in_flight):
                 break
             chosen.append(self._queue.popleft())
             spent += size

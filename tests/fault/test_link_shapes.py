@@ -38,11 +38,7 @@ BYTES = [RNG.randbytes(CHUNK) for _ in range(MOST // CHUNK)]
 
 @dataclass(frozen=True)
 class Profile:
-    """A link, and what it must reach of what a pipe of its rate would carry once the transfer is under way.
-
-    A chunk takes seconds of a slow link, and one more is asked for only when it is durable: so where the way is long,
-    and a chunk more than the window, the link waits for the way. Those shares are what they are today.
-    """
+    """A link, and what it must reach of what a pipe of its rate would carry once the transfer is under way."""
 
     name: str
     rate: float
@@ -78,14 +74,14 @@ PROFILES = [
     Profile("128 kbit/s, 300 ms", 128 * KBIT, 0.3),
     Profile("256 kbit/s, 600 ms", 256 * KBIT, 0.6, pr=True),
     Profile("256 kbit/s, 600 ms, jitter 200 ms", 256 * KBIT, 0.6, jitter=0.2),
-    Profile("256 kbit/s, 1500 ms", 256 * KBIT, 1.5, share=0.8),
+    Profile("256 kbit/s, 1500 ms", 256 * KBIT, 1.5),
     Profile("512 kbit/s, 50 ms", 512 * KBIT, 0.05),
-    Profile("512 kbit/s, 600 ms", 512 * KBIT, 0.6, share=0.8),
+    Profile("512 kbit/s, 600 ms", 512 * KBIT, 0.6),
     Profile("1 Mbit/s, 100 ms", MBIT, 0.1),
-    Profile("1 Mbit/s, 700 ms", MBIT, 0.7, share=0.7),
+    Profile("1 Mbit/s, 700 ms", MBIT, 0.7),
     Profile("2 Mbit/s, 40 ms", 2 * MBIT, 0.04),
-    Profile("2 Mbit/s, 600 ms", 2 * MBIT, 0.6, share=0.6),
-    Profile("2 Mbit/s, 1500 ms", 2 * MBIT, 1.5, share=0.5),
+    Profile("2 Mbit/s, 600 ms", 2 * MBIT, 0.6, pr=True),
+    Profile("2 Mbit/s, 1500 ms", 2 * MBIT, 1.5),
     Profile("5 Mbit/s, 30 ms", 5 * MBIT, 0.03),
     Profile("5 Mbit/s, 30 ms, jitter 30 ms", 5 * MBIT, 0.03, jitter=0.03),
     Profile("10 Mbit/s, 20 ms", 10 * MBIT, 0.02, pr=True),

@@ -185,5 +185,6 @@ async def test_a_wrong_base_costs_its_chunks_and_what_costs_more_is_asked_about_
             bill = await fetch(talk, new)
         assert content_of(tree.layout.version(Version(MODEL, 2, new.manifest))) == {"model.bin": NEW}
         for (before, allowed), (after, _) in zip(bill.quotes, [*bill.quotes[1:], (bill.wire, 0)], strict=True):
-            assert after - before <= allowed * 1.01 + 2 * STEP, f"{what}: more came than was said"
+            # what is on its way when it shows is not called back: a window of two chunks, and rule 6's two
+            assert after - before <= allowed * 1.01 + 4 * STEP, f"{what}: more came than was said"
         assert bill.wire <= 2 * len(NEW)

@@ -99,7 +99,7 @@ def test_chunks_that_come_over_several_lanes_in_any_order_are_all_kept_once(seed
 
 
 @given(seeds)
-def test_no_more_than_a_window_is_ever_asked_for_and_not_durable(seed: int) -> None:
+def test_no_more_than_a_window_and_two_chunks_are_ever_asked_for_and_not_durable(seed: int) -> None:
     talk, content = begin(seed)
     talk.step("taker", on.Take(content.offer()))
     while talk.run(1):
@@ -111,12 +111,12 @@ def test_no_more_than_a_window_is_ever_asked_for_and_not_durable(seed: int) -> N
             for run in frame.ranges
             for ordinal in run
         }
-        out = sum(
+        out = [
             len(sizes[part][ordinal])
             for part, ordinal in wanted
             if ordinal not in talk.durable.get((content.name, part), {})
-        )
-        assert out <= 10_000
+        ]
+        assert sum(out) <= 10_000 + sum(sorted(out)[-2:])
     assert talk.completed
 
 
