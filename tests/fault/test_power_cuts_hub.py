@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from cloud_hub.catalog import database
-from modelsyncd.errors import ModelsyncError
+from modelsyncd.errors import DiskError, ModelsyncError
 from modelsyncd.store import durable, packs
 from tests.fakes.disk.calls import watched
 from tests.fakes.disk.crashes import Crash, Crashes
@@ -23,9 +25,10 @@ from tests.fakes.disk.sqlite_calls import sqlite_watched
 from tests.fakes.disk.without import Without
 from tests.fakes.hub_life import MODEL, Belongs, HubLife, Pushes, Released, Taken, pushes
 from tests.fakes.memory_disk import memory_disk
-from tests.fault.reach import FULL, reach
+from tests.fault.reach import FULL, reach, seeds
 
 SEED = int(os.environ.get("MODELSYNCD_SEED", "1"))
+PARTS = reach(pr=1, full=32)  # of the same walk, so that several processes can share it
 SMALL = pushes(64, step=1_024, batch=3)
 LARGE = pushes(2_000, step=512, batch=100, changes=40)
 
@@ -95,9 +98,12 @@ def _check_restart(root: Path, crash: Crash, tale: Pushes) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(7_200 if FULL else 300)
-def test_whatever_the_power_cut_left_no_acknowledged_release_is_lost_and_no_reference_dangles(disk: Path) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_whatever_the_power_cut_left_no_acknowledged_release_is_lost_and_no_reference_dangles(
+    disk: Path, part: int
+) -> None:
     walk = Crashes(recorded(disk, SMALL), seed=SEED, share=1.0 if FULL else 0.0012)
-    for crash in walk.visit():
+    for crash in islice(walk.visit(), part, None, PARTS):
         check(disk / "cut", crash, SMALL)
     print(f"seed {SEED}: {walk.count}")  # noqa: T201 - shown when it fails, and with -s
     assert walk.count.different > reach(pr=40, full=5_000)
@@ -111,6 +117,33 @@ def test_a_large_push_survives_a_power_cut_as_a_small_one_does(disk: Path) -> No
         check(disk / "cut", crash, LARGE)
     print(f"seed {SEED}: {walk.count}")  # noqa: T201
     assert walk.count.different > reach(pr=0, full=1_000)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3_600 if FULL else 300)
+@pytest.mark.parametrize("seed", seeds(pr=3, full=200))
+def test_a_hub_that_was_killed_and_started_again_builds_on_nothing_that_a_power_cut_takes_away(
+    disk: Path, seed: int
+) -> None:
+    root = disk / "hub"
+    root.mkdir()
+    recorder = Recorder(root)
+    with watched(root, recorder) as gate, sqlite_watched(gate):
+        recorder.calls_left = random.Random(seed).randrange(700)
+        first: HubLife | None = None
+        with suppress(DiskError):
+            first = HubLife(root, SMALL, recorder.mark)
+            first.live()
+        if first is not None:
+            with suppress(DiskError):
+                first.close()
+        recorder.calls_left = None
+        since = recorder.now()
+        hub = HubLife(root, SMALL, recorder.mark)
+        hub.live()
+        hub.close()
+    for crash in Crashes(recorder, seed=seed, share=0.01 if FULL else 0.0001, since=since).visit():
+        check(disk / "cut", crash, SMALL)
 
 
 BUGS: dict[str, list[tuple[object, str, object]]] = {
