@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 
@@ -70,9 +71,9 @@ class World:
 
     def run(self) -> Outcome:
         """From the first event until all is well. Raises NotWellError, HalfSeenError, StuckError."""
-        logging.getLogger("modelsyncd").setLevel(logging.CRITICAL)
         rng = Random(self.seed)
-        return run(lambda: self._live(rng), rng)
+        with _quiet():
+            return run(lambda: self._live(rng), rng)
 
     async def _live(self, rng: Random) -> Outcome:
         forget_chunks()
@@ -268,6 +269,18 @@ class World:
             node.disk.judge()
             if node.wrongs:
                 raise NotWellError(f"{node.name}: {'; '.join(node.wrongs[:3])}")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nobody reads what twenty nodes in trouble have to say."""
+    log = logging.getLogger("modelsyncd")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _number(node: Node, ref: ModelRef) -> int:
