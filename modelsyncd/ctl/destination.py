@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from modelsyncd.ctl.thread import Check
-from modelsyncd.errors import BadInputError, ConflictError, ModelsyncError
+from modelsyncd.errors import BadInputError, ConflictError, DiskError, ModelsyncError
 from modelsyncd.manifest import File, Manifest
-from modelsyncd.store.durable import disk_errors, make_folder, rename
+from modelsyncd.store.durable import disk_errors, make_folder, rename, sync_folder
+from modelsyncd.store.folder import folders_of
 from modelsyncd.store.source import Source, scan
 
 _SHOWN = 5  # paths named in an error
@@ -107,6 +109,20 @@ def place(staged: Path, folder: Path, files: Sequence[File]) -> None:
         target = folder / file.path
         make_folder(target.parent)
         rename(staged / file.path, target)
+
+
+def settle(folder: Path, looks: Sequence[Look]) -> None:
+    """Makes the names of files that are in place durable before anything relies on them. Raises DiskError.
+
+    An earlier pull may have put them there and been killed before it synced them.
+    """
+    there = [one.file.path for one in looks if one.state is State.SAME]
+    if not there:
+        return
+    with suppress(DiskError):  # whose folder is not ours to read was not made by a pull of ours
+        sync_folder(folder.parent)
+    for below in ("", *folders_of(there)):
+        sync_folder(folder / below)
 
 
 def soften(staged: Path, files: Sequence[File]) -> None:

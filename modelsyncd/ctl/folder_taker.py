@@ -17,7 +17,7 @@ from pathlib import Path
 
 from modelsyncd.ctl.assembly import Assembly
 from modelsyncd.ctl.bases import LocalBase, finder, of_folder
-from modelsyncd.ctl.destination import Look, look, refuse_losses
+from modelsyncd.ctl.destination import Look, look, refuse_losses, settle
 from modelsyncd.ctl.pieces import Pieces
 from modelsyncd.ctl.remains import FILES, LOCK, MANIFEST, WORK, Remains
 from modelsyncd.ctl.thread import Check, in_thread
@@ -106,6 +106,7 @@ class FolderTaker:
         looks = list(look(self.folder, manifest, check))
         try:
             self._refuse_losses(looks)
+            settle(self.folder, looks)
             if self._assembly is not None:
                 self._assembly.close()
             remains = self._remains = self._remains or Remains(self.folder, self.work)
