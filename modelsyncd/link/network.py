@@ -25,6 +25,10 @@ BURST = 5  # times that are told of at once: a carrier, an address, a route, eac
 PAUSE = 10.0  # seconds for each time beyond those: some machines make and remove interfaces all day
 
 
+class _SilentError(Exception):
+    """The source of news failed, and will say no more."""
+
+
 def open_news() -> socket.socket | None:
     """Where the kernel's news can be read; None where there are none."""
     family = getattr(socket, "AF_NETLINK", None)
@@ -57,6 +61,7 @@ async def watch(
 ) -> None:
     """Calls `tell` whenever there may be a network again, until it is cancelled; returns where nothing can be heard.
 
+    A source that fails is one that says no more: the waits between tries are all there is from then on.
     At most `burst` times in a row, and then once for each `pause` seconds: nothing that was heard is left out for good.
     """
     source = open_source()
@@ -64,7 +69,7 @@ async def watch(
         return
     told: deque[float] = deque(maxlen=burst)
     loop = asyncio.get_running_loop()
-    with source:
+    with source, suppress(_SilentError):
         while True:
             if not tells_of_a_network(await _hear(source)):
                 continue
@@ -91,7 +96,7 @@ async def _hear(source: socket.socket) -> bytes:
     except OSError as error:
         if error.errno == errno.ENOBUFS:  # more happened than the kernel kept for us: some of it is news
             return _HEADER.pack(_HEADER.size, _NEW_ADDRESS, 0, 0, 0)
-        raise
+        raise _SilentError from error
 
 
 def _drain(source: socket.socket) -> None:
@@ -100,8 +105,9 @@ def _drain(source: socket.socket) -> None:
             source.recv(1 << 16)
         except BlockingIOError:
             return
-        except OSError:  # ENOBUFS again
-            continue
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:  # it would fail for ever; the next hearing ends the watch
+                return
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:

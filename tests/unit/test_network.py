@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import struct
 import sys
@@ -117,6 +118,32 @@ async def test_where_the_kernel_says_nothing_the_watching_just_ends() -> None:
     told: list[int] = []
     await watch(lambda: told.append(1), open_source=lambda: None)
     assert told == []
+
+
+class Broken(socket.socket):
+    """Says one thing, and then fails with the same error for ever."""
+
+    failure = errno.EIO
+    tries = 0
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        if not self.tries:
+            self.tries += 1
+            return message(20, bytes(8))
+        self.tries += 1
+        if self.tries > 100:
+            raise BlockingIOError  # so that who spins on it is found out, and does not hang
+        raise OSError(self.failure, "broken")
+
+
+async def test_a_source_that_fails_ends_the_watching_and_nothing_else() -> None:
+    told: list[int] = []
+    broken = Broken(socket.AF_UNIX, socket.SOCK_DGRAM)
+    broken.setblocking(False)
+    async with asyncio.timeout(10):
+        await watch(lambda: told.append(1), open_source=lambda: broken, settle=0.0)
+    assert told == [1]
+    assert broken.tries == 3, "once heard, once drained, once heard again"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="rtnetlink is Linux's")
