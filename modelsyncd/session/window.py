@@ -17,7 +17,8 @@ LONGEST = 4.0  # seconds of the rate at most, whatever the way
 FLOOR = 256 << 10  # bytes: a chunk; on a link that needs seconds for it, two would only delay what is said beside it
 CAP = 32 << 20  # bytes
 FIRST = 256 << 10  # bytes, before anything is measured: it doubles with each window that fills in less than a second
-LANE = 1 << 20  # bytes for each connection where there are several: a large chunk, so that none waits for a Want
+LANE = 1 << 20  # bytes for each connection where there are several: a large chunk, so that none waits for a Want;
+# but never more than LONGEST of the measured rate: chunks that a slow link can't carry would only wait
 SAMPLE = 0.1  # seconds: a shorter interval says nothing about a rate
 
 
@@ -31,14 +32,16 @@ class Window:
         """Seconds there and back, without what waits on the way; 0 for unknown."""
         self._floor = floor
         self._cap = cap
+        self._lanes = 1
+        self._rate = 0.0
         self._since: float | None = None
         self._durable = 0
 
     def widen(self, lanes: int) -> None:
         """So many connections carry chunks, each of them one at a time."""
         if lanes > 1:
-            self._floor = min(LANE * lanes, self._cap)
-            self.size = max(self.size, self._floor)
+            self._lanes = lanes
+            self.size = max(self.size, self._least())
 
     def idle(self) -> None:
         """Nothing is in flight: the time from now on says nothing about the link."""
@@ -58,11 +61,18 @@ class Window:
         waited = now - self._since
         if waited < SAMPLE and self._durable < self.size:
             return
+        self._rate = self._durable / max(waited, SAMPLE)
         seconds = min(max(SECONDS, WAYS * self.way), LONGEST)
         if waited < seconds and self._durable >= self.size:
             aim = 2.0 * self.size  # a whole window in less than its time: the link can take more than it was given
         else:
             aim = (self.size + self._durable / waited * seconds) / 2  # half the way: one odd interval swings nothing
-        self.size = int(min(max(aim, self._floor), self._cap))
+        self.size = int(min(max(aim, self._least()), self._cap))
         self._since = now
         self._durable = 0
+
+    def _least(self) -> int:
+        """A chunk; with lanes one for each of them, as far as the link carries those in time."""
+        if self._lanes < 2:
+            return self._floor
+        return min(max(self._floor, int(min(LANE * self._lanes, LONGEST * self._rate))), self._cap)

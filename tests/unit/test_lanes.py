@@ -174,9 +174,34 @@ def test_a_number_of_lanes_that_can_not_be_is_refused(setting: str) -> None:
     check("8")
 
 
-def test_a_window_has_room_for_a_chunk_on_each_lane() -> None:
-    window = Window()
+def carried(window: Window, rate: float, seconds: float) -> Window:
+    """After so long on a link of `rate` bytes a second, which carries a chunk of 256 KiB at a time."""
+    window.idle()
+    now = 0.0
+    window.asked(now)
+    while now < seconds:
+        now += FLOOR / rate
+        window.kept(FLOOR, now)
+    return window
+
+
+def test_a_window_has_room_for_a_chunk_on_each_lane_that_the_link_can_feed() -> None:
+    window = carried(Window(), 2.5e6, 20)
     window.widen(1)
-    assert window.size == FLOOR
+    assert window.size < 8 * LANE
     window.widen(8)
     assert window.size == 8 * LANE <= CAP
+
+
+def test_a_window_is_a_few_seconds_of_the_link_at_most_however_many_lanes_there_are() -> None:
+    window = carried(Window(), 32_000, 60)
+    window.widen(8)
+    assert carried(window, 32_000, 60).size == FLOOR
+    assert carried(window, 200_000, 60).size <= 4.0 * 200_000
+    assert carried(window, 32_000, 100).size == FLOOR, "it did not follow the link down again"
+
+
+def test_before_anything_is_measured_lanes_make_no_window_wider() -> None:
+    window = Window()
+    window.widen(8)
+    assert window.size == FLOOR
