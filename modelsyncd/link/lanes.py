@@ -20,6 +20,7 @@ from modelsyncd.trust.identity import Peer
 
 MOST = 8  # connections of one session, the first included
 QUEUE_BYTES = 64 << 10  # payload that waits for one lane before it gets no other chunk: all of one waits there
+TOKEN_BYTES = 16  # of what a session and its lanes have in common
 AHEAD = 2  # frames that are read before they are asked for
 FAREWELL = 2.0  # seconds between the end of a lane and that of its session, if it is orderly
 
@@ -248,8 +249,15 @@ class Lanes:
 
     @asynccontextmanager
     async def opened(self, peer: Peer, token: bytes, first: Stream) -> AsyncIterator[Wide]:
-        """Lets lanes with this token join the peer's session while the block runs."""
+        """Lets lanes with this token join the peer's session while the block runs.
+
+        Raises RefusedError for a token that a session of the peer has already, or that is none.
+        """
         async with widened(first) as wide:
+            if len(token) != TOKEN_BYTES or (peer, token) in self._open:
+                raise RefusedError(
+                    "a session's lanes need a token of their own", safe="nothing was sent or changed", hint="try again"
+                )
             self._open[peer, token] = wide
             try:
                 yield wide

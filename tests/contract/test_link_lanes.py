@@ -16,7 +16,7 @@ from modelsyncd.errors import RoadError
 from modelsyncd.link import sockets
 from modelsyncd.link.channel import open_channel
 from modelsyncd.link.congestion import Congestion, name_of
-from modelsyncd.link.lanes import MOST, Lanes, Wide
+from modelsyncd.link.lanes import MOST, Lanes, Wide, widened
 from modelsyncd.link.server import bind_tls, make_server, peer, serving
 from modelsyncd.link.stream import ServicerStream, serve_sessions, token_of
 from modelsyncd.link.widening import LANES_TOLD, LOOK_EVERY, Road, open_road
@@ -48,7 +48,8 @@ class Hub:
         self.wide: Wide | None = None
 
     async def converse(self, stream: ServicerStream, context: Context) -> None:
-        async with self.lanes.opened(peer(context), token_of(context), stream) as wide:
+        token = token_of(context)
+        async with self.lanes.opened(peer(context), token, stream) if token else widened(stream) as wide:
             self.wide = wide
             await context.send_initial_metadata(((LANES_TOLD, str(MOST)),) if self.allows else ())
             while (frame := await wide.read()) is not None:

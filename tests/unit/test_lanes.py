@@ -166,6 +166,16 @@ async def test_only_the_peer_of_a_session_may_join_it_and_only_while_it_lasts() 
         lanes.find(NODE, token)
 
 
+@pytest.mark.parametrize("token", [b"sixteen bytes...", b"", b"short", b"seventeen bytes.."])
+async def test_a_token_that_is_in_use_or_none_is_refused_and_the_session_that_has_it_keeps_it(token: bytes) -> None:
+    lanes, own = Lanes(), b"sixteen bytes..."
+    async with asyncio.timeout(10), lanes.opened(NODE, own, Pipe()) as wide:
+        with pytest.raises(RefusedError):
+            async with lanes.opened(NODE, token, Pipe()):
+                pytest.fail("a second session has it")
+        assert lanes.find(NODE, own) is wide
+
+
 @pytest.mark.parametrize("setting", ["0", "9", "-1", "", "many", "1.5"])
 def test_a_number_of_lanes_that_can_not_be_is_refused(setting: str) -> None:
     with pytest.raises(BadInputError, match="lanes can't be"):
