@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 from modelsyncd.errors import ModelsyncError, ProtocolError, RefusedError, RoadError
+from modelsyncd.link.put import PUT_PATIENCE, put
 from modelsyncd.session.frames import Frame, Give
 from modelsyncd.trust.identity import Peer
 
@@ -186,7 +187,7 @@ class Wide:
             while True:
                 while lane.gives:
                     give = lane.gives.popleft()
-                    await lane.stream.write(give)
+                    await put(lane.stream.write(give), PUT_PATIENCE)
                     lane.bytes -= len(give.payload)
                     self._room.set()
                 lane.news.clear()

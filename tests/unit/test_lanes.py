@@ -11,7 +11,7 @@ import pytest
 
 from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import digest_of
-from modelsyncd.errors import BadInputError, ModelsyncError, ProtocolError, RefusedError, RoadError
+from modelsyncd.errors import BadInputError, ModelsyncError, NoProgressError, ProtocolError, RefusedError, RoadError
 from modelsyncd.link.lanes import MOST, Lanes, Wide, widened
 from modelsyncd.link.widening import check
 from modelsyncd.session.frames import Echo, Frame, Give, Part
@@ -136,6 +136,18 @@ async def test_a_lane_that_ends_or_says_a_word_ends_the_session(
     async with asyncio.timeout(10):
         await lose()
     assert [type(one) for one in found] == [error]
+
+
+async def test_a_lane_that_takes_nothing_for_too_long_ends_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelsyncd.link.lanes.PUT_PATIENCE", 0.05)
+    first, stuck = Pipe(), Pipe()
+    first.open.clear()
+    stuck.open.clear()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group, widened(first) as wide:
+        await joined(wide, group, [stuck])
+        await wide.write(part(1, 0))
+        with pytest.raises(NoProgressError):
+            await wide.read()
 
 
 async def test_lanes_that_end_with_their_session_are_no_fault() -> None:
