@@ -132,7 +132,7 @@ def test_whatever_the_power_cut_left_every_visible_version_is_whole_and_nothing_
 @pytest.mark.slow
 @pytest.mark.timeout(3_600 if FULL else 300)
 def test_a_large_model_survives_a_power_cut_as_a_small_one_does(disk: Path) -> None:
-    walk = Crashes(recorded(disk, LARGE), seed=SEED, share=0.001 if FULL else 0.000005)
+    walk = Crashes(recorded(disk, LARGE), seed=SEED, share=0.006 if FULL else 0.000005)
     for crash in walk.visit():
         check(disk / "cut", crash, LARGE)
     print(f"seed {SEED}: {walk.count}")  # noqa: T201

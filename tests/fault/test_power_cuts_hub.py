@@ -112,7 +112,7 @@ def test_whatever_the_power_cut_left_no_acknowledged_release_is_lost_and_no_refe
 @pytest.mark.slow
 @pytest.mark.timeout(7_200 if FULL else 300)
 def test_a_large_push_survives_a_power_cut_as_a_small_one_does(disk: Path) -> None:
-    walk = Crashes(recorded(disk, LARGE), seed=SEED, share=0.001 if FULL else 0.000003)
+    walk = Crashes(recorded(disk, LARGE), seed=SEED, share=0.06 if FULL else 0.000003)
     for crash in walk.visit():
         check(disk / "cut", crash, LARGE)
     print(f"seed {SEED}: {walk.count}")  # noqa: T201
