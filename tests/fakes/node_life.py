@@ -111,7 +111,8 @@ class NodeLife:
             await self.follow(number)
         self.store.observe()
         first = self.story.release(1).version
-        if first in self.tree.observed().held:
+        shown = self.tree.observed()
+        if first in shown.held | shown.damaged:  # as `reconcile` counts what is spare
             self.store.prune(first)
 
     async def follow(self, number: int) -> None:
