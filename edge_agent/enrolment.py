@@ -96,12 +96,17 @@ def _was_used(invite: str, before: Enrolment) -> bool:
 
 async def _in_child(data: Path, hub: str, invite: str) -> Enrolment:
     order = json.dumps({"data": str(data), "hub": hub, "invite": invite}).encode()
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "edge_agent.enrol"),
-        stdin=asyncio.subprocess.PIPE,  # the invite is a secret: arguments can be read by every user of the machine
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    try:
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "edge_agent.enrol"),
+            stdin=asyncio.subprocess.PIPE,  # the invite is a secret: arguments can be read by every user of the machine
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:  # too many open files or processes, or no memory left for one
+        raise NoProgressError(
+            f"the process that enrols can't be started: {error.strerror or error}", safe="it is tried again by itself"
+        ) from error
     try:
         async with asyncio.timeout(_TIMEOUT):
             out, err = await child.communicate(order)

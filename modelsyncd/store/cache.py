@@ -54,6 +54,7 @@ class Cache:
         self.aligned = False
         """Whether somebody compared it with the files since it was opened or begun anew."""
         self._lock = threading.RLock()
+        self._lost = False  # it was damaged, and the disk did not let us begin anew yet
         make_folder(path.parent)
         self._connection = self._opened()
 
@@ -151,6 +152,8 @@ class Cache:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
+            if self._lost:
+                self._begin_anew()
             try:
                 with self._connection:
                     self._connection.execute("BEGIN")
@@ -169,10 +172,8 @@ class Cache:
                 hint="free some space there; the next try goes on by itself",
             )
         if code not in _AROUND:
-            self._connection.close()
-            self._set_aside()
-            self._connection = self._opened()
-            self.aligned = False
+            self._lost = True
+            self._begin_anew()
             return DiskError(
                 f"{self.path} was damaged: {error}",
                 safe="it is only a cache, and was begun anew; models are not touched",
@@ -183,6 +184,13 @@ class Cache:
             safe="chunks that are stored stay stored",
             hint="look at the disk and the kernel's log; the next try goes on by itself",
         )
+
+    def _begin_anew(self) -> None:
+        """Raises DiskError; then the next use tries again."""
+        self._connection.close()
+        self._set_aside()
+        self._connection = self._opened()
+        self.aligned = self._lost = False
 
     def _opened(self) -> sqlite3.Connection:
         try:

@@ -163,13 +163,13 @@ def remove_file(path: Path) -> None:
 def remove_tree(path: Path) -> None:
     """Removes a folder, if it is there: it is whole under its name, or gone from it. Raises DiskError.
 
-    A crash may leave ".NAME.gone" behind, which `clear_leftovers` removes.
+    A crash may leave ".NAME.gone" behind, which `clear_leftovers` removes, as does the next try here.
     """
+    doomed = _beside(path, "gone")
     with disk_errors(path):
+        _remove(doomed)
         if not os.path.lexists(path):
             return
-        doomed = _beside(path, "gone")
-        _remove(doomed)
         path.rename(doomed)
     sync_folder(path.parent)  # first: a power cut must not bring the name back with half of what it named
     passing(Point.TREE_DOOMED)

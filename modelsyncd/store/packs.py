@@ -154,8 +154,8 @@ class _OpenPack:
         with disk_errors(self.path):
             # Needs no sync: bytes past the last record mean nothing, whether they are there after a crash or not.
             os.ftruncate(self._descriptor, self.end)
-            os.close(self._descriptor)
-        self._descriptor = -1
+            descriptor, self._descriptor = self._descriptor, -1  # the number is free even when closing fails
+            os.close(descriptor)
 
 
 def _write_all(descriptor: int, buffers: Sequence[Buffer], offset: int) -> None:

@@ -252,7 +252,7 @@ class Staging:
         known = self._known[ordinal]
         believed = known != ABSENT or self._first.get(ordinal, ordinal) in recorded
         if whole and believed:
-            return known or RECORDED
+            return RECORDED  # also what this object hashed itself: that may be nights ago, and `seal` reads it back
         if empty and not (believed or self.table.sizes[ordinal] in self._round):
             return ABSENT  # a hole reads as zeros: only a chunk of zeros is right there, and those have round sizes
         if empty:

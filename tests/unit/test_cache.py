@@ -227,3 +227,29 @@ def test_digests_come_back_as_they_went_in(cache: Cache) -> None:
     (source,) = cache.sources()
     assert source == Digest(FIRST)
     assert isinstance(source, bytes)
+
+
+def _damaged() -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError("file is not a database")
+    error.sqlite_errorcode = sqlite3.SQLITE_NOTADB
+    return error
+
+
+def test_a_cache_that_could_not_be_begun_anew_is_when_the_disk_lets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(tmp_path / "cache.db")
+    cache.record(FIRST, chunks(1))
+
+    def full() -> sqlite3.Connection:
+        raise DiskFullError("no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cache, "_opened", full)
+        with pytest.raises(DiskFullError):
+            cache._translated(_damaged())
+        with pytest.raises(DiskFullError):
+            cache.record(SECOND, chunks(2))
+    cache.record(SECOND, chunks(3))
+    assert cache.recorded(SECOND) == {3}
+    cache.close()

@@ -373,3 +373,19 @@ def test_a_version_without_files_is_a_version(tmp_path: Path) -> None:
     assert staging.missing() == []
     staging.finish(tmp_path / "version")
     assert list((tmp_path / "version").iterdir()) == []
+
+
+def test_a_chunk_that_rots_between_two_surveys_is_found_before_the_version_is_sealed(
+    staging: Staging, version: Published
+) -> None:
+    staging.missing()
+    write(staging, version, [0])
+    with (staging.path / "model.bin").open("r+b") as file:
+        at = version.manifest.files.index(next(f for f in version.manifest.files if f.path == "model.bin"))
+        first = sum(len(f.chunk_sizes) for f in version.manifest.files[:at])
+        staging.write([(first, version.chunks[first])])
+        file.seek(10)
+        file.write(b"rot")
+    left = staging.missing()
+    write(staging, version, left)
+    assert staging.recheck() == [first]
