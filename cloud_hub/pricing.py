@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 
 from cloud_hub.encoder import Encoder, Foreseen, is_coding
 from cloud_hub.stock import SLICE, Stock
@@ -19,6 +20,7 @@ from cloud_hub.tables import Table, check_ordinals
 from modelsyncd.codec.profile import Profile
 from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest
+from modelsyncd.errors import BadInputError
 from modelsyncd.plan import Priced, Share
 from modelsyncd.session.events import Encoded
 from modelsyncd.session.frames import Part
@@ -32,7 +34,7 @@ class Question:
     """Which chunks of a manifest's content, for a peer that decodes `codecs` and may be coded for against `bases`."""
 
     manifest: Digest
-    ordinals: Sequence[int]
+    ordinals: Collection[int]
     codecs: frozenset[Codec]
     bases: Sequence[Digest]
     profile: Profile
@@ -89,6 +91,8 @@ class Pricing:
     def _table(self) -> Table:
         self._check(self._asked.manifest)
         table = self._stock.table(self._stock.ref(self._asked.manifest), Part.CONTENT)
+        if len(self._asked.ordinals) > len(table.sizes):
+            raise BadInputError(f"{len(self._asked.ordinals)} chunks were named: the list has {len(table.sizes)}")
         check_ordinals(table, self._asked.ordinals)
         self.left = sum(table.sizes[ordinal] for ordinal in self._asked.ordinals)
         return table
@@ -120,5 +124,7 @@ def _seen(chunk: Encoded) -> Foreseen:
     return Foreseen(chunk.ordinal, len(chunk.payload), chunk.base.manifest, len(chunk.base.runs))
 
 
-def _slices(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
+def _slices(items: Iterable[int], size: int) -> Iterator[Sequence[int]]:
+    rest = iter(items)
+    while taken := tuple(islice(rest, size)):
+        yield taken

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 
 from cloud_hub.efforts import Efforts
@@ -41,7 +41,7 @@ class Quotes:
     async def price(
         self,
         manifest: Digest,
-        ordinals: Sequence[int],
+        ordinals: Collection[int],
         codecs: frozenset[Codec],
         bases: Sequence[Digest],
         *,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from array import array
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from modelsyncd.digest import DIGEST_SIZE, Digest
@@ -70,7 +70,7 @@ class TableCache:
                 self._tables.popitem(last=False)
 
 
-def check_ordinals(table: Table, ordinals: Sequence[int]) -> None:
+def check_ordinals(table: Table, ordinals: Iterable[int]) -> None:
     """Raises BadInputError for an ordinal that is not in the table."""
     for ordinal in ordinals:
         if not 0 <= ordinal < len(table.sizes):

@@ -11,11 +11,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextlib import aclosing
 
 from modelsyncd.digest import Digest
 from modelsyncd.errors import ModelsyncError, RefusedError, RoadError, first_of
 from modelsyncd.link.lanes import Stream, Wide
+from modelsyncd.link.prices import Prices
 from modelsyncd.link.put import PUT_PATIENCE, put
 from modelsyncd.link.rate import Rate
 from modelsyncd.session import effects as do
@@ -69,7 +69,6 @@ class Pump:
             stream.told = session.widen
         self._taker = taker
         self._giver = giver
-        self._pricer = pricer
         self._deliver = deliver or (lambda _: None)
         self._clock = clock
         self._patience = patience
@@ -80,6 +79,7 @@ class Pump:
         self._keeping_bytes = 0
         self._loads: deque[do.Load] = deque()
         self._rate = Rate()
+        self._prices = Prices(session, pricer, self._step, lambda: self.rate)
         self._giving: set[Digest] = set()  # manifests of whose content something was given
         self._loading = False
         self._idle_since: float | None = None
@@ -173,6 +173,7 @@ class Pump:
             self._early.append(event)  # said before `run` begins: the first thing that it steps
             return
         self._apply(self.session.step(event, self._clock()))
+        self._prices.tidy()
 
     def _apply(self, effects: list[do.Effect]) -> None:
         for effect in effects:
@@ -196,7 +197,7 @@ class Pump:
                 case do.Finished() | do.Quoted():
                     self._deliver(effect)
                 case do.Price():
-                    self._begin(self._price(effect))
+                    self._prices.begin(effect, self._tasks())
                 case do.Consider():
                     self._spawn(effect, self._consider(effect))
                 case do.Survey():
@@ -213,11 +214,11 @@ class Pump:
                     self._to_write.set()
 
     def _spawn(self, asked: _Question, work: Coroutine[object, object, on.Event]) -> None:
-        self._begin(self._answer(asked, work))
+        self._tasks().create_task(self._answer(asked, work))
 
-    def _begin(self, work: Coroutine[object, object, None]) -> None:
+    def _tasks(self) -> asyncio.TaskGroup:
         assert self._group is not None, "effects come out of steps, and steps are taken while run() runs"  # noqa: S101
-        self._group.create_task(work)
+        return self._group
 
     async def _answer(self, asked: _Question, work: Coroutine[object, object, on.Event]) -> None:
         """One question to the taker's store; its error ends that transfer only."""
@@ -238,22 +239,6 @@ class Pump:
 
     async def _complete(self, asked: do.Complete) -> on.Event:
         return on.Completed(asked.offer.manifest, asked.serial, await self._store().complete(asked.offer))
-
-    async def _price(self, asked: do.Price) -> None:
-        """Works out what chunks would take, for as long as somebody waits for it."""
-        try:
-            if self._pricer is None:
-                raise RefusedError("this side can't say what chunks would take")
-            work = self._pricer.price(
-                asked.manifest, asked.ordinals, asked.codecs, asked.bases, rate=self._rate.bytes_per_second
-            )
-            async with aclosing(work):
-                async for priced in work:
-                    self._step(on.Worked(asked.manifest, asked.serial, priced))
-                    if not self.session.is_pricing(asked.serial):
-                        return
-        except ModelsyncError as error:
-            self._step(on.LoadFailed(asked.manifest, asked.serial, fault_of(error)))
 
     def _store(self) -> TakerStore:
         if self._taker is None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from modelsyncd.codec.registry import Codec
@@ -88,7 +88,7 @@ class Price:
     """What would these chunks of the content take to send? Answer Worked, again and again, or LoadFailed."""
 
     manifest: Digest
-    ordinals: Sequence[int]
+    ordinals: Collection[int]
     codecs: frozenset[Codec]
     bases: tuple[Digest, ...]
     serial: int

@@ -19,6 +19,7 @@ from modelsyncd.session.effects import Effect, Load, Price, Send
 from modelsyncd.session.events import Encoded, Loaded, Worked
 from modelsyncd.session.frames import Ask, Give, Part, Quote, Want
 from modelsyncd.session.progress import Progress
+from modelsyncd.session.runs import Runs
 
 _MICROS_MAX = (1 << 32) - 1  # what the wire has room for: over an hour for one chunk
 QUESTIONS = 64  # transfers of one peer of which it is worked out at once what they take
@@ -71,15 +72,17 @@ class Giver:
         return self._load()
 
     def ask(self, ask: Ask) -> list[Effect]:
-        """Takes a question; a new one about the same manifest replaces it. Raises LimitError for too many at once."""
-        count = sum(len(run) for run in ask.ranges)
-        if not count:
+        """Takes a question; a new one about the same manifest replaces it.
+
+        Raises LimitError for too many at once, ProtocolError for one that names nothing, or a chunk twice.
+        """
+        ordinals = Runs.of(ask.ranges)  # nothing is expanded: nobody knows yet whether there are so many
+        if not ordinals:
             raise ProtocolError("an Ask names no chunks")
         if ask.manifest not in self._pricing and len(self._pricing) >= QUESTIONS:
             raise LimitError(f"what {QUESTIONS} transfers take is being worked out already")
         self._serial += 1
         self._pricing[ask.manifest] = self._serial
-        ordinals = tuple(ordinal for run in ask.ranges for ordinal in run)
         return [Price(ask.manifest, ordinals, self.codecs, ask.bases, self._serial)]
 
     def worked(self, answer: Worked) -> list[Effect]:

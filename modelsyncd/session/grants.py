@@ -81,11 +81,11 @@ class Grants:
                 effects += [] if taker.in_flight else taker.ask()
                 continue
             yields = echoes and taker.manifest in self._yielding
-            if yields and not self._may_yield(in_flight, now, effects):
-                continue
             before = taker.outstanding
             taker.buckets = tuple(self._buckets(taker.manifest))
             allowed = self._allowed(taker, now)
+            if yields and (allowed <= 0 or not self._may_yield(in_flight, now, effects)):
+                continue  # what an Echo tells is true now: none goes out before something may be asked for
             want = taker.want(min(free, allowed), frame_bytes or self._frame_bytes()) if allowed > 0 else None
             if want is not None:
                 self._window.asked(now)

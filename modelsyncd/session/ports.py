@@ -6,7 +6,7 @@ carries. Errors are ModelsyncError and nothing else; the pump turns them into Fa
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -93,7 +93,7 @@ class PriceStore(Protocol):
     def price(
         self,
         manifest: Digest,
-        ordinals: Sequence[int],
+        ordinals: Collection[int],
         codecs: frozenset[Codec],
         bases: Sequence[Digest],
         *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -145,7 +145,7 @@ class NodeHub:
     async def price(
         self,
         manifest: Digest,
-        ordinals: Sequence[int],
+        ordinals: Collection[int],
         codecs: frozenset[Codec],
         bases: Sequence[Digest],
         *,

@@ -225,3 +225,20 @@ def test_a_fast_link_that_may_not_be_used_as_one_is_coded_for_as_a_slow_one(
     told = Efforts(EFFORTS["plain"])
     told.heed(Desired(1, (), manners=overall))
     assert told.of(manifest, 0.0) is Profile.PLAIN
+
+
+async def test_a_question_about_more_chunks_than_there_are_is_refused_before_one_is_looked_at(
+    hub: HubStore, pair: Pair
+) -> None:
+    with pytest.raises(BadInputError, match="were named"):
+        await Side(hub, pair).said(ordinals=range(1 << 31))
+
+
+async def test_a_question_without_the_right_to_read_is_refused_before_anything_is_counted(
+    hub: HubStore, pair: Pair
+) -> None:
+    def nothing(manifest: Digest) -> None:
+        raise RefusedError("not yours")
+
+    with pytest.raises(RefusedError, match="not yours"):
+        await Side(hub, pair, nothing).said(ordinals=range(1 << 31))  # type: ignore[arg-type]

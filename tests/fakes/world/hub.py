@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -128,7 +128,7 @@ class Hub:
     async def price(
         self,
         manifest: Digest,
-        ordinals: Sequence[int],
+        ordinals: Collection[int],
         codecs: frozenset[Codec],
         bases: Sequence[Digest],
         *,
@@ -137,9 +137,10 @@ class Hub:
         """In steps of two chunks."""
         sizes = list(map(len, chunks_of(self.library[manifest], Part.CONTENT)))
         priced = Priced(left=sum(sizes[ordinal] for ordinal in ordinals))
-        for start in range(0, len(ordinals), 2):
+        asked = list(ordinals)
+        for start in range(0, len(asked), 2):
             await asyncio.sleep(0.05)
-            known = sum(sizes[ordinal] for ordinal in ordinals[start : start + 2])
+            known = sum(sizes[ordinal] for ordinal in asked[start : start + 2])
             priced = replace(
                 priced, alone=priced.alone + known, alone_wire=priced.alone_wire + known, left=priced.left - known
             )
