@@ -132,7 +132,7 @@ class _Court:
             if one.openings:
                 self._wake(self._link.moment.next(next_change(one.openings, self._local)))
         self._hear_quote(goal)
-        self._left -= self._needs(goal)
+        self._left -= max(self._needs(goal), with_margin(self.leaves.get(manifest, 0)))
 
     def _by_word_or_hour(self, several: Sequence[Manners]) -> Held | None:
         if any(one.paused for one in several):

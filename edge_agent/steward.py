@@ -126,9 +126,8 @@ class Steward:
 
     def standings(self) -> tuple[Standing, ...]:
         """Where each assignment stands now."""
-        metering = self._metering
-        found = standings(self._goals, self._observed(), self._transfers.costs, metering.to_wall, self._clock())
-        return self._since.dated(found, metering.moment.wall)
+        found = standings(self._goals, self._observed(), self._transfers.costs, self._metering.to_wall, self._clock())
+        return self._since.dated(found, self._metering.moment.wall)
 
     async def report(self) -> Report:
         """Where everything stands, and the disk; a disk that does not answer counts as full and empty."""
@@ -168,8 +167,7 @@ class Steward:
         """The hub said this. It is made durable before anything follows from it."""
         known = self._proposed or self._desired
         if newest(known, desired) is not desired:
-            known_generation = known.generation if known else 0
-            self._log.warning("desired.old", generation=desired.generation, known=known_generation)
+            self._log.warning("desired.old", generation=desired.generation, known=known.generation if known else 0)
             return
         self._proposed = desired
         self._kicked.set()
@@ -248,8 +246,9 @@ class Steward:
                 self._log.error("steward.stuck", action=type(actions[0]).__name__.lower(), pause_s=CHORE_PAUSE)
                 await self._rest(now + CHORE_PAUSE)
             for action in actions:
-                await self._carry_out(action)
-            before = actions
+                if self._proposed is None or not isinstance(action, Fetch | Go):  # a new word may pause it
+                    await self._carry_out(action)
+            before = actions if self._proposed is None else []
             changed, self._changed = self._changed, asyncio.Event()
             changed.set()
             if not actions:
@@ -360,7 +359,8 @@ class Steward:
         self._metering.foresee(go.manifest, self._goals, self._stock.room)
         if go.manifest in self._transfers.forecasts.untold:
             self._transfers.tell(await self.report())
-        self._transfers.go(go.manifest, go.allowance, self._clock())
+        if self._proposed is None:  # else the hub said something new meanwhile
+            self._transfers.go(go.manifest, go.allowance, self._clock())
 
     async def _activate(self, action: Activate) -> None:
         before = self._stock.active.get(action.ref)

@@ -5,7 +5,8 @@ less.
 
 Clocks are wrong at times. One that goes on to a later month begins that month with what was counted under it before,
 mostly nothing. One that goes back takes along what was counted since it went on, for those bytes did travel: so a
-clock that swings gives no budget twice. And because each month ends, none of this blocks for ever.
+clock that swings back gives no budget twice. What comes before a clock that was wrong is set right, as on a node that
+boots without one, stays with the month that it showed. And because each month ends, none of this blocks for ever.
 """
 
 from __future__ import annotations
