@@ -87,7 +87,7 @@ class SyncApi:
         """One more connection of a session, until that ends. Raises ModelsyncError, which reaches the peer."""
         peer = await gate.talker(context, self._catalog)
         wide = self._lanes.find(peer, token_of(context))
-        await context.send_initial_metadata(())
+        await context.send_initial_metadata(((LANES_TOLD, str(MOST)),))  # says that the lane was taken
         self._log.bind(peer=str(peer)).info("session.widened", connections=wide.lanes + 1)
         await wide.join(stream)
 

@@ -41,9 +41,11 @@ def chunk(ordinal: int) -> Give:
 class Hub:
     """Gives every chunk back that it is given, and answers an Echo with how many lanes it has."""
 
-    def __init__(self, *, allows: bool = True) -> None:
+    def __init__(self, *, allows: bool = True, refuses: bool = False) -> None:
         self.lanes = Lanes()
         self.allows = allows
+        self.refuses = refuses
+        self.refused = asyncio.Event()
         self.joined: list[asyncio.Task[None]] = []
         self.wide: Wide | None = None
 
@@ -56,11 +58,13 @@ class Hub:
                 await wide.write(Echo(wide.lanes, answer=True) if isinstance(frame, Echo) else frame)
 
     async def lane(self, stream: ServicerStream, context: Context) -> None:
-        wide = self.lanes.find(peer(context), token_of(context))
+        if self.refuses:
+            self.refused.set()
+        wide = self.lanes.find(peer(context), b"" if self.refuses else token_of(context))
         task = asyncio.current_task()
         assert task is not None
         self.joined.append(task)
-        await context.send_initial_metadata(())
+        await context.send_initial_metadata(((LANES_TOLD, str(MOST)),))
         await wide.join(stream)
 
     @asynccontextmanager
@@ -126,3 +130,17 @@ async def test_a_lane_that_is_lost_ends_the_session(authority: Authority) -> Non
     async with asyncio.timeout(30):
         with pytest.raises(RoadError, match="a connection of this session was lost"):
             await lose_a_lane(Hub(), authority)
+
+
+async def test_a_lane_that_the_hub_refuses_is_one_less_and_the_session_goes_on(authority: Authority) -> None:
+    hub = Hub(refuses=True)
+    async with asyncio.timeout(30), hub.at(authority) as address:
+        way = road(authority, address, "2")
+        async with open_channel(address, way.identity) as channel, open_road(channel, way) as stream:
+            sent = 0
+            while not hub.refused.is_set() or sent * CHUNK < 4 * LOOK_EVERY:
+                await stream.write(chunk(sent % 256))
+                assert isinstance(await stream.read(), Give)
+                sent += 1
+            assert hub.wide is not None
+            assert hub.wide.lanes == 1
