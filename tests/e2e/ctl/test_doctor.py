@@ -10,6 +10,7 @@ from typing import Any
 from tests.e2e.conftest import StartAgent
 from tests.e2e.ctl.test_contexts import run
 from tests.e2e.processes import HubProgram
+from tests.e2e.waiting import until
 
 
 def checks(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
@@ -54,6 +55,7 @@ def test_what_the_kernel_does_not_give_is_told_and_is_no_fault(hub: HubProgram, 
 
 def test_on_a_node_the_way_is_tried_as_that_node(hub: HubProgram, start_agent: StartAgent, tmp_path: Path) -> None:
     agent = start_agent(hub, "doctored")
+    until(lambda: (agent.data / "identity" / "node.crt").exists() or None, "the node to be let in")
     done = run(tmp_path, "doctor", "--agent", str(agent.data), "--hub", hub.address, "--json")
     assert done.returncode == 0, done.stderr
     found = checks(done)
