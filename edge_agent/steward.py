@@ -121,8 +121,7 @@ class Steward:
 
     def active(self, ref: ModelRef) -> Active | None:
         """What the channel leads to; None while there is nothing, or while it is known to be damaged."""
-        active = self._stock.active.get(ref)
-        return active if active is not None and active.version in self._stock.held else None
+        return self._stock.serving(ref)
 
     def standings(self) -> tuple[Standing, ...]:
         """Where each assignment stands now."""
@@ -287,7 +286,8 @@ class Steward:
         try:
             stock = await asyncio.to_thread(look)
             before, self._stock = self._stock, stock
-            self._tell_mended(before)
+            for active in stock.mended(before):  # that is news to those who watch for it
+                self._watchers.tell(Switch(active, 0))
         except ModelsyncError as error:
             self._log.failure("store.unreadable", error)
             for manifest in landed:
@@ -295,13 +295,6 @@ class Steward:
         self._transfers.release(landed)
         if landed and not self._transfers.taking:
             await asyncio.to_thread(self._relax)
-
-    def _tell_mended(self, before: Stock) -> None:
-        """A version that could not be handed out, and can be now, is news to those who watch for it."""
-        for ref in self._stock.active:
-            active, was = self.active(ref), before.active.get(ref)
-            if active is not None and was is not None and was.version not in before.held:
-                self._watchers.tell(Switch(active, 0))
 
     def _observed(self) -> Observed:
         wanted = {goal.version for goal in self._goals.goals} if self._goals is not None else set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,6 +25,18 @@ class Stock:
     previous: Mapping[ModelRef, Version] = field(default_factory=dict)
     staged: frozenset[Digest] = frozenset()
     room: Room | None = None
+
+    def serving(self, ref: ModelRef) -> Active | None:
+        """What the channel leads to; None while there is nothing, or while it is known to be damaged."""
+        active = self.active.get(ref)
+        return active if active is not None and active.version in self.held else None
+
+    def mended(self, before: Stock) -> Iterator[Active]:
+        """What is handed out now, and could not be `before` though the channel led to it or to another."""
+        for ref in self.active:
+            active, was = self.serving(ref), before.active.get(ref)
+            if active is not None and was is not None and was.version not in before.held:
+                yield active
 
 
 class Store(Protocol):
