@@ -269,6 +269,10 @@ class Steward:
         while self._proposed is not None:
             desired, self._proposed = self._proposed, None
             if desired != self._desired:
+                goals = understand(desired, decode_release, keep=self._keep)
+                for action in reconcile(goals, self._observed(), self._clock()).actions:
+                    if isinstance(action, Drop):  # a pause does not wait for the disk
+                        self._drop(action.manifest)
                 try:
                     await asyncio.to_thread(self._orders.save, desired)
                 except ModelsyncError as error:

@@ -27,10 +27,10 @@ ONE, TWO, THREE = (version(HELMET.model, number) for number in (1, 2, 3))
 class Node:
     """A steward with everything around it in the test's hands; its clock stands still until it is moved."""
 
-    def __init__(self, folder: Path, holdings: FakeHoldings | None = None) -> None:
+    def __init__(self, folder: Path, holdings: FakeHoldings | None = None, orders: Orders | None = None) -> None:
         self.now = 1_000.0
         self.holdings = holdings or FakeHoldings()
-        self.orders = Orders(folder)
+        self.orders = orders or Orders(folder)
         self.watchers = Watchers()
         self.pump = FakePump()
         self.steward = Steward(
