@@ -17,6 +17,7 @@ from cloud_hub.catalog import Catalog
 from cloud_hub.stock import Stock
 from modelsyncd.daemon.log import Log
 from modelsyncd.digest import Digest
+from modelsyncd.errors import DiskError, ModelsyncError
 from modelsyncd.store.packs import Place, pack_key
 from modelsyncd.store.reread import Mark, MarkFile, due, rate_for
 
@@ -93,10 +94,23 @@ class Scrub:
         self._log.info("scrub.round", chunks=chunks, bytes=read, damaged=damaged, took_s=self._wall() - began)
 
     def _look(self, places: Sequence[Place]) -> list[Digest]:
-        """Chunks that are damaged, forgotten from now on. Raises DiskError, RoadError."""
+        """Chunks that are damaged, forgotten from now on.
+
+        One that the disk does not give, as on a bad sector, is no reason to leave the others: it is told of, and stays
+        known, for the disk may give it next time. Raises DiskError, RoadError when nothing of several can be read.
+        """
+        damaged: list[Digest] = []
+        failed: list[ModelsyncError] = []
         for place in places:
             self._drop(place)
-        return self._stock.verify([place.digest for place in places])[1]
+            try:
+                damaged += self._stock.verify([place.digest])[1]
+            except DiskError as error:
+                failed.append(error)
+                self._log.failure("scrub.unreadable", error, chunk=place.digest, pack=place.pack)
+        if len(failed) == len(places) > 1:
+            raise failed[0]
+        return damaged
 
     def _drop(self, place: Place) -> None:
         """Has the kernel forget its copy: it is the disk that rots. Harmless where there is none."""

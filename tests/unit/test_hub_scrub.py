@@ -11,9 +11,9 @@ import pytest
 from cloud_hub.app import Settings
 from cloud_hub.scrub import BATCH, FILE, SAVED, Scrub
 from modelsyncd.codec.registry import Codec
-from modelsyncd.digest import digest_of
-from modelsyncd.errors import BadInputError, DamageError
-from modelsyncd.store.packs import Record
+from modelsyncd.digest import Buffer, digest_of
+from modelsyncd.errors import BadInputError, DamageError, DiskError
+from modelsyncd.store.packs import PackReader, Place, Record
 from modelsyncd.store.reread import FLOOR, ROUND, Mark, MarkFile
 from tests.fakes.hub_store import HubStore, hub_store
 from tests.fakes.publisher import weights
@@ -126,6 +126,25 @@ async def test_a_store_that_is_away_is_not_taken_for_a_damaged_one(
     await clock.run(scrub_of(hub, clock), lambda: clock.slept)
     assert clock.slept[0] > FLOOR / 1_000_000
     assert not hub.catalog.chunks.missing(NAMES)
+
+
+async def test_a_bad_sector_is_told_of_and_the_round_goes_on_behind_it(
+    hub: HubStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, *_, last = sorted(range(10), key=lambda number: NAMES[number])
+    spoil(hub, last)
+    read = PackReader.read
+
+    def sectors(reader: PackReader, place: Place) -> Buffer:
+        if place.digest == NAMES[first]:
+            raise DiskError("input/output error")
+        return read(reader, place)
+
+    monkeypatch.setattr(PackReader, "read", sectors)
+    clock = Clock()
+    await clock.run(scrub_of(hub, clock), lambda: is_over(hub))
+    assert hub.catalog.chunks.missing(NAMES) == [NAMES[last]]
+    assert [record.getMessage() for record in caplog.records].count("scrub.unreadable") == 1
 
 
 async def test_a_rate_of_nothing_reads_nothing(hub: HubStore) -> None:
