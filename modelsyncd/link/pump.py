@@ -343,6 +343,7 @@ class Pump:
                 load.manifest, load.part, load.ordinals, load.codecs, load.bases, rate=self._rate.bytes_per_second
             )
         except ModelsyncError as error:
+            self._giving.discard(load.manifest)  # it may be one that nobody here has ever heard of
             self._step(on.LoadFailed(load.manifest, load.serial, fault_of(error)))
             return
         finally:
