@@ -40,7 +40,7 @@ from modelsyncd.session.faults import fault_of
 from modelsyncd.session.giver import Giver
 from modelsyncd.session.grants import Grants
 from modelsyncd.session.progress import Progress
-from modelsyncd.session.taker import Taker
+from modelsyncd.session.taker import STRAY_BYTES, Taker
 from modelsyncd.session.window import Window
 
 PATIENCE = 60.0  # seconds without a step forward by a peer that owes us something
@@ -75,6 +75,7 @@ class Session:
         self._alarm: float | None = None
         self._over = False
         self._serial = 0
+        self._stray_bytes = 0
 
     def start(self, now: float) -> list[Effect]:
         """What to do before anything has happened."""
@@ -179,11 +180,18 @@ class Session:
     def _given(self, give: words.Give, now: float) -> list[Effect]:
         taker = self._takers.get(give.manifest)
         if taker is None:
-            return []
+            return self._strayed(give)
         if taker.owed(give):
             self._progressed(give, now)
             self._grants.arrived(len(give.payload), now)
         return taker.give(give)
+
+    def _strayed(self, give: words.Give) -> list[Effect]:
+        """Of a transfer that was dropped, and late: harmless, unless it never ends. Raises ProtocolError."""
+        self._stray_bytes += len(give.payload)
+        if self._stray_bytes > STRAY_BYTES:
+            raise ProtocolError(f"{self._stray_bytes} bytes came of transfers that are not under way")
+        return []
 
     def _progressed(self, give: words.Give, now: float) -> None:
         self._trickle += len(give.payload)
@@ -286,6 +294,7 @@ class Session:
 
     def _refused(self, manifest: Digest, fault: words.Fault) -> list[Effect]:
         """We can't go on taking this."""
+        self._stray_bytes = 0  # what was on its way comes all the same
         progress = self._takers.pop(manifest).progress
         return [Send(words.Refuse(fault, manifest)), Finished(manifest, None, fault, progress)]
 

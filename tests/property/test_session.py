@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest
-from modelsyncd.errors import RefusedError
+from modelsyncd.errors import ProtocolError, RefusedError
 from modelsyncd.limits import LIMITS
 from modelsyncd.session import effects as do
 from modelsyncd.session import events as on
@@ -20,6 +20,7 @@ from modelsyncd.session.faults import fault_of
 from modelsyncd.session.frames import Desired, Frame, Give, Part, Refuse, Report, Settle, Unknown, Want
 from modelsyncd.session.progress import Progress
 from modelsyncd.session.session import PATIENCE, Session
+from modelsyncd.session.taker import STRAY_BYTES
 from modelsyncd.session.window import Window
 from tests.fakes.conversation import Content, Conversation, hello, small_window, some_content
 
@@ -365,3 +366,19 @@ def test_ranges_name_exactly_the_missing_ordinals(missing: list[int]) -> None:
     assert asked == sorted(missing)
     progress = talk.finished[0].progress
     assert (progress.total, progress.had, progress.done) == (510, 510 - 10 * len(missing), 510)
+
+
+def test_late_chunks_of_a_dropped_transfer_are_harmless_and_ones_that_never_end_are_not() -> None:
+    talk, content = begin(1)
+    late = Give(content.name, Part.CONTENT, 0, Codec.STORED, 1 << 18, 0, bytes(1 << 18))
+    talk.run()
+    for _ in range(2):
+        talk.step("taker", on.Take(content.offer()))
+        talk.step("taker", on.Drop(content.name))
+        for _ in range(STRAY_BYTES >> 18):
+            talk.step("taker", on.Received(late))
+        assert talk.hung_up == []
+    talk.step("taker", on.Received(late))
+    (end,) = talk.hung_up
+    assert end.fault is not None
+    assert end.fault.code == ProtocolError.code
