@@ -81,6 +81,27 @@ def test_nothing_of_ours_is_on_its_way_while_the_way_is_measured(seed: int) -> N
     assert talk.completed == [content.name]
 
 
+def test_what_an_answer_told_is_a_moment_old_when_chunks_are_asked_for_also_with_a_rate() -> None:
+    talk, content = begin(6, 60)
+    talk.durable[content.name, Part.MANIFEST] = dict(enumerate(content.manifest))
+    yielding(talk, lambda _: 0.05)
+    asked_at = [-inf]
+
+    def watch(frame: Frame) -> list[Frame]:
+        if isinstance(frame, Echo) and not frame.answer:
+            asked_at.append(talk.now)
+        if isinstance(frame, Want) and frame.part is Part.CONTENT:
+            assert talk.now - asked_at[-1] <= 1.0, "asked on an answer of long ago"
+        return [frame]
+
+    talk.tamper = watch
+    talk.step("taker", on.Pace(rate=100, yielding=frozenset([content.name])))  # minutes for a window
+    talk.step("taker", on.Take(content.offer(), gated=True))
+    talk.live(3_600.0)
+    assert talk.completed == [content.name]
+    assert len(asked_at) > 3
+
+
 def test_a_peer_that_answers_no_echo_is_not_waited_for() -> None:
     old = Session(replace(hello(), features=frozenset()))
     talk, content = begin(6, giver=old)
