@@ -59,13 +59,12 @@ async def joined(wide: Wide, group: asyncio.TaskGroup, pipes: list[Pipe]) -> Non
 
 
 async def all_written(pipes: list[Pipe], count: int) -> None:
+    news = asyncio.Event()
+    for pipe in pipes:
+        pipe.wrote = news
     while sum(len(pipe.written) for pipe in pipes) < count:
-        for pipe in pipes:
-            pipe.wrote.clear()
-        waiting = [asyncio.ensure_future(pipe.wrote.wait()) for pipe in pipes]
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for one in waiting:
-            one.cancel()
+        news.clear()
+        await news.wait()
 
 
 async def test_all_parts_of_a_chunk_take_one_lane_in_order_and_words_take_the_first() -> None:
