@@ -9,22 +9,22 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from cloud_hub.catalog import Catalog
 from cloud_hub.stock import Stock
 from modelsyncd.daemon.log import Log
+from modelsyncd.daemon.rounds import Rounds, Sleep
 from modelsyncd.digest import Digest
 from modelsyncd.errors import DiskError, ModelsyncError
 from modelsyncd.store.packs import Place, pack_key
-from modelsyncd.store.reread import Mark, MarkFile, due, rate_for
+from modelsyncd.store.reread import Mark, rate_for
 
 FILE = "scrub.mark"
 BATCH = 4  # chunks of one hop to a thread: 1 MiB as a rule
 SAVED = 600.0  # seconds of reading that a killed hub may do twice
-RECOVERY = 3_600.0  # seconds before a disk or a store that could not be read is tried again
 
 
 class Scrub:
@@ -43,11 +43,12 @@ class Scrub:
         packs: Path | None = None,
         size: Callable[[], int] = lambda: 0,
         wall: Callable[[], float] = time.time,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._catalog = catalog
         self._stock = stock
-        self._marks = MarkFile(data / FILE)
+        self._rounds = Rounds(data / FILE, wall, sleep)
+        self._marks = self._rounds.marks
         self._asked = rate
         self._packs = packs
         self._size = size
@@ -59,19 +60,7 @@ class Scrub:
         """Until it is cancelled; returns at once when there is no rate."""
         if self._asked == 0:
             return
-        while True:
-            try:
-                await self._round(await self._due())
-            except Exception as error:  # noqa: BLE001 - a chore's fault must not take the hub away
-                self._log.failure("scrub.failed", error)
-                await self._sleep(RECOVERY)
-
-    async def _due(self) -> Mark:
-        """The round to go on with, once it is time for it. Raises DiskError."""
-        mark, wait = due(await asyncio.to_thread(self._marks.load), self._wall())
-        if wait:
-            await self._sleep(wait)
-        return mark
+        await self._rounds.run(self._round)
 
     async def _round(self, mark: Mark) -> None:
         """Raises ModelsyncError."""

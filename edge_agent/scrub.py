@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from modelsyncd.daemon.log import Log
+from modelsyncd.daemon.rounds import Rounds, Sleep
 from modelsyncd.digest import Digest
 from modelsyncd.errors import BadInputError, DamageError, DiskError, ModelsyncError, NotFoundError
 from modelsyncd.names import parse_model
-from modelsyncd.store.reread import Mark, MarkFile, Reread, due, rate_for
+from modelsyncd.store.reread import Mark, Reread, rate_for
 from modelsyncd.store.tree import EdgeTree
 from modelsyncd.store.version import Version
 
@@ -23,9 +24,6 @@ FILE = "scrub.mark"
 STRIDE = 1 << 20  # bytes of one hop to a thread: four chunks as a rule
 SAVED = 600.0  # seconds of reading that a killed process may lose: each save costs a few blocks of flash
 PATIENCE = 600.0  # seconds that one stride waits for a transfer to end: some links are never quiet
-RECOVERY = 3_600.0  # seconds before a disk that could not be read at all is tried again
-
-Sleep = Callable[[float], Awaitable[None]]
 
 
 async def _at_once() -> None:
@@ -56,7 +54,8 @@ class Scrub:
         self._quiet = quiet
         self._wall = wall
         self._sleep = sleep
-        self._marks = MarkFile(tree.layout.root / FILE)
+        self._rounds = Rounds(tree.layout.root / FILE, wall, sleep)
+        self._marks = self._rounds.marks
         self._log = Log()
         self._rate = 0
         self._read = 0
@@ -67,19 +66,7 @@ class Scrub:
         """Until it is cancelled; returns at once when there is no rate."""
         if self._asked == 0:
             return
-        while True:
-            try:
-                await self._round(await self._due())
-            except Exception as error:  # noqa: BLE001 - a chore's fault must not take the jobs' agent away
-                self._log.failure("scrub.failed", error)
-                await self._sleep(RECOVERY)
-
-    async def _due(self) -> Mark:
-        """The round to go on with, once it is time for it. Raises DiskError."""
-        mark, wait = due(await asyncio.to_thread(self._marks.load), self._wall())
-        if wait:
-            await self._sleep(wait)
-        return mark
+        await self._rounds.run(self._round)
 
     async def _round(self, mark: Mark) -> None:
         self._rate = rate_for(self._asked, self._size())

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from edge_agent.activate import TreeStore
-from edge_agent.scrub import FILE, RECOVERY, SAVED, STRIDE, Scrub
+from edge_agent.scrub import FILE, SAVED, STRIDE, Scrub
 from edge_agent.shelf import NodeShelf
+from modelsyncd.daemon.rounds import RECOVERY
 from modelsyncd.errors import DiskError
 from modelsyncd.store.cache import Cache
 from modelsyncd.store.reread import FLOOR, ROUND, Mark, MarkFile, Reread, rate_for
