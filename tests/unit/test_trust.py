@@ -220,13 +220,20 @@ class TestInvite:
                 invite.decode(text[:length])
             assert "msi1_" in caught.value.hint
 
-    def test_an_invite_with_any_one_letter_changed_is_damaged(self, authority: Authority) -> None:
-        text = invite.encode(an_invite(authority))
-        # The last character may hold bits that no byte uses, so a change there may mean nothing.
-        for place in range(len(text) - 1):
+    def test_an_invite_with_any_one_letter_changed_is_damaged_or_still_the_same(self, authority: Authority) -> None:
+        given = an_invite(authority)
+        text = invite.encode(given)
+        without_meaning = 0
+        for place in range(len(text)):
             wrong = text[:place] + ("A" if text[place] != "A" else "B") + text[place + 1 :]
-            with pytest.raises(InviteError):
-                invite.decode(wrong)
+            try:
+                assert invite.decode(wrong) == given
+                without_meaning += 1
+            except InviteError:
+                continue
+        # Only the last character of all, and one in the up to seven bits with which a deflate stream ends its last
+        # byte (RFC 1951, 3.2.3), can hold nothing but bits that nobody reads.
+        assert without_meaning <= 2
 
     @pytest.mark.parametrize("text", ["", "msi1_", "msi2_AAAA", "eyJhbGciOi", "msi1_????", "msi1_" + "A" * 10_000])
     def test_what_is_no_invite_is_called_none(self, text: str) -> None:
