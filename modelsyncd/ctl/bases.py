@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from modelsyncd.ctl.destination import Look
 from modelsyncd.ctl.progress import Meter, Step, meter
 from modelsyncd.ctl.thread import Check, in_thread
-from modelsyncd.digest import Digest, digest_of, short, to_text
+from modelsyncd.digest import Digest, digest_of, short
 from modelsyncd.errors import ModelsyncError, NotFoundError
+from modelsyncd.exchange.local_base import LocalBase
 from modelsyncd.formats import points_elsewhere
 from modelsyncd.limits import LIMITS
 from modelsyncd.manifest import Chunking, File, Manifest
@@ -19,19 +20,6 @@ from modelsyncd.store.held import Files
 from modelsyncd.store.listing import Entry, entries
 from modelsyncd.store.source import Source, scan, scan_entries
 from modelsyncd.wire.nouns import encode_manifest
-
-
-@dataclass(frozen=True, slots=True)
-class LocalBase:
-    """A folder or file, and the manifest that it would be published with: that is its `name`."""
-
-    path: Path
-    source: Source
-    name: Digest
-
-    def describe(self) -> dict[str, object]:
-        """For programs."""
-        return {"path": str(self.path), "manifest_digest": to_text(self.name)}
 
 
 async def read_bases(paths: Sequence[Path], *, silent: bool) -> list[LocalBase]:

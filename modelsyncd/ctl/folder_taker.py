@@ -16,13 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from modelsyncd.ctl.assembly import Assembly
-from modelsyncd.ctl.bases import LocalBase, finder, of_folder
+from modelsyncd.ctl.bases import finder, of_folder
 from modelsyncd.ctl.destination import Look, look, refuse_losses, settle
 from modelsyncd.ctl.pieces import Pieces
 from modelsyncd.ctl.remains import FILES, LOCK, MANIFEST, WORK, Remains
 from modelsyncd.ctl.thread import Check, in_thread
 from modelsyncd.digest import Digest, digest_of, short
 from modelsyncd.errors import ConflictError, ProtocolError, RefusedError
+from modelsyncd.exchange.local_base import LocalBase
 from modelsyncd.manifest import Manifest
 from modelsyncd.release import Variant
 from modelsyncd.session.effects import Keep

@@ -14,10 +14,10 @@ import pytest
 from modelsyncd.codec.registry import READABLE, Codec
 from modelsyncd.ctl.folder_taker import FolderTaker
 from modelsyncd.ctl.pieces import Pieces
-from modelsyncd.ctl.source_giver import SourceGiver
 from modelsyncd.ctl.thread import Check, in_thread
 from modelsyncd.ctl.verbs.push import Wish, ref_of, release_of
 from modelsyncd.errors import ConflictError, DamageError, LockedError
+from modelsyncd.exchange.source_giver import SourceGiver
 from modelsyncd.manifest import ChunkTable
 from modelsyncd.names import parse_model
 from modelsyncd.release import Release, SignedRelease

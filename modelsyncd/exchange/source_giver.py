@@ -1,4 +1,4 @@
-"""The giver behind a push: a source's manifest and chunks, encoded for the hub as it asks for them."""
+"""The giver behind whatever is published: a source's manifest and chunks, encoded for the hub as it asks for them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Sequence
 
 from modelsyncd.codec.registry import NEEDS_BASE, Codec, encode
-from modelsyncd.ctl.bases import LocalBase
-from modelsyncd.ctl.coder import Coder, Coding
 from modelsyncd.digest import Digest
 from modelsyncd.errors import NotFoundError
+from modelsyncd.exchange.coder import Coder, Coding
+from modelsyncd.exchange.local_base import LocalBase
 from modelsyncd.manifest import pieces
 from modelsyncd.session.events import Encoded
 from modelsyncd.session.frames import Part

@@ -9,9 +9,9 @@ from enum import StrEnum
 from modelsyncd.bases import gather
 from modelsyncd.codec.profile import Profile, profile_for
 from modelsyncd.codec.registry import NEEDS_BASE, STUMBLES, Codec, encode
-from modelsyncd.ctl.bases import LocalBase
 from modelsyncd.digest import Digest
 from modelsyncd.errors import ModelsyncError
+from modelsyncd.exchange.local_base import LocalBase
 from modelsyncd.matching import Bases, Hints
 from modelsyncd.session.events import Encoded
 from modelsyncd.session.frames import Base
