@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import os
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from edge_agent.activate import TreeStore
 from edge_agent.enrolment import Enrolment, ensure, identity, known
+from edge_agent.flags import PROGRAM, flags, parse
 from edge_agent.jobs_api import JobsApi, bind_loopback
 from edge_agent.orders import Orders
 from edge_agent.scrub import Scrub
@@ -57,7 +57,6 @@ from modelsyncd.store import cache, failpoints
 failpoints.arm_from(os.environ)
 cache.Cache(pathlib.Path(sys.argv[1])).close()
 """
-PROGRAM = "modelsync-agent"
 SOFTWARE = f"{PROGRAM}/{__version__}"
 SERVICE = "modelsyncd.wire.v1.JobsService"
 SOCKET_MODE = 0o660  # jobs join the agent's group (Group= in the unit); others see the files, not the API
@@ -69,12 +68,12 @@ FAREWELL = 1.0  # seconds for running calls of jobs when the agent stops: watche
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code (docs/exit-codes.md)."""
-    options = _parser().parse_args(_with_verb(sys.argv[1:] if arguments is None else list(arguments)))
+    options = parse(sys.argv[1:] if arguments is None else list(arguments))
     try:
         failpoints.arm_from(os.environ)
         if options.verb == "verify":
             return verify(options.data, sys.stdout.write, as_json=options.json)
-        settings = load(Settings, options.config, _flags(options))
+        settings = load(Settings, options.config, flags(options))
     except ModelsyncError as error:
         sys.stderr.write(explain(PROGRAM, error))
         return error.exit_code
@@ -252,60 +251,6 @@ def _open(folder: Path) -> tuple[EdgeTree, Cache]:
     tree = EdgeTree(folder, nouns)
     tree.prepare()
     return tree, Cache(folder / CACHE)
-
-
-def _flags(options: argparse.Namespace) -> dict[str, object]:
-    names = (
-        "hub",
-        "congestion",
-        "lanes",
-        "invite",
-        "jobs_listen",
-        "keep",
-        "quota",
-        "pins",
-        "scrub_rate",
-        "log_format",
-        "log_level",
-    )
-    paths = ("data", "invite_file", "socket")
-    flags: dict[str, object] = {name: getattr(options, name) for name in names}
-    return flags | {name: str(path) for name in paths if (path := getattr(options, name)) is not None}
-
-
-def _with_verb(arguments: list[str]) -> list[str]:
-    """`run` is meant when only flags are given."""
-    if arguments and arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version"):
-        return ["run", *arguments]
-    return arguments
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(PROGRAM, description="Keeps this machine's models in step with a hub.")
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run | verify")
-    live_verb = verbs.add_parser("run", help="serve jobs and follow the hub until stopped")
-    live_verb.add_argument("--data", type=Path, metavar="DIR", help="folder for all that the agent keeps")
-    live_verb.add_argument("--hub", metavar="HOST:PORT", help="address of the hub")
-    live_verb.add_argument("--invite", metavar="TOKEN", help="lets this node in; others can see it: better a file")
-    live_verb.add_argument("--invite-file", type=Path, metavar="FILE", help="file with the invite")
-    live_verb.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML, named as these flags with _")
-    live_verb.add_argument("--socket", type=Path, metavar="PATH", help="unix socket for jobs (DIR/agent.sock)")
-    live_verb.add_argument("--jobs-listen", metavar="127.0.0.1:PORT", help="serve jobs there, too; loopback only")
-    live_verb.add_argument(
-        "--congestion", metavar="NAME", help="how TCP answers loss: auto (default), system, or a name"
-    )
-    live_verb.add_argument("--lanes", metavar="N", help="connections of one session: auto (default), or 1 to 8")
-    live_verb.add_argument("--keep", type=int, metavar="N", help="versions of each model to keep; beats the hub's word")
-    live_verb.add_argument("--quota", metavar="SIZE", help="disk that models may take, as in 20GB; beats a larger one")
-    live_verb.add_argument("--pins", metavar="MODEL:NUMBER", nargs="*", help="releases that stay whatever needs room")
-    live_verb.add_argument("--scrub-rate", metavar="SIZE", help="bytes a second that are read back at rest; 0 for none")
-    live_verb.add_argument("--log-format", choices=list(Style), help="how log lines are written")
-    live_verb.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
-    check_verb = verbs.add_parser("verify", help="read every version again, and have the agent mend what is damaged")
-    check_verb.add_argument("--data", type=Path, metavar="DIR", required=True, help="folder of the agent")
-    check_verb.add_argument("--json", action="store_true", help="one JSON object instead of lines")
-    return parser
 
 
 if __name__ == "__main__":

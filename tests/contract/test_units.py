@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from cloud_hub import app as hub_program
-from edge_agent import app as agent_program
+from edge_agent import flags as agent_flags
 from modelsyncd.daemon.lifetime import GRACE
 
 ROOT = Path(__file__).parents[2]
@@ -82,7 +82,7 @@ def accept(command: list[str], tmp_path: Path) -> None:
         case "modelsync-hub":
             assert str(hub_program.read_settings(arguments).data).startswith("/")
         case "modelsync-agent":
-            assert agent_program._parser().parse_args(arguments).verb == "run"
+            assert agent_flags.parse(arguments).verb == "run"
         case other:
             pytest.fail(f"no program of ours: {other}")
 
