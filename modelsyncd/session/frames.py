@@ -96,7 +96,8 @@ class Offer:
 class Assignment:
     """A model's channel that a node follows; `offer` is None while the channel names no release.
 
-    `consent` is the manifest for which somebody let the month's bytes be exceeded.
+    `consent` is the manifest for which somebody let the month's bytes be exceeded. `retry` grows when somebody says
+    that what failed on this node is to be tried again.
     """
 
     model: ModelName
@@ -105,6 +106,7 @@ class Assignment:
     priority: int = 0
     manners: Manners = FREE
     consent: Digest | None = None
+    retry: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,10 +251,25 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """A release that waits on a node to be published; bytes are plain but `bytes_wire`, times seconds since 1970."""
+
+    model: ModelName
+    manifest: Digest
+    bytes_total: int = 0
+    bytes_done: int = 0
+    bytes_wire: int = 0
+    stored_at: float = 0.0
+    fault: Fault | None = None
+    next_try: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Where a node stands, in full; disk in bytes.
 
     `month_wire` payload bytes came in `month` ("2026-11", the node's own time, which is `utc_offset` from UTC).
+    `outbox` is the first of what waits to be published, `outbox_length` releases and `outbox_bytes` are all of it.
     """
 
     generation: int
@@ -263,6 +280,9 @@ class Report:
     month: str = ""
     utc_offset: str = ""
     quota: int = 0
+    outbox: tuple[Waiting, ...] = ()
+    outbox_length: int = 0
+    outbox_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,7 @@ def _assignment_to_pb(assignment: Assignment) -> sync_pb2.Assignment:
         priority=assignment.priority,
         manners=_manners(assignment.manners),
         consent=assignment.consent or b"",
+        retry=assignment.retry,
     )
 
 
@@ -113,4 +114,5 @@ def _assignment_from_pb(message: sync_pb2.Assignment, limits: Limits) -> Assignm
         priority=message.priority,
         manners=manners_from_pb(message.manners) if message.HasField("manners") else FREE,
         consent=digest_from(message.consent) if message.consent else None,
+        retry=message.retry,
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from modelsyncd.digest import Buffer
+from modelsyncd.digest import Buffer, digest_from
 from modelsyncd.errors import BadInputError, LimitError
 from modelsyncd.limits import LIMITS, Limits
 from modelsyncd.names import parse_channel, parse_model
-from modelsyncd.session.frames import Hold, Phase, Report, Standing
+from modelsyncd.session.frames import Hold, Phase, Report, Standing, Waiting
 from modelsyncd.wire.faultwords import fault_from_pb, fault_to_pb
 from modelsyncd.wire.parse import parse, write
 from modelsyncd.wire.prices import forecast_from_pb, forecast_to_pb
@@ -41,6 +41,9 @@ def report_to_pb(report: Report) -> sync_pb2.Report:
         month=report.month,
         utc_offset=report.utc_offset,
         quota_bytes=report.quota,
+        outbox=map(_waiting_to_pb, report.outbox),
+        outbox_length=report.outbox_length,
+        outbox_bytes=report.outbox_bytes,
     )
 
 
@@ -48,6 +51,8 @@ def report_from_pb(message: sync_pb2.Report, limits: Limits = LIMITS) -> Report:
     """From the wire. Raises LimitError, or BadInputError for a name or phase that is none."""
     if len(message.standings) > limits.desired_assignments:
         raise LimitError(f"a report may have {limits.desired_assignments} standings, not {len(message.standings)}")
+    if len(message.outbox) > limits.desired_assignments:
+        raise LimitError(f"a report may name {limits.desired_assignments} of what waits, not {len(message.outbox)}")
     return Report(
         generation=message.generation,
         standings=tuple(map(standing_from_pb, message.standings)),
@@ -57,6 +62,9 @@ def report_from_pb(message: sync_pb2.Report, limits: Limits = LIMITS) -> Report:
         month=message.month,
         utc_offset=message.utc_offset,
         quota=message.quota_bytes,
+        outbox=tuple(map(_waiting_from_pb, message.outbox)),
+        outbox_length=message.outbox_length,
+        outbox_bytes=message.outbox_bytes,
     )
 
 
@@ -116,4 +124,30 @@ def standing_from_pb(message: sync_pb2.Standing) -> Standing:
         bytes_resent=message.bytes_resent,
         rate=message.rate,
         tries=message.tries,
+    )
+
+
+def _waiting_to_pb(waiting: Waiting) -> sync_pb2.Waiting:
+    return sync_pb2.Waiting(
+        model=str(waiting.model),
+        manifest=waiting.manifest,
+        bytes_total=waiting.bytes_total,
+        bytes_done=waiting.bytes_done,
+        bytes_wire=waiting.bytes_wire,
+        stored_at=waiting.stored_at,
+        fault=None if waiting.fault is None else fault_to_pb(waiting.fault),
+        next_try=waiting.next_try,
+    )
+
+
+def _waiting_from_pb(message: sync_pb2.Waiting) -> Waiting:
+    return Waiting(
+        model=parse_model(message.model),
+        manifest=digest_from(message.manifest),
+        bytes_total=message.bytes_total,
+        bytes_done=message.bytes_done,
+        bytes_wire=message.bytes_wire,
+        stored_at=message.stored_at,
+        fault=fault_from_pb(message.fault) if message.HasField("fault") else None,
+        next_try=message.next_try,
     )

@@ -41,6 +41,7 @@ from modelsyncd.session.frames import (
     Report,
     Settle,
     Standing,
+    Waiting,
     Want,
 )
 from modelsyncd.wire import frames, nouns
@@ -134,6 +135,7 @@ ASSIGNMENTS = st.builds(
     st.integers(-(1 << 31), (1 << 31) - 1),
     MANNERS,
     st.one_of(st.none(), DIGESTS),
+    U64,
 )
 PINS = st.lists(st.builds(ModelRef, MODELS, number=st.integers(1, 999_999)), max_size=3).map(tuple)
 DESIRED = st.builds(
@@ -167,7 +169,14 @@ STANDINGS = st.builds(
     rate=SECONDS,
     tries=U32,
 )
-REPORTS = st.builds(Report, U64, st.lists(STANDINGS, max_size=3).map(tuple), U64, U64, U64, WORDS, WORDS, U64)
+WAITING = st.builds(Waiting, MODELS, DIGESTS, U64, U64, U64, SECONDS, st.one_of(st.none(), FAULTS), SECONDS)
+REPORTS = st.builds(
+    Report,
+    *(U64, st.lists(STANDINGS, max_size=3).map(tuple), U64, U64, U64, WORDS, WORDS, U64),
+    outbox=st.lists(WAITING, max_size=2).map(tuple),
+    outbox_length=U32,
+    outbox_bytes=U64,
+)
 RUNS = st.tuples(U32, st.integers(1, 1000)).map(lambda run: range(run[0], min(run[0] + run[1], 1 << 32)))
 TURNED = st.builds(Turned, U32, U32, U32, U64)
 FILES = st.one_of(st.just(HOLE), st.integers(0, (1 << 32) - 2))

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmodelsyncd/wire/v1/jobs.proto\x12\x12modelsyncd.wire.v1\"\r\n\x0bListRequest\">\n\x0cListResponse\x12.\n\x06models\x18\x01 \x03(\x0b\x32\x1e.modelsyncd.wire.v1.LocalModel\"\x7f\n\nLocalModel\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\x12\x31\n\x06\x61\x63tive\x18\x03 \x01(\x0b\x32!.modelsyncd.wire.v1.ActiveRelease\x12\x0f\n\x07\x64\x65sired\x18\x04 \x01(\x04\x12\r\n\x05phase\x18\x05 \x01(\t\"\x8a\x02\n\rActiveRelease\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12\x10\n\x08manifest\x18\x04 \x01(\t\x12\x0f\n\x07release\x18\x05 \x01(\t\x12\x0c\n\x04path\x18\x06 \x01(\t\x12\x14\n\x0c\x63hannel_path\x18\x07 \x01(\t\x12=\n\x06labels\x18\x08 \x03(\x0b\x32-.modelsyncd.wire.v1.ActiveRelease.LabelsEntry\x12\x14\n\x0c\x61\x63tive_since\x18\t \x01(\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"/\n\nGetRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x14\n\x0cwait_seconds\x18\x02 \x01(\x01\"@\n\x0bGetResponse\x12\x31\n\x06\x61\x63tive\x18\x01 \x01(\x0b\x32!.modelsyncd.wire.v1.ActiveRelease\"\x1b\n\x0cWatchRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"T\n\rWatchResponse\x12\x31\n\x06\x61\x63tive\x18\x01 \x01(\x0b\x32!.modelsyncd.wire.v1.ActiveRelease\x12\x10\n\x08previous\x18\x02 \x01(\x04\x32\xf0\x01\n\x0bJobsService\x12I\n\x04List\x12\x1f.modelsyncd.wire.v1.ListRequest\x1a .modelsyncd.wire.v1.ListResponse\x12\x46\n\x03Get\x12\x1e.modelsyncd.wire.v1.GetRequest\x1a\x1f.modelsyncd.wire.v1.GetResponse\x12N\n\x05Watch\x12 .modelsyncd.wire.v1.WatchRequest\x1a!.modelsyncd.wire.v1.WatchResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmodelsyncd/wire/v1/jobs.proto\x12\x12modelsyncd.wire.v1\"\r\n\x0bListRequest\">\n\x0cListResponse\x12.\n\x06models\x18\x01 \x03(\x0b\x32\x1e.modelsyncd.wire.v1.LocalModel\"\x7f\n\nLocalModel\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\x12\x31\n\x06\x61\x63tive\x18\x03 \x01(\x0b\x32!.modelsyncd.wire.v1.ActiveRelease\x12\x0f\n\x07\x64\x65sired\x18\x04 \x01(\x04\x12\r\n\x05phase\x18\x05 \x01(\t\"\x8a\x02\n\rActiveRelease\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12\x10\n\x08manifest\x18\x04 \x01(\t\x12\x0f\n\x07release\x18\x05 \x01(\t\x12\x0c\n\x04path\x18\x06 \x01(\t\x12\x14\n\x0c\x63hannel_path\x18\x07 \x01(\t\x12=\n\x06labels\x18\x08 \x03(\x0b\x32-.modelsyncd.wire.v1.ActiveRelease.LabelsEntry\x12\x14\n\x0c\x61\x63tive_since\x18\t \x01(\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"/\n\nGetRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x14\n\x0cwait_seconds\x18\x02 \x01(\x01\"@\n\x0bGetResponse\x12\x31\n\x06\x61\x63tive\x18\x01 \x01(\x0b\x32!.modelsyncd.wire.v1.ActiveRelease\"\x1b\n\x0cWatchRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"T\n\rWatchResponse\x12\x31\n\x06\x61\x63tive\x18\x01 \x01(\x0b\x32!.modelsyncd.wire.v1.ActiveRelease\x12\x10\n\x08previous\x18\x02 \x01(\x04\"C\n\x0e\x41\x63quireRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x14\n\x0cwait_seconds\x18\x02 \x01(\x01\x12\x0e\n\x06holder\x18\x03 \x01(\t\"|\n\x0f\x41\x63quireResponse\x12\x31\n\x06\x61\x63tive\x18\x01 \x01(\x0b\x32!.modelsyncd.wire.v1.ActiveRelease\x12\x10\n\x08previous\x18\x02 \x01(\x04\x12\r\n\x05trial\x18\x03 \x01(\x08\x12\x15\n\rtrial_seconds\x18\x04 \x01(\x01\"I\n\x0e\x43onfirmRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\r\n\x05works\x18\x03 \x01(\x08\x12\x0b\n\x03why\x18\x04 \x01(\t\"\"\n\x0f\x43onfirmResponse\x12\x0f\n\x07\x63ounted\x18\x01 \x01(\x08\"\x1b\n\x0cRetryRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"\x1f\n\rRetryResponse\x12\x0e\n\x06number\x18\x01 \x01(\x04\"#\n\x06Origin\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\"\xdd\x02\n\x0ePublishRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12+\n\x07parents\x18\x03 \x03(\x0b\x32\x1a.modelsyncd.wire.v1.Origin\x12>\n\x06labels\x18\x04 \x03(\x0b\x32..modelsyncd.wire.v1.PublishRequest.LabelsEntry\x12@\n\x07metrics\x18\x05 \x03(\x0b\x32/.modelsyncd.wire.v1.PublishRequest.MetricsEntry\x12\x0c\n\x04note\x18\x06 \x01(\t\x12\x12\n\nonly_store\x18\x07 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xf2\x01\n\x0fPublishResponse\x12\x35\n\x07reading\x18\x01 \x01(\x0b\x32\".modelsyncd.wire.v1.PublishReadingH\x00\x12\x33\n\x06stored\x18\x02 \x01(\x0b\x32!.modelsyncd.wire.v1.PublishStoredH\x00\x12\x35\n\x07sending\x18\x03 \x01(\x0b\x32\".modelsyncd.wire.v1.PublishSendingH\x00\x12\x34\n\tpublished\x18\x04 \x01(\x0b\x32\x1f.modelsyncd.wire.v1.PublishDoneH\x00\x42\x06\n\x04step\"9\n\x0ePublishReading\x12\x12\n\nbytes_done\x18\x01 \x01(\x04\x12\x13\n\x0b\x62ytes_total\x18\x02 \x01(\x04\"J\n\rPublishStored\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08manifest\x18\x02 \x01(\t\x12\x0c\n\x04size\x18\x03 \x01(\x04\x12\r\n\x05known\x18\x04 \x01(\x08\"\\\n\x0ePublishSending\x12\x12\n\nbytes_done\x18\x01 \x01(\x04\x12\x13\n\x0b\x62ytes_total\x18\x02 \x01(\x04\x12\x12\n\nbytes_wire\x18\x03 \x01(\x04\x12\r\n\x05waits\x18\x04 \x01(\t\"b\n\x0bPublishDone\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x0f\n\x07release\x18\x03 \x01(\t\x12\x0f\n\x07\x63reated\x18\x04 \x01(\x08\x12\x12\n\nbytes_wire\x18\x05 \x01(\x04\"\x13\n\x11ListOutboxRequest\"R\n\x12ListOutboxResponse\x12+\n\x05items\x18\x01 \x03(\x0b\x32\x1c.modelsyncd.wire.v1.Outgoing\x12\x0f\n\x07records\x18\x02 \x01(\x04\"\xaf\x02\n\x08Outgoing\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\x12\x10\n\x08manifest\x18\x04 \x01(\t\x12\x13\n\x0b\x62ytes_total\x18\x05 \x01(\x04\x12\x12\n\nbytes_done\x18\x06 \x01(\x04\x12\x12\n\nbytes_wire\x18\x07 \x01(\x04\x12\x11\n\tstored_at\x18\x08 \x01(\x01\x12\r\n\x05waits\x18\t \x01(\t\x12\x0f\n\x07refused\x18\n \x01(\x08\x12\x0c\n\x04user\x18\x0b \x01(\t\x12\x38\n\x06labels\x18\x0c \x03(\x0b\x32(.modelsyncd.wire.v1.Outgoing.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1d\n\x0fWithdrawRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x12\n\x10WithdrawResponse\"\xb9\x01\n\rRecordRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12?\n\x07metrics\x18\x02 \x03(\x0b\x32..modelsyncd.wire.v1.RecordRequest.MetricsEntry\x12\x0f\n\x07\x64\x61taset\x18\x03 \x01(\t\x12\r\n\x05stage\x18\x04 \x01(\t\x12\n\n\x02\x61t\x18\x05 \x01(\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\" \n\x0eRecordResponse\x12\x0e\n\x06number\x18\x01 \x01(\x04\"\x1a\n\x0bShowRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"\xcb\x01\n\x0cShowResponse\x12-\n\x05local\x18\x01 \x01(\x0b\x32\x1e.modelsyncd.wire.v1.LocalModel\x12\x32\n\x08versions\x18\x02 \x03(\x0b\x32 .modelsyncd.wire.v1.LocalVersion\x12\x10\n\x08previous\x18\x03 \x01(\x04\x12/\n\x06\x66\x61iled\x18\x04 \x01(\x0b\x32\x1f.modelsyncd.wire.v1.FailedTrial\x12\x15\n\rtrial_seconds\x18\x05 \x01(\x01\"l\n\x0cLocalVersion\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x10\n\x08manifest\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x0c\n\x04size\x18\x04 \x01(\x04\x12\r\n\x05whole\x18\x05 \x01(\x08\x12\x0f\n\x07holders\x18\x06 \x03(\t\"6\n\x0b\x46\x61iledTrial\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0b\n\x03why\x18\x02 \x01(\t\x12\n\n\x02\x61t\x18\x03 \x01(\x01\x32\x8e\x07\n\x0bJobsService\x12I\n\x04List\x12\x1f.modelsyncd.wire.v1.ListRequest\x1a .modelsyncd.wire.v1.ListResponse\x12\x46\n\x03Get\x12\x1e.modelsyncd.wire.v1.GetRequest\x1a\x1f.modelsyncd.wire.v1.GetResponse\x12N\n\x05Watch\x12 .modelsyncd.wire.v1.WatchRequest\x1a!.modelsyncd.wire.v1.WatchResponse0\x01\x12T\n\x07\x41\x63quire\x12\".modelsyncd.wire.v1.AcquireRequest\x1a#.modelsyncd.wire.v1.AcquireResponse0\x01\x12R\n\x07\x43onfirm\x12\".modelsyncd.wire.v1.ConfirmRequest\x1a#.modelsyncd.wire.v1.ConfirmResponse\x12L\n\x05Retry\x12 .modelsyncd.wire.v1.RetryRequest\x1a!.modelsyncd.wire.v1.RetryResponse\x12T\n\x07Publish\x12\".modelsyncd.wire.v1.PublishRequest\x1a#.modelsyncd.wire.v1.PublishResponse0\x01\x12[\n\nListOutbox\x12%.modelsyncd.wire.v1.ListOutboxRequest\x1a&.modelsyncd.wire.v1.ListOutboxResponse\x12U\n\x08Withdraw\x12#.modelsyncd.wire.v1.WithdrawRequest\x1a$.modelsyncd.wire.v1.WithdrawResponse\x12O\n\x06Record\x12!.modelsyncd.wire.v1.RecordRequest\x1a\".modelsyncd.wire.v1.RecordResponse\x12I\n\x04Show\x12\x1f.modelsyncd.wire.v1.ShowRequest\x1a .modelsyncd.wire.v1.ShowResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,6 +33,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ACTIVERELEASE_LABELSENTRY']._loaded_options = None
   _globals['_ACTIVERELEASE_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_PUBLISHREQUEST_LABELSENTRY']._loaded_options = None
+  _globals['_PUBLISHREQUEST_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_PUBLISHREQUEST_METRICSENTRY']._loaded_options = None
+  _globals['_PUBLISHREQUEST_METRICSENTRY']._serialized_options = b'8\001'
+  _globals['_OUTGOING_LABELSENTRY']._loaded_options = None
+  _globals['_OUTGOING_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_RECORDREQUEST_METRICSENTRY']._loaded_options = None
+  _globals['_RECORDREQUEST_METRICSENTRY']._serialized_options = b'8\001'
   _globals['_LISTREQUEST']._serialized_start=53
   _globals['_LISTREQUEST']._serialized_end=66
   _globals['_LISTRESPONSE']._serialized_start=68
@@ -51,6 +59,62 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHREQUEST']._serialized_end=672
   _globals['_WATCHRESPONSE']._serialized_start=674
   _globals['_WATCHRESPONSE']._serialized_end=758
-  _globals['_JOBSSERVICE']._serialized_start=761
-  _globals['_JOBSSERVICE']._serialized_end=1001
+  _globals['_ACQUIREREQUEST']._serialized_start=760
+  _globals['_ACQUIREREQUEST']._serialized_end=827
+  _globals['_ACQUIRERESPONSE']._serialized_start=829
+  _globals['_ACQUIRERESPONSE']._serialized_end=953
+  _globals['_CONFIRMREQUEST']._serialized_start=955
+  _globals['_CONFIRMREQUEST']._serialized_end=1028
+  _globals['_CONFIRMRESPONSE']._serialized_start=1030
+  _globals['_CONFIRMRESPONSE']._serialized_end=1064
+  _globals['_RETRYREQUEST']._serialized_start=1066
+  _globals['_RETRYREQUEST']._serialized_end=1093
+  _globals['_RETRYRESPONSE']._serialized_start=1095
+  _globals['_RETRYRESPONSE']._serialized_end=1126
+  _globals['_ORIGIN']._serialized_start=1128
+  _globals['_ORIGIN']._serialized_end=1163
+  _globals['_PUBLISHREQUEST']._serialized_start=1166
+  _globals['_PUBLISHREQUEST']._serialized_end=1515
+  _globals['_PUBLISHREQUEST_LABELSENTRY']._serialized_start=483
+  _globals['_PUBLISHREQUEST_LABELSENTRY']._serialized_end=528
+  _globals['_PUBLISHREQUEST_METRICSENTRY']._serialized_start=1469
+  _globals['_PUBLISHREQUEST_METRICSENTRY']._serialized_end=1515
+  _globals['_PUBLISHRESPONSE']._serialized_start=1518
+  _globals['_PUBLISHRESPONSE']._serialized_end=1760
+  _globals['_PUBLISHREADING']._serialized_start=1762
+  _globals['_PUBLISHREADING']._serialized_end=1819
+  _globals['_PUBLISHSTORED']._serialized_start=1821
+  _globals['_PUBLISHSTORED']._serialized_end=1895
+  _globals['_PUBLISHSENDING']._serialized_start=1897
+  _globals['_PUBLISHSENDING']._serialized_end=1989
+  _globals['_PUBLISHDONE']._serialized_start=1991
+  _globals['_PUBLISHDONE']._serialized_end=2089
+  _globals['_LISTOUTBOXREQUEST']._serialized_start=2091
+  _globals['_LISTOUTBOXREQUEST']._serialized_end=2110
+  _globals['_LISTOUTBOXRESPONSE']._serialized_start=2112
+  _globals['_LISTOUTBOXRESPONSE']._serialized_end=2194
+  _globals['_OUTGOING']._serialized_start=2197
+  _globals['_OUTGOING']._serialized_end=2500
+  _globals['_OUTGOING_LABELSENTRY']._serialized_start=483
+  _globals['_OUTGOING_LABELSENTRY']._serialized_end=528
+  _globals['_WITHDRAWREQUEST']._serialized_start=2502
+  _globals['_WITHDRAWREQUEST']._serialized_end=2531
+  _globals['_WITHDRAWRESPONSE']._serialized_start=2533
+  _globals['_WITHDRAWRESPONSE']._serialized_end=2551
+  _globals['_RECORDREQUEST']._serialized_start=2554
+  _globals['_RECORDREQUEST']._serialized_end=2739
+  _globals['_RECORDREQUEST_METRICSENTRY']._serialized_start=1469
+  _globals['_RECORDREQUEST_METRICSENTRY']._serialized_end=1515
+  _globals['_RECORDRESPONSE']._serialized_start=2741
+  _globals['_RECORDRESPONSE']._serialized_end=2773
+  _globals['_SHOWREQUEST']._serialized_start=2775
+  _globals['_SHOWREQUEST']._serialized_end=2801
+  _globals['_SHOWRESPONSE']._serialized_start=2804
+  _globals['_SHOWRESPONSE']._serialized_end=3007
+  _globals['_LOCALVERSION']._serialized_start=3009
+  _globals['_LOCALVERSION']._serialized_end=3117
+  _globals['_FAILEDTRIAL']._serialized_start=3119
+  _globals['_FAILEDTRIAL']._serialized_end=3173
+  _globals['_JOBSSERVICE']._serialized_start=3176
+  _globals['_JOBSSERVICE']._serialized_end=4086
 # @@protoc_insertion_point(module_scope)

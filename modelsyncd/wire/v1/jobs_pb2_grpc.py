@@ -50,6 +50,46 @@ class JobsServiceStub(object):
                 request_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.WatchRequest.SerializeToString,
                 response_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.WatchResponse.FromString,
                 _registered_method=True)
+        self.Acquire = channel.unary_stream(
+                '/modelsyncd.wire.v1.JobsService/Acquire',
+                request_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.AcquireRequest.SerializeToString,
+                response_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.AcquireResponse.FromString,
+                _registered_method=True)
+        self.Confirm = channel.unary_unary(
+                '/modelsyncd.wire.v1.JobsService/Confirm',
+                request_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ConfirmRequest.SerializeToString,
+                response_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ConfirmResponse.FromString,
+                _registered_method=True)
+        self.Retry = channel.unary_unary(
+                '/modelsyncd.wire.v1.JobsService/Retry',
+                request_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.RetryRequest.SerializeToString,
+                response_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.RetryResponse.FromString,
+                _registered_method=True)
+        self.Publish = channel.unary_stream(
+                '/modelsyncd.wire.v1.JobsService/Publish',
+                request_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.PublishRequest.SerializeToString,
+                response_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.PublishResponse.FromString,
+                _registered_method=True)
+        self.ListOutbox = channel.unary_unary(
+                '/modelsyncd.wire.v1.JobsService/ListOutbox',
+                request_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ListOutboxRequest.SerializeToString,
+                response_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ListOutboxResponse.FromString,
+                _registered_method=True)
+        self.Withdraw = channel.unary_unary(
+                '/modelsyncd.wire.v1.JobsService/Withdraw',
+                request_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.WithdrawRequest.SerializeToString,
+                response_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.WithdrawResponse.FromString,
+                _registered_method=True)
+        self.Record = channel.unary_unary(
+                '/modelsyncd.wire.v1.JobsService/Record',
+                request_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.RecordRequest.SerializeToString,
+                response_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.RecordResponse.FromString,
+                _registered_method=True)
+        self.Show = channel.unary_unary(
+                '/modelsyncd.wire.v1.JobsService/Show',
+                request_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ShowRequest.SerializeToString,
+                response_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ShowResponse.FromString,
+                _registered_method=True)
 
 
 class JobsServiceServicer(object):
@@ -77,6 +117,62 @@ class JobsServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Acquire(self, request, context):
+        """As Watch for one channel, and a lease: every version that the call told of stays on the disk until the call ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Confirm(self, request, context):
+        """Says whether the version that a channel leads to works. One that does not gives way to the one before it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Retry(self, request, context):
+        """Lets a version be tried again that failed here.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Publish(self, request, context):
+        """A folder or file of this machine becomes a release of a model, with or without a hub; tells how far that is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOutbox(self, request, context):
+        """What waits to be published, what is on its way, and what was refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Withdraw(self, request, context):
+        """Takes something out of the outbox that is not on the hub yet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Record(self, request, context):
+        """Keeps numbers about a release, and brings them to the hub: once each, in order, when there is a link.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Show(self, request, context):
+        """All that is known here of one channel: its versions on the disk, who holds them, and what was tried.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +190,46 @@ def add_JobsServiceServicer_to_server(servicer, server):
                     servicer.Watch,
                     request_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.WatchRequest.FromString,
                     response_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.WatchResponse.SerializeToString,
+            ),
+            'Acquire': grpc.unary_stream_rpc_method_handler(
+                    servicer.Acquire,
+                    request_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.AcquireRequest.FromString,
+                    response_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.AcquireResponse.SerializeToString,
+            ),
+            'Confirm': grpc.unary_unary_rpc_method_handler(
+                    servicer.Confirm,
+                    request_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ConfirmRequest.FromString,
+                    response_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ConfirmResponse.SerializeToString,
+            ),
+            'Retry': grpc.unary_unary_rpc_method_handler(
+                    servicer.Retry,
+                    request_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.RetryRequest.FromString,
+                    response_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.RetryResponse.SerializeToString,
+            ),
+            'Publish': grpc.unary_stream_rpc_method_handler(
+                    servicer.Publish,
+                    request_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.PublishRequest.FromString,
+                    response_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.PublishResponse.SerializeToString,
+            ),
+            'ListOutbox': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOutbox,
+                    request_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ListOutboxRequest.FromString,
+                    response_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ListOutboxResponse.SerializeToString,
+            ),
+            'Withdraw': grpc.unary_unary_rpc_method_handler(
+                    servicer.Withdraw,
+                    request_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.WithdrawRequest.FromString,
+                    response_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.WithdrawResponse.SerializeToString,
+            ),
+            'Record': grpc.unary_unary_rpc_method_handler(
+                    servicer.Record,
+                    request_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.RecordRequest.FromString,
+                    response_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.RecordResponse.SerializeToString,
+            ),
+            'Show': grpc.unary_unary_rpc_method_handler(
+                    servicer.Show,
+                    request_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ShowRequest.FromString,
+                    response_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ShowResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +314,222 @@ class JobsService(object):
             '/modelsyncd.wire.v1.JobsService/Watch',
             modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.WatchRequest.SerializeToString,
             modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.WatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Acquire(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/modelsyncd.wire.v1.JobsService/Acquire',
+            modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.AcquireRequest.SerializeToString,
+            modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.AcquireResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Confirm(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelsyncd.wire.v1.JobsService/Confirm',
+            modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ConfirmRequest.SerializeToString,
+            modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ConfirmResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Retry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelsyncd.wire.v1.JobsService/Retry',
+            modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.RetryRequest.SerializeToString,
+            modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.RetryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Publish(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/modelsyncd.wire.v1.JobsService/Publish',
+            modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.PublishRequest.SerializeToString,
+            modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.PublishResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOutbox(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelsyncd.wire.v1.JobsService/ListOutbox',
+            modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ListOutboxRequest.SerializeToString,
+            modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ListOutboxResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Withdraw(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelsyncd.wire.v1.JobsService/Withdraw',
+            modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.WithdrawRequest.SerializeToString,
+            modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.WithdrawResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Record(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelsyncd.wire.v1.JobsService/Record',
+            modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.RecordRequest.SerializeToString,
+            modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.RecordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Show(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelsyncd.wire.v1.JobsService/Show',
+            modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ShowRequest.SerializeToString,
+            modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ShowResponse.FromString,
             options,
             channel_credentials,
             insecure,

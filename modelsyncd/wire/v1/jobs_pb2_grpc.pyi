@@ -39,6 +39,22 @@ class JobsServiceStub:
     """Path of a model's channel, at once or as soon as there is one."""
     Watch: _grpc.UnaryStreamMultiCallable[_jobs_pb2.WatchRequest, _jobs_pb2.WatchResponse]
     """An event now for what is active, and one after each switch."""
+    Acquire: _grpc.UnaryStreamMultiCallable[_jobs_pb2.AcquireRequest, _jobs_pb2.AcquireResponse]
+    """As Watch for one channel, and a lease: every version that the call told of stays on the disk until the call ends."""
+    Confirm: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.ConfirmRequest, _jobs_pb2.ConfirmResponse]
+    """Says whether the version that a channel leads to works. One that does not gives way to the one before it."""
+    Retry: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.RetryRequest, _jobs_pb2.RetryResponse]
+    """Lets a version be tried again that failed here."""
+    Publish: _grpc.UnaryStreamMultiCallable[_jobs_pb2.PublishRequest, _jobs_pb2.PublishResponse]
+    """A folder or file of this machine becomes a release of a model, with or without a hub; tells how far that is."""
+    ListOutbox: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.ListOutboxRequest, _jobs_pb2.ListOutboxResponse]
+    """What waits to be published, what is on its way, and what was refused."""
+    Withdraw: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.WithdrawRequest, _jobs_pb2.WithdrawResponse]
+    """Takes something out of the outbox that is not on the hub yet."""
+    Record: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.RecordRequest, _jobs_pb2.RecordResponse]
+    """Keeps numbers about a release, and brings them to the hub: once each, in order, when there is a link."""
+    Show: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.ShowRequest, _jobs_pb2.ShowResponse]
+    """All that is known here of one channel: its versions on the disk, who holds them, and what was tried."""
 
 @_typing.type_check_only
 class JobsServiceAsyncStub(JobsServiceStub):
@@ -51,6 +67,22 @@ class JobsServiceAsyncStub(JobsServiceStub):
     """Path of a model's channel, at once or as soon as there is one."""
     Watch: _aio.UnaryStreamMultiCallable[_jobs_pb2.WatchRequest, _jobs_pb2.WatchResponse]  # type: ignore[assignment]
     """An event now for what is active, and one after each switch."""
+    Acquire: _aio.UnaryStreamMultiCallable[_jobs_pb2.AcquireRequest, _jobs_pb2.AcquireResponse]  # type: ignore[assignment]
+    """As Watch for one channel, and a lease: every version that the call told of stays on the disk until the call ends."""
+    Confirm: _aio.UnaryUnaryMultiCallable[_jobs_pb2.ConfirmRequest, _jobs_pb2.ConfirmResponse]  # type: ignore[assignment]
+    """Says whether the version that a channel leads to works. One that does not gives way to the one before it."""
+    Retry: _aio.UnaryUnaryMultiCallable[_jobs_pb2.RetryRequest, _jobs_pb2.RetryResponse]  # type: ignore[assignment]
+    """Lets a version be tried again that failed here."""
+    Publish: _aio.UnaryStreamMultiCallable[_jobs_pb2.PublishRequest, _jobs_pb2.PublishResponse]  # type: ignore[assignment]
+    """A folder or file of this machine becomes a release of a model, with or without a hub; tells how far that is."""
+    ListOutbox: _aio.UnaryUnaryMultiCallable[_jobs_pb2.ListOutboxRequest, _jobs_pb2.ListOutboxResponse]  # type: ignore[assignment]
+    """What waits to be published, what is on its way, and what was refused."""
+    Withdraw: _aio.UnaryUnaryMultiCallable[_jobs_pb2.WithdrawRequest, _jobs_pb2.WithdrawResponse]  # type: ignore[assignment]
+    """Takes something out of the outbox that is not on the hub yet."""
+    Record: _aio.UnaryUnaryMultiCallable[_jobs_pb2.RecordRequest, _jobs_pb2.RecordResponse]  # type: ignore[assignment]
+    """Keeps numbers about a release, and brings them to the hub: once each, in order, when there is a link."""
+    Show: _aio.UnaryUnaryMultiCallable[_jobs_pb2.ShowRequest, _jobs_pb2.ShowResponse]  # type: ignore[assignment]
+    """All that is known here of one channel: its versions on the disk, who holds them, and what was tried."""
 
 class JobsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Answers from what is on the node: it works with the hub away."""
@@ -78,5 +110,69 @@ class JobsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_jobs_pb2.WatchResponse], _abc.AsyncIterator[_jobs_pb2.WatchResponse]]:
         """An event now for what is active, and one after each switch."""
+
+    @_abc_1.abstractmethod
+    def Acquire(
+        self,
+        request: _jobs_pb2.AcquireRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_jobs_pb2.AcquireResponse], _abc.AsyncIterator[_jobs_pb2.AcquireResponse]]:
+        """As Watch for one channel, and a lease: every version that the call told of stays on the disk until the call ends."""
+
+    @_abc_1.abstractmethod
+    def Confirm(
+        self,
+        request: _jobs_pb2.ConfirmRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_jobs_pb2.ConfirmResponse, _abc.Awaitable[_jobs_pb2.ConfirmResponse]]:
+        """Says whether the version that a channel leads to works. One that does not gives way to the one before it."""
+
+    @_abc_1.abstractmethod
+    def Retry(
+        self,
+        request: _jobs_pb2.RetryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_jobs_pb2.RetryResponse, _abc.Awaitable[_jobs_pb2.RetryResponse]]:
+        """Lets a version be tried again that failed here."""
+
+    @_abc_1.abstractmethod
+    def Publish(
+        self,
+        request: _jobs_pb2.PublishRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_jobs_pb2.PublishResponse], _abc.AsyncIterator[_jobs_pb2.PublishResponse]]:
+        """A folder or file of this machine becomes a release of a model, with or without a hub; tells how far that is."""
+
+    @_abc_1.abstractmethod
+    def ListOutbox(
+        self,
+        request: _jobs_pb2.ListOutboxRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_jobs_pb2.ListOutboxResponse, _abc.Awaitable[_jobs_pb2.ListOutboxResponse]]:
+        """What waits to be published, what is on its way, and what was refused."""
+
+    @_abc_1.abstractmethod
+    def Withdraw(
+        self,
+        request: _jobs_pb2.WithdrawRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_jobs_pb2.WithdrawResponse, _abc.Awaitable[_jobs_pb2.WithdrawResponse]]:
+        """Takes something out of the outbox that is not on the hub yet."""
+
+    @_abc_1.abstractmethod
+    def Record(
+        self,
+        request: _jobs_pb2.RecordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_jobs_pb2.RecordResponse, _abc.Awaitable[_jobs_pb2.RecordResponse]]:
+        """Keeps numbers about a release, and brings them to the hub: once each, in order, when there is a link."""
+
+    @_abc_1.abstractmethod
+    def Show(
+        self,
+        request: _jobs_pb2.ShowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_jobs_pb2.ShowResponse, _abc.Awaitable[_jobs_pb2.ShowResponse]]:
+        """All that is known here of one channel: its versions on the disk, who holds them, and what was tried."""
 
 def add_JobsServiceServicer_to_server(servicer: JobsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

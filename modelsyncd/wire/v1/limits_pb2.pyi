@@ -783,3 +783,55 @@ class DecisionView(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DecisionView: _TypeAlias = DecisionView  # noqa: Y015
+
+@_typing.final
+class RetryVersionRequest(_message.Message):
+    """Asks to try what failed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WHOM_FIELD_NUMBER: _builtins.int
+    REF_FIELD_NUMBER: _builtins.int
+    ref: _builtins.str
+    """"namespace/name@channel"; without "@channel" it means "@stable"."""
+    @_builtins.property
+    def whom(self) -> Global___Whom:
+        """On which nodes."""
+
+    def __init__(
+        self,
+        *,
+        whom: Global___Whom | None = ...,
+        ref: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["whom", b"whom"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref", "whom", b"whom"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryVersionRequest: _TypeAlias = RetryVersionRequest  # noqa: Y015
+
+@_typing.final
+class RetryVersionResponse(_message.Message):
+    """It was said."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The nodes that follow the channel."""
+
+    def __init__(
+        self,
+        *,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nodes", b"nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryVersionResponse: _TypeAlias = RetryVersionResponse  # noqa: Y015

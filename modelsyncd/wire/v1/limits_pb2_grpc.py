@@ -65,6 +65,11 @@ class LimitServiceStub(object):
                 request_serializer=modelsyncd_dot_wire_dot_v1_dot_limits__pb2.ConsentRequest.SerializeToString,
                 response_deserializer=modelsyncd_dot_wire_dot_v1_dot_limits__pb2.ConsentResponse.FromString,
                 _registered_method=True)
+        self.RetryVersion = channel.unary_unary(
+                '/modelsyncd.wire.v1.LimitService/RetryVersion',
+                request_serializer=modelsyncd_dot_wire_dot_v1_dot_limits__pb2.RetryVersionRequest.SerializeToString,
+                response_deserializer=modelsyncd_dot_wire_dot_v1_dot_limits__pb2.RetryVersionResponse.FromString,
+                _registered_method=True)
         self.ListDecisions = channel.unary_unary(
                 '/modelsyncd.wire.v1.LimitService/ListDecisions',
                 request_serializer=modelsyncd_dot_wire_dot_v1_dot_limits__pb2.ListDecisionsRequest.SerializeToString,
@@ -118,6 +123,13 @@ class LimitServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryVersion(self, request, context):
+        """Has nodes try again what failed there: a version that did not prove itself is not tried by itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListDecisions(self, request, context):
         """Who changed limits, pins and consents, and when.
         """
@@ -157,6 +169,11 @@ def add_LimitServiceServicer_to_server(servicer, server):
                     servicer.Consent,
                     request_deserializer=modelsyncd_dot_wire_dot_v1_dot_limits__pb2.ConsentRequest.FromString,
                     response_serializer=modelsyncd_dot_wire_dot_v1_dot_limits__pb2.ConsentResponse.SerializeToString,
+            ),
+            'RetryVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryVersion,
+                    request_deserializer=modelsyncd_dot_wire_dot_v1_dot_limits__pb2.RetryVersionRequest.FromString,
+                    response_serializer=modelsyncd_dot_wire_dot_v1_dot_limits__pb2.RetryVersionResponse.SerializeToString,
             ),
             'ListDecisions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDecisions,
@@ -327,6 +344,33 @@ class LimitService(object):
             '/modelsyncd.wire.v1.LimitService/Consent',
             modelsyncd_dot_wire_dot_v1_dot_limits__pb2.ConsentRequest.SerializeToString,
             modelsyncd_dot_wire_dot_v1_dot_limits__pb2.ConsentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelsyncd.wire.v1.LimitService/RetryVersion',
+            modelsyncd_dot_wire_dot_v1_dot_limits__pb2.RetryVersionRequest.SerializeToString,
+            modelsyncd_dot_wire_dot_v1_dot_limits__pb2.RetryVersionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,8 @@ class LimitServiceStub:
     """The pins that were set."""
     Consent: _grpc.UnaryUnaryMultiCallable[_limits_pb2.ConsentRequest, _limits_pb2.ConsentResponse]
     """Lets the release that a channel names now exceed a node's bytes of the month, or takes that back."""
+    RetryVersion: _grpc.UnaryUnaryMultiCallable[_limits_pb2.RetryVersionRequest, _limits_pb2.RetryVersionResponse]
+    """Has nodes try again what failed there: a version that did not prove itself is not tried by itself."""
     ListDecisions: _grpc.UnaryUnaryMultiCallable[_limits_pb2.ListDecisionsRequest, _limits_pb2.ListDecisionsResponse]
     """Who changed limits, pins and consents, and when."""
 
@@ -65,6 +67,8 @@ class LimitServiceAsyncStub(LimitServiceStub):
     """The pins that were set."""
     Consent: _aio.UnaryUnaryMultiCallable[_limits_pb2.ConsentRequest, _limits_pb2.ConsentResponse]  # type: ignore[assignment]
     """Lets the release that a channel names now exceed a node's bytes of the month, or takes that back."""
+    RetryVersion: _aio.UnaryUnaryMultiCallable[_limits_pb2.RetryVersionRequest, _limits_pb2.RetryVersionResponse]  # type: ignore[assignment]
+    """Has nodes try again what failed there: a version that did not prove itself is not tried by itself."""
     ListDecisions: _aio.UnaryUnaryMultiCallable[_limits_pb2.ListDecisionsRequest, _limits_pb2.ListDecisionsResponse]  # type: ignore[assignment]
     """Who changed limits, pins and consents, and when."""
 
@@ -118,6 +122,14 @@ class LimitServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_limits_pb2.ConsentResponse, _abc.Awaitable[_limits_pb2.ConsentResponse]]:
         """Lets the release that a channel names now exceed a node's bytes of the month, or takes that back."""
+
+    @_abc_1.abstractmethod
+    def RetryVersion(
+        self,
+        request: _limits_pb2.RetryVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_limits_pb2.RetryVersionResponse, _abc.Awaitable[_limits_pb2.RetryVersionResponse]]:
+        """Has nodes try again what failed there: a version that did not prove itself is not tried by itself."""
 
     @_abc_1.abstractmethod
     def ListDecisions(

@@ -397,6 +397,7 @@ class Assignment(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     MANNERS_FIELD_NUMBER: _builtins.int
     CONSENT_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """namespace/name."""
     channel: _builtins.str
@@ -405,6 +406,8 @@ class Assignment(_message.Message):
     """Higher goes first."""
     consent: _builtins.bytes
     """Manifest for which somebody let the month's bytes be exceeded, 32 bytes; empty for none."""
+    retry: _builtins.int
+    """How often somebody said that what failed on this node is to be tried again. When it grows, it is."""
     @_builtins.property
     def offer(self) -> Global___Offer:
         """The release that the channel names now; absent while it names none."""
@@ -422,10 +425,11 @@ class Assignment(_message.Message):
         priority: _builtins.int = ...,
         manners: Global___Manners | None = ...,
         consent: _builtins.bytes = ...,
+        retry: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["manners", b"manners", "offer", b"offer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "consent", b"consent", "manners", b"manners", "model", b"model", "offer", b"offer", "priority", b"priority"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "consent", b"consent", "manners", b"manners", "model", b"model", "offer", b"offer", "priority", b"priority", "retry", b"retry"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -877,6 +881,9 @@ class Report(_message.Message):
     MONTH_FIELD_NUMBER: _builtins.int
     UTC_OFFSET_FIELD_NUMBER: _builtins.int
     QUOTA_BYTES_FIELD_NUMBER: _builtins.int
+    OUTBOX_FIELD_NUMBER: _builtins.int
+    OUTBOX_LENGTH_FIELD_NUMBER: _builtins.int
+    OUTBOX_BYTES_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     """The generation of Desired that it knows."""
     disk_free: _builtins.int
@@ -891,9 +898,17 @@ class Report(_message.Message):
     """The node's time zone, as in "+01:00": windows are in its time."""
     quota_bytes: _builtins.int
     """Bytes that versions and what is on its way may take on the disk; 0 for no quota."""
+    outbox_length: _builtins.int
+    """How much waits in all: releases."""
+    outbox_bytes: _builtins.int
+    """Plain bytes of those."""
     @_builtins.property
     def standings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Standing]:
         """One for each assignment."""
+
+    @_builtins.property
+    def outbox(self) -> _containers.RepeatedCompositeFieldContainer[Global___Waiting]:
+        """What waits on the node to be published, the first of it; in the order in which it is sent."""
 
     def __init__(
         self,
@@ -906,14 +921,69 @@ class Report(_message.Message):
         month: _builtins.str = ...,
         utc_offset: _builtins.str = ...,
         quota_bytes: _builtins.int = ...,
+        outbox: _abc.Iterable[Global___Waiting] | None = ...,
+        outbox_length: _builtins.int = ...,
+        outbox_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_free", b"disk_free", "disk_used", b"disk_used", "generation", b"generation", "month", b"month", "month_wire", b"month_wire", "quota_bytes", b"quota_bytes", "standings", b"standings", "utc_offset", b"utc_offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_free", b"disk_free", "disk_used", b"disk_used", "generation", b"generation", "month", b"month", "month_wire", b"month_wire", "outbox", b"outbox", "outbox_bytes", b"outbox_bytes", "outbox_length", b"outbox_length", "quota_bytes", b"quota_bytes", "standings", b"standings", "utc_offset", b"utc_offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Report: _TypeAlias = Report  # noqa: Y015
+
+@_typing.final
+class Waiting(_message.Message):
+    """A release that waits on a node to be published."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    MANIFEST_FIELD_NUMBER: _builtins.int
+    BYTES_TOTAL_FIELD_NUMBER: _builtins.int
+    BYTES_DONE_FIELD_NUMBER: _builtins.int
+    BYTES_WIRE_FIELD_NUMBER: _builtins.int
+    STORED_AT_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    NEXT_TRY_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """namespace/name."""
+    manifest: _builtins.bytes
+    """Digest of the manifest, 32 bytes."""
+    bytes_total: _builtins.int
+    """Plain bytes."""
+    bytes_done: _builtins.int
+    """Plain bytes of it that the hub had at the last word."""
+    bytes_wire: _builtins.int
+    """Payload bytes that travelled for it."""
+    stored_at: _builtins.float
+    """Since when it waits, seconds since 1970-01-01 UTC by the node's clock."""
+    next_try: _builtins.float
+    """When it is tried again, seconds since 1970-01-01 UTC by the node's clock; 0 when nothing failed."""
+    @_builtins.property
+    def fault(self) -> _nouns_pb2.Fault:
+        """What went wrong last; absent when nothing did."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        manifest: _builtins.bytes = ...,
+        bytes_total: _builtins.int = ...,
+        bytes_done: _builtins.int = ...,
+        bytes_wire: _builtins.int = ...,
+        stored_at: _builtins.float = ...,
+        fault: _nouns_pb2.Fault | None = ...,
+        next_try: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_done", b"bytes_done", "bytes_total", b"bytes_total", "bytes_wire", b"bytes_wire", "fault", b"fault", "manifest", b"manifest", "model", b"model", "next_try", b"next_try", "stored_at", b"stored_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Waiting: _TypeAlias = Waiting  # noqa: Y015
 
 @_typing.final
 class Forecast(_message.Message):

@@ -1,0 +1,1 @@
+"""The way up: what jobs on this node publish and record, kept until the hub has it."""
