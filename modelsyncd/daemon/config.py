@@ -1,7 +1,8 @@
 """The only place where a program's settings are read: a TOML file, then flags, into one frozen dataclass.
 
 Law: settings are read once, at the start, and passed down; a key that is wrong in name or type is an error that names
-the file, the key and, where one is near, the right key. A section of the file is a field that is itself a dataclass.
+the file, the key and, where one is near, the right key. A section of the file is a field that is itself a dataclass;
+a field that is a Mapping has one value for each name that the file chose, as in [gate."acme/helmet@stable"].
 """
 
 from __future__ import annotations
@@ -92,6 +93,9 @@ def _value(hint: object, value: object, source: str, key: str) -> object:
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return _build(typing.cast("type[DataclassInstance]", hint), value, source, f"{key}.")
     kind = typing.get_origin(hint) or hint
+    if kind is Mapping and isinstance(value, Mapping):
+        (_, inner) = typing.get_args(hint)
+        return {name: _value(inner, each, source, f'{key}."{name}"') for name, each in value.items()}
     if kind is Path and isinstance(value, str) and value:
         return Path(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):

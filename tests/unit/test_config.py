@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -118,3 +119,28 @@ def test_a_file_that_is_not_toml_says_where(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"no settings file .*agent\.toml"):
         load(Settings, tmp_path / "agent.toml", {})
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    disks: Mapping[str, Disk] = field(default_factory=dict)
+
+
+def test_a_section_may_have_names_that_the_file_chose(tmp_path: Path) -> None:
+    path = file(tmp_path, '[disks."acme/helmet@stable"]\nkeep = 3\n[disks.other]\n')
+    assert load(Fleet, path, {}) == Fleet({"acme/helmet@stable": Disk(3), "other": Disk()})
+    assert load(Fleet, None, {}) == Fleet()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[disks."a@b"]\nkeeep = 1', "there is no setting 'disks.\"a@b\".keeep'"),
+        ("[disks]\nkeep = 1", 'disks."keep" must be a section'),
+        ("disks = 1", "disks must be a section"),
+    ],
+)
+def test_an_error_below_a_chosen_name_says_which(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(BadInputError) as caught:
+        load(Fleet, file(tmp_path, text), {})
+    assert message in caught.value.message
