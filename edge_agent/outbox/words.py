@@ -101,10 +101,14 @@ class Outbox(Protocol):
     """What jobs ask of an outbox. Its methods belong to the loop's thread."""
 
     async def store(
-        self, wanted: Publication, reading: Callable[[int, int], None] = lambda _done, _total: None
+        self,
+        wanted: Publication,
+        reading: Callable[[int, int], None] = lambda _done, _total: None,
+        check: Callable[[], None] = lambda: None,
     ) -> Stored:
         """Keeps a copy; durable when it returns, whatever becomes of `wanted.path`. `reading` is
-        told bytes (done, total).
+        told bytes (done, total), by any thread. `check` is called in a thread when all of the path was read, and before
+        any of it counts or travels: what it raises ends the storing, and nothing is kept.
 
         Raises NotFoundError, BadInputError and its kind, SourceChangedError, DiskFullError, DiskError.
         """
