@@ -7,6 +7,7 @@ after that, so a crash leaves bytes that nobody refers to, and never a reference
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import uuid
@@ -245,6 +246,28 @@ class PackReader:
         return found
 
     def _read(self, place: Place, offset: int, length: int) -> Buffer:
+        """Bytes of a pack. What the disk refuses twice while it gives the pack's beginning is lost, and no more.
+
+        Raises DamageError, DiskError, or what the blob store raises.
+        """
+        try:
+            return self._fetch(place, offset, length)
+        except DiskError as error:
+            if not _is_bad_sector(error):
+                raise
+        try:
+            return self._fetch(place, offset, length)
+        except DiskError as error:
+            if not _is_bad_sector(error):
+                raise
+            self._fetch(place, 0, len(PACK_MARK))  # a disk that gives nothing at all says nothing about these bytes
+            raise DamageError(
+                f"the disk does not give {length} bytes of pack {place.pack}",
+                safe="the rest of the pack is not touched",
+                hint="look at the disk; publish the versions that need them again: only what is missing travels",
+            ) from error
+
+    def _fetch(self, place: Place, offset: int, length: int) -> Buffer:
         spooled = self._spool / f"{place.pack}{_ENDING}"
         # The spool first: a pack may leave it for the blob store at any moment, and never comes back.
         with disk_errors(spooled):
@@ -283,6 +306,11 @@ def _runs(places: Sequence[Place], order: Sequence[int]) -> Iterator[list[int]]:
 def _joins(first: Place, last: Place, place: Place) -> bool:
     near = place.offset <= last.offset + last.length + GAP_BYTES
     return place.pack == first.pack and near and place.offset + place.length - first.offset <= RUN_BYTES
+
+
+def _is_bad_sector(error: DiskError) -> bool:
+    """Whether the medium refused to be read there, rather than that a file or a folder can't be reached."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EIO
 
 
 def _pread(path: Path, offset: int, length: int) -> bytes:

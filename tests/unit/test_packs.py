@@ -147,6 +147,49 @@ def test_a_pack_that_is_gone_or_cut_short_is_damage(shop: Shop, tmp_path: Path) 
         shop.reader.read(places[0])
 
 
+class Disk:
+    """os.pread of a disk with bad sectors: from `first` to `last` nothing can be read, `refusals` times."""
+
+    def __init__(self, first: int, last: int, refusals: int = 1 << 30) -> None:
+        self.bad = range(first, last)
+        self.left = refusals
+
+    def pread(self, descriptor: int, length: int, offset: int) -> bytes:
+        if self.left and max(self.bad.start, offset) < min(self.bad.stop, offset + length):
+            self.left -= 1
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return pread(descriptor, length, offset)
+
+
+pread = os.pread
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_what_a_bad_sector_holds_is_damage_and_its_neighbours_are_read(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, sealed: bool
+) -> None:
+    first, second, third = shop.writer.append([record(1), record(2), record(3)])
+    if sealed:
+        shop.writer.seal()
+    monkeypatch.setattr(os, "pread", Disk(second.offset, second.offset + 1).pread)
+    with pytest.raises(DamageError, match="does not give"):
+        shop.reader.read(second)
+    assert [bytes(shop.reader.read(place)) for place in (first, third)] == [record(1).payload, record(3).payload]
+
+
+def test_a_sector_that_is_read_at_the_second_try_is_no_damage(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place,) = shop.writer.append([record(1)])
+    monkeypatch.setattr(os, "pread", Disk(place.offset, place.offset + 1, refusals=1).pread)
+    assert bytes(shop.reader.read(place)) == record(1).payload
+
+
+def test_a_disk_that_gives_nothing_says_nothing_about_a_chunk(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place,) = shop.writer.append([record(1)])
+    monkeypatch.setattr(os, "pread", Disk(0, 1 << 40).pread)
+    with pytest.raises(DiskError):
+        shop.reader.read(place)
+
+
 def test_the_index_can_be_made_anew_from_packs(shop: Shop) -> None:
     places = [shop.writer.append([record(seed, 600)])[0] for seed in range(7)]
     shop.writer.seal()
