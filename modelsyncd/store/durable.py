@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 from modelsyncd.digest import Buffer
 from modelsyncd.errors import DiskError, DiskFullError, LockedError
@@ -133,6 +134,41 @@ def rename(source: Path, destination: Path) -> None:
     sync_folder(destination.parent)
     if source.parent != destination.parent:
         sync_folder(source.parent)
+
+
+def put_link(source: Path, path: Path) -> None:
+    """Gives a durable file a second name, at once in the place of what had it. Same file system; raises DiskError."""
+    temporary = _beside(path, "new")
+    with disk_errors(path):
+        temporary.unlink(missing_ok=True)
+        os.link(source, temporary, follow_symlinks=False)
+        if os.path.lexists(path) and path.samefile(temporary):
+            temporary.unlink()  # rename(2) does nothing between two names of one file
+            return
+    rename(temporary, path)
+
+
+def put_copy(source: Path, path: Path) -> None:
+    """Puts a copy of a file in place, with its mode, or leaves what was there. Raises DiskError."""
+    temporary = _beside(path, "new")
+    with disk_errors(path):
+        try:
+            temporary.unlink(missing_ok=True)
+            with source.open("rb") as origin, _new(temporary) as copy:
+                shutil.copyfileobj(origin, copy, 1 << 20)
+                copy.flush()
+                os.fchmod(copy.fileno(), os.fstat(origin.fileno()).st_mode & 0o777)
+                os.fsync(copy.fileno())
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+    rename(temporary, path)
+
+
+def _new(path: Path) -> BinaryIO:
+    """A file that nobody else made, readable by nobody else."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
 
 
 def switch_link(link: Path, target: str) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,32 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
     assert ended.returncode == -9
     durable.lock_folder(tmp_path, "agent.lock").release()
+
+
+def test_a_second_name_takes_the_place_of_what_had_it(tmp_path: Path) -> None:
+    durable.write_file(tmp_path / "one", b"1", 0o444)
+    durable.write_file(tmp_path / "other", b"2")
+    for _ in range(2):  # the second time, both are one file already
+        durable.put_link(tmp_path / "one", tmp_path / "other")
+        assert (tmp_path / "other").samefile(tmp_path / "one")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "other"]
+
+
+def test_a_copy_takes_the_place_of_what_had_its_name(tmp_path: Path) -> None:
+    durable.write_file(tmp_path / "one", b"1", 0o444)
+    durable.write_file(tmp_path / "other", b"2")
+    for _ in range(2):
+        durable.put_copy(tmp_path / "one", tmp_path / "other")
+        assert (tmp_path / "other").read_bytes() == b"1"
+        assert (tmp_path / "other").stat().st_mode & 0o777 == 0o444
+        assert not (tmp_path / "other").samefile(tmp_path / "one")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "other"]
+
+
+@pytest.mark.parametrize("put", [durable.put_link, durable.put_copy])
+def test_what_can_not_be_put_in_place_leaves_what_was_there(tmp_path: Path, put: Callable[[Path, Path], None]) -> None:
+    durable.write_file(tmp_path / "other", b"2")
+    with pytest.raises(DiskError):
+        put(tmp_path / "missing", tmp_path / "other")
+    assert (tmp_path / "other").read_bytes() == b"2"
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
