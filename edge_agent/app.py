@@ -9,19 +9,27 @@ import random
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 from edge_agent.activate import TreeStore
+from edge_agent.callers import Tokens
+from edge_agent.doorkeeper import Doorkeeper, inner_socket
 from edge_agent.enrolment import Enrolment, ensure, identity, known
 from edge_agent.flags import PROGRAM, flags, parse
+from edge_agent.inventory import TreeInventory
+from edge_agent.job_publishing import Publishing
+from edge_agent.job_reading import Reading
+from edge_agent.job_rights import Rights
 from edge_agent.jobs_api import JobsApi, bind_loopback
 from edge_agent.orders import Orders
+from edge_agent.outbox.absent import NoOutbox
 from edge_agent.scrub import Scrub
-from edge_agent.settings import LOCK, Settings
+from edge_agent.settings import DOOR, LOCK, Settings
 from edge_agent.shelf import NodeShelf
 from edge_agent.steward import Steward
+from edge_agent.trying import NoTrials
 from edge_agent.uplink import Uplink
 from edge_agent.usage import FILE as USAGE
 from edge_agent.usage import Usage
@@ -105,15 +113,28 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
     rate, taken = settings.scrub_bytes, lambda: store.disk()[1]
     scrub = Scrub(store.tree, steward.look, rate=rate, size=taken, quiet=partial(_quiet, steward))
     server, health = make_server(), Health([SERVICE])
-    jobs_pb2_grpc.add_JobsServiceServicer_to_server(JobsApi(steward, watchers), server)
+    rights, trying, outbox = Rights(settings.rights), NoTrials(), NoOutbox()
+    tokens = Tokens(rights.token_files)
+    await asyncio.to_thread(tokens.read)
+    inventory = TreeInventory(store.tree)
+    reading = Reading(steward, watchers, store.leases, inventory=inventory, trying=trying, rights=rights)
+    publishing = Publishing(outbox, rights)
     health.attach(server)
     add_reflection(server, [SERVICE, "grpc.health.v1.Health"])
-    bind_unix(server, settings.socket_path, SOCKET_MODE)
     listening = bind_loopback(server, settings.jobs_listen) if settings.jobs_listen else None
-    async with serving(server, FAREWELL), asyncio.TaskGroup() as group:
+    async with AsyncExitStack() as stack:
+        inner = stack.enter_context(inner_socket(settings.folder / DOOR))
+        door = Doorkeeper(inner, tokens)
+        api = JobsApi(door.who, rights, reading, publishing, trying)
+        jobs_pb2_grpc.add_JobsServiceServicer_to_server(api, server)
+        bind_unix(server, inner)
+        await stack.enter_async_context(door.open(settings.socket_path, SOCKET_MODE))
+        await stack.enter_async_context(serving(server, FAREWELL))
+        group = await stack.enter_async_context(asyncio.TaskGroup())
         hurry = asyncio.Event()
         tasks = [
             group.create_task(steward.run()),
+            group.create_task(publishing.run()),
             group.create_task(scrub.run()),
             group.create_task(_belong(settings, hurry, uplink)),
             group.create_task(_heed(lifetime, [steward.hasten, uplink.hurry, hurry.set])),

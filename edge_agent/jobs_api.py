@@ -1,112 +1,131 @@
-"""The only place that answers jobs: what is here, where it lies, and word of each switch. It never asks the hub."""
+"""The only place where calls of jobs come in: who calls is found out, and each is handed to what answers it."""
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import grpc.aio
 
-from edge_agent.steward import Steward
-from edge_agent.watchers import Active, Watchers
-from modelsyncd.digest import to_text
-from modelsyncd.errors import BadInputError, NotFoundError
+from edge_agent.callers import Caller
+from edge_agent.job_publishing import Publishing
+from edge_agent.job_reading import Reading
+from edge_agent.job_rights import Right, Rights
+from edge_agent.job_words import channel_ref, release_ref, why_of
+from edge_agent.trying import Trying
+from modelsyncd.daemon.log import Log
+from modelsyncd.errors import BadInputError
 from modelsyncd.link.address import join, split, why_not_tcp
-from modelsyncd.names import DEFAULT_CHANNEL, ModelRef, nearest, parse_ref
-from modelsyncd.session.frames import Standing
-from modelsyncd.wire.status import answering
+from modelsyncd.wire.status import Context, answering
 from modelsyncd.wire.v1 import jobs_pb2, jobs_pb2_grpc
 
-_GetContext = grpc.aio.ServicerContext[jobs_pb2.GetRequest, jobs_pb2.GetResponse]
-_ListContext = grpc.aio.ServicerContext[jobs_pb2.ListRequest, jobs_pb2.ListResponse]
-_WatchContext = grpc.aio.ServicerContext[jobs_pb2.WatchRequest, jobs_pb2.WatchResponse]
+Who = Callable[[str, str], Caller]
+"""The caller behind gRPC's name for the other end, and what it says of itself in the metadata `authorization`."""
 
 
 class JobsApi(jobs_pb2_grpc.JobsServiceServicer):
-    """JobsService over what the steward knows."""
+    """JobsService."""
 
-    def __init__(self, steward: Steward, watchers: Watchers) -> None:
-        self._steward = steward
-        self._watchers = watchers
-
-    @answering
-    async def List(self, request: jobs_pb2.ListRequest, context: _ListContext) -> jobs_pb2.ListResponse:  # noqa: N802
-        """All channels that are assigned or active here."""
-        standings = {(one.model, one.channel): one for one in self._steward.standings()}
-        models = [self._listed(ref, standings.get((ref.model, ref.channel or ""))) for ref in self._steward.refs]
-        return jobs_pb2.ListResponse(models=models)
+    def __init__(self, who: Who, rights: Rights, reading: Reading, publishing: Publishing, trying: Trying) -> None:
+        self._who = who
+        self._rights = rights
+        self._reading = reading
+        self._publishing = publishing
+        self._trying = trying
 
     @answering
-    async def Get(self, request: jobs_pb2.GetRequest, context: _GetContext) -> jobs_pb2.GetResponse:  # noqa: N802
+    async def List(self, request: jobs_pb2.ListRequest, context: Context) -> jobs_pb2.ListResponse:  # noqa: N802
+        """All channels that are assigned or active here, and that the caller may read."""
+        return jobs_pb2.ListResponse(models=self._reading.listed(self._caller(context)))
+
+    @answering
+    async def Get(self, request: jobs_pb2.GetRequest, context: Context) -> jobs_pb2.GetResponse:  # noqa: N802
         """What is active, now or within the time that the caller has."""
-        ref = channel_ref(request.ref)
-        if not request.wait_seconds >= 0:  # false for NaN, too
-            raise BadInputError(f"can't wait {request.wait_seconds} seconds")
-        try:
-            async with asyncio.timeout(None if math.isinf(request.wait_seconds) else request.wait_seconds):
-                return jobs_pb2.GetResponse(active=to_pb(await self._first(ref, request.wait_seconds > 0)))
-        except TimeoutError:
-            raise self._absent(ref) from None
+        active = await self._reading.get(request.ref, request.wait_seconds, self._caller(context))
+        return jobs_pb2.GetResponse(active=active)
 
     @answering
     async def Watch(  # noqa: N802
-        self, request: jobs_pb2.WatchRequest, context: _WatchContext
+        self, request: jobs_pb2.WatchRequest, context: Context
     ) -> AsyncIterator[jobs_pb2.WatchResponse]:
-        """What is active now, then each switch. A model that is not here yet is waited for."""
-        ref = channel_ref(request.ref) if request.ref else None
-        with self._watchers.watch(ref) as watch:
-            # No await between listening and looking: a switch is in one of the two, and in one only.
-            present = [self._steward.active(one) for one in ([ref] if ref is not None else self._steward.refs)]
-            for active in present:
-                if active is not None:
-                    yield jobs_pb2.WatchResponse(active=to_pb(active))
-            async for switch in watch:
-                yield jobs_pb2.WatchResponse(active=to_pb(switch.active), previous=switch.previous)
+        """What is active now, then each switch."""
+        async for event in self._reading.watch(request.ref, self._caller(context)):
+            yield event
 
-    async def _first(self, ref: ModelRef, patient: bool) -> Active:
-        while True:
-            changed = self._steward.changed
-            active = self._steward.active(ref)
-            if active is not None:
-                return active
-            if not patient:
-                raise self._absent(ref)
-            await changed.wait()
+    @answering
+    async def Acquire(  # noqa: N802
+        self, request: jobs_pb2.AcquireRequest, context: Context
+    ) -> AsyncIterator[jobs_pb2.AcquireResponse]:
+        """What is active now, held until the call ends."""
+        async for event in self._reading.acquire(request, self._caller(context)):
+            yield event
 
-    def _absent(self, ref: ModelRef) -> NotFoundError:
-        refs = self._steward.refs
-        if ref not in refs:
-            known = [str(one) for one in refs]
-            return NotFoundError(
-                f"this node does not follow {ref}",
-                hint="" if known else "nothing is assigned to it: modelsyncctl assign",
-                nearest=nearest(str(ref), known) or known[:3],
-            )
-        standing = next((one for one in self._steward.standings() if _is_of(one, ref)), None)
-        phase = standing.phase.name.lower() if standing is not None else "wanted"
-        why = f": {standing.fault.message}" if standing is not None and standing.fault is not None else ""
-        return NotFoundError(f"no version of {ref} is whole here yet ({phase}{why})", hint="wait for it with `wait`")
+    @answering
+    async def Confirm(self, request: jobs_pb2.ConfirmRequest, context: Context) -> jobs_pb2.ConfirmResponse:  # noqa: N802
+        """A job's word about a version that is tried."""
+        caller, ref = self._caller(context), channel_ref(request.ref)
+        self._rights.demand(caller, Right.CONFIRM, ref)
+        if not request.number:
+            raise BadInputError("the number of the release is missing", hint="say which one it is about")
+        counted = self._trying.confirm(ref, request.number, request.works, why_of(request), str(caller))
+        facts = {"model": str(ref), "version": str(request.number), "works": str(request.works).lower()}
+        Log().info("job.confirmed", **facts, who=str(caller), counted=str(counted).lower())
+        return jobs_pb2.ConfirmResponse(counted=counted)
 
-    def _listed(self, ref: ModelRef, standing: Standing | None) -> jobs_pb2.LocalModel:
-        active = self._steward.active(ref)
-        found = jobs_pb2.LocalModel(model=str(ref.model), channel=ref.channel or "")
-        found.phase = standing.phase.name.lower() if standing is not None else "active"
-        found.desired = standing.desired if standing is not None else 0
-        if active is not None:
-            found.active.CopyFrom(to_pb(active))
-        return found
+    @answering
+    async def Retry(self, request: jobs_pb2.RetryRequest, context: Context) -> jobs_pb2.RetryResponse:  # noqa: N802
+        """What failed may be tried again."""
+        caller, ref = self._caller(context), channel_ref(request.ref)
+        self._rights.demand(caller, Right.CONFIRM, ref)
+        number = self._trying.retry(ref)
+        Log().info("job.retried", model=str(ref), version=number, who=str(caller))
+        return jobs_pb2.RetryResponse(number=number)
 
+    @answering
+    async def Publish(  # noqa: N802
+        self, request: jobs_pb2.PublishRequest, context: Context
+    ) -> AsyncIterator[jobs_pb2.PublishResponse]:
+        """How far it is, until it is stored, or until the hub has it."""
+        async for step in self._publishing.publish(request, self._caller(context)):
+            yield step
 
-def channel_ref(text: str) -> ModelRef:
-    """A model's channel, "stable" when none is named. Raises InvalidNameError, BadInputError for a number."""
-    ref = parse_ref(text)
-    if ref.number is not None:
-        raise BadInputError(
-            f"{text[:80]!r} names a release; jobs follow channels", hint=f"ask for {ref.model}@{DEFAULT_CHANNEL}"
-        )
-    return ModelRef(ref.model, channel=ref.channel or DEFAULT_CHANNEL)
+    @answering
+    async def ListOutbox(  # noqa: N802
+        self, request: jobs_pb2.ListOutboxRequest, context: Context
+    ) -> jobs_pb2.ListOutboxResponse:
+        """What is not on the hub yet."""
+        return self._publishing.outbox(self._caller(context))
+
+    @answering
+    async def Withdraw(self, request: jobs_pb2.WithdrawRequest, context: Context) -> jobs_pb2.WithdrawResponse:  # noqa: N802
+        """Takes something out of the outbox."""
+        self._publishing.withdraw(request.id, self._caller(context))
+        return jobs_pb2.WithdrawResponse()
+
+    @answering
+    async def Hasten(self, request: jobs_pb2.HastenRequest, context: Context) -> jobs_pb2.HastenResponse:  # noqa: N802
+        """Tries at once what waits in the outbox."""
+        self._publishing.hasten(self._caller(context))
+        return jobs_pb2.HastenResponse()
+
+    @answering
+    async def Record(self, request: jobs_pb2.RecordRequest, context: Context) -> jobs_pb2.RecordResponse:  # noqa: N802
+        """Keeps numbers about a release."""
+        caller, ref = self._caller(context), release_ref(request.ref)
+        self._rights.demand(caller, Right.RECORD, ref)
+        number = self._reading.number(ref, caller) if ref.number is None else ref.number
+        await self._publishing.record(request, ref, number, caller)
+        return jobs_pb2.RecordResponse(number=number)
+
+    @answering
+    async def Show(self, request: jobs_pb2.ShowRequest, context: Context) -> jobs_pb2.ShowResponse:  # noqa: N802
+        """All that is known here of one channel."""
+        return await self._reading.show(request.ref, self._caller(context))
+
+    def _caller(self, context: Context) -> Caller:
+        metadata = context.invocation_metadata() or ()
+        said = next((value for key, value in metadata if key == "authorization"), "")
+        return self._who(context.peer(), said if isinstance(said, str) else "")
 
 
 def bind_loopback(server: grpc.aio.Server, listen: str) -> str:
@@ -131,22 +150,3 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def to_pb(active: Active) -> jobs_pb2.ActiveRelease:
-    """For the wire."""
-    return jobs_pb2.ActiveRelease(
-        model=str(active.ref.model),
-        channel=active.ref.channel or "",
-        number=active.number,
-        manifest=to_text(active.manifest),
-        release=to_text(active.release),
-        path=str(active.path),
-        channel_path=str(active.channel_path),
-        labels=active.labels,
-        active_since=active.since,
-    )
-
-
-def _is_of(standing: Standing, ref: ModelRef) -> bool:
-    return (standing.model, standing.channel) == (ref.model, ref.channel)

@@ -43,27 +43,38 @@ class Leases:
     def __init__(self, used: Callable[[Version], object] = lambda _: None) -> None:
         self._used = used
         self._lock = threading.Lock()
-        self._counts: Counter[Version] = Counter()
+        self._holders: dict[Version, Counter[str]] = {}
 
-    def hold(self, version: Version) -> Lease:
-        """Keeps a version. The caller looks afterwards whether it is there: it may have gone a moment ago."""
+    def hold(self, version: Version, holder: str = "") -> Lease:
+        """Keeps a version for somebody, whose name is for people.
+
+        The caller looks afterwards whether it is there: it may have gone a moment ago.
+        """
         with self._lock:
-            self._counts[version] += 1
+            self._holders.setdefault(version, Counter())[holder] += 1
         self._used(version)
-        return Lease(version, lambda: self._end(version))
+        return Lease(version, lambda: self._end(version, holder))
 
     def held(self) -> frozenset[Version]:
         """The versions that somebody holds now."""
         with self._lock:
-            return frozenset(self._counts)
+            return frozenset(self._holders)
+
+    def holders(self, version: Version) -> tuple[str, ...]:
+        """Who holds a version, each once, by name."""
+        with self._lock:
+            return tuple(sorted(self._holders.get(version, ())))
 
     def manifests(self) -> frozenset[Digest]:
         """The manifests of these."""
         return frozenset(version.manifest for version in self.held())
 
-    def _end(self, version: Version) -> None:
+    def _end(self, version: Version, holder: str) -> None:
         with self._lock:
-            self._counts[version] -= 1
-            if not self._counts[version]:
-                del self._counts[version]
+            holders = self._holders[version]
+            holders[holder] -= 1
+            if not holders[holder]:
+                del holders[holder]
+            if not holders:
+                del self._holders[version]
         self._used(version)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiofiles
 
+from edge_agent.job_rights import Grant
 from edge_agent.pins import parse_pins
 from modelsyncd.daemon.log import Style
 from modelsyncd.errors import BadInputError, DiskError
@@ -17,6 +19,7 @@ from modelsyncd.sizes import parse_size
 
 SOCKET = "agent.sock"
 LOCK = "agent.lock"
+DOOR = "door"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class Settings:
     """Connections of one session: a number from 1 to 8, or "auto"."""
     log_format: str = Style.AUTO.value
     log_level: str = "info"
+    rights: Mapping[str, Grant] = field(default_factory=dict)
+    """What local users may do, by user, "group:NAME", or "*" for everybody."""
 
     def __post_init__(self) -> None:
         address.split(self.hub)

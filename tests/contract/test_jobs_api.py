@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.jobs_api import bind_loopback, channel_ref
+from edge_agent.job_words import channel_ref
+from edge_agent.jobs_api import bind_loopback
 from modelsyncd.client import AsyncClient, Client, Model
 from modelsyncd.errors import BadInputError, ConflictError, DiskFullError, InvalidNameError, NotFoundError, RoadError
 from modelsyncd.link.server import make_server

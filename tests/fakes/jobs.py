@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edge_agent.callers import Tokens
+from edge_agent.doorkeeper import Doorkeeper, inner_socket
+from edge_agent.inventory import Lying
+from edge_agent.job_publishing import Publishing
+from edge_agent.job_reading import Reading
+from edge_agent.job_rights import Grant, Rights
 from edge_agent.jobs_api import JobsApi, bind_loopback
+from edge_agent.leases import Leases
 from edge_agent.orders import Orders
 from edge_agent.steward import Steward
 from edge_agent.watchers import Watch, Watchers
 from modelsyncd.link.server import bind_unix, make_server, serving
-from modelsyncd.names import ModelRef
+from modelsyncd.names import ModelName, ModelRef
 from modelsyncd.wire.v1 import jobs_pb2_grpc
 from tests.fakes.holdings import FakeHoldings, FakePump, desired, version
+from tests.fakes.outbox import FakeOutbox
 
 
 class CountedWatchers(Watchers):
@@ -35,6 +43,65 @@ class CountedWatchers(Watchers):
             self.left.set()
 
 
+@dataclass(frozen=True, slots=True)
+class FakeFailed:
+    number: int
+    why: str
+    at: float = 7.0
+
+
+@dataclass(frozen=True, slots=True)
+class FakeTrial:
+    number: int
+    seconds_left: float = 50.0
+
+
+@dataclass
+class FakeTrying:
+    """edge_agent.trying.Trying; the test says what is tried."""
+
+    trials: dict[ModelRef, FakeTrial] = field(default_factory=dict)
+    failures: dict[ModelRef, FakeFailed] = field(default_factory=dict)
+    heard: list[tuple[ModelRef, int, bool, str, str]] = field(default_factory=list)
+
+    def confirm(self, ref: ModelRef, number: int, works: bool, why: str, who: str) -> bool:
+        self.heard.append((ref, number, works, why, who))
+        trial = self.trials.get(ref)
+        if trial is None or trial.number != number:
+            return False
+        del self.trials[ref]
+        if not works:
+            self.failures[ref] = FakeFailed(number, why)
+        return True
+
+    def retry(self, ref: ModelRef) -> int:
+        failed = self.failures.pop(ref, None)
+        return failed.number if failed is not None else 0
+
+    def trial(self, ref: ModelRef) -> FakeTrial | None:
+        return self.trials.get(ref)
+
+    def failed(self, ref: ModelRef) -> FakeFailed | None:
+        return self.failures.get(ref)
+
+
+@dataclass
+class FakeInventory:
+    """edge_agent.inventory.Inventory over a store in memory."""
+
+    holdings: FakeHoldings
+
+    def versions(self, model: ModelName) -> Sequence[Lying]:
+        stock = self.holdings.stock
+        here = sorted((one for one in stock.held | stock.damaged if one.model == model), key=lambda one: -one.number)
+        folder = Path("/models") / str(model) / "versions"
+        return [Lying(one, folder / str(one.number), 1_000, one in stock.held) for one in here]
+
+    def previous(self, ref: ModelRef) -> int:
+        version = self.holdings.stock.previous.get(ref)
+        return version.number if version is not None else 0
+
+
 @dataclass
 class JobsNode:
     """A node whose hub is the test."""
@@ -43,6 +110,10 @@ class JobsNode:
     steward: Steward
     watchers: CountedWatchers
     holdings: FakeHoldings
+    leases: Leases
+    outbox: FakeOutbox
+    trying: FakeTrying
+    door: Doorkeeper
     tcp: str = ""
     pump: FakePump = field(default_factory=FakePump)
     generation: int = 0
@@ -75,22 +146,34 @@ class JobsNode:
 
 
 @asynccontextmanager
-async def jobs_node(folder: Path, holdings: FakeHoldings | None = None) -> AsyncIterator[JobsNode]:
+async def jobs_node(
+    folder: Path, holdings: FakeHoldings | None = None, grants: Mapping[str, Grant] | None = None
+) -> AsyncIterator[JobsNode]:
     """A node that serves until the block ends; begun again over the same store, it is the same node restarted."""
-    store, watchers = holdings or FakeHoldings(), CountedWatchers()
-    steward = Steward(store, Orders(folder), watchers)
+    store, watchers, leases = holdings or FakeHoldings(), CountedWatchers(), Leases()
+    steward = Steward(store, Orders(folder), watchers, lent=lambda _: leases.manifests())
     await steward.load()
-    server = make_server()
-    jobs_pb2_grpc.add_JobsServiceServicer_to_server(JobsApi(steward, watchers), server)
-    socket = folder / "agent.sock"
-    bind_unix(server, socket, 0o660)
+    rights, trying, outbox = Rights(grants), FakeTrying(), FakeOutbox()
+    tokens = Tokens(rights.token_files)
+    tokens.read()
+    inventory = FakeInventory(store)
+    reading = Reading(steward, watchers, leases, inventory=inventory, trying=trying, rights=rights)
+    publishing = Publishing(outbox, rights, wall=lambda: 2_000.0)
+    server, socket = make_server(), folder / "agent.sock"
     tcp = bind_loopback(server, "127.0.0.1:0")
-    async with serving(server, 0.1), asyncio.TaskGroup() as group:
-        running = group.create_task(steward.run())
-        node = JobsNode(socket, steward, watchers, store, tcp, generation=steward.generation)
-        steward.attach(node.pump)
-        yield node
-        running.cancel()
+    with inner_socket(folder / "door") as inner:
+        door = Doorkeeper(inner, tokens)
+        api = JobsApi(door.who, rights, reading, publishing, trying)
+        jobs_pb2_grpc.add_JobsServiceServicer_to_server(api, server)
+        bind_unix(server, inner)
+        async with door.open(socket, 0o660), serving(server, 0.1), asyncio.TaskGroup() as group:
+            tasks = [group.create_task(steward.run()), group.create_task(publishing.run())]
+            known = steward.generation
+            node = JobsNode(socket, steward, watchers, store, leases, outbox, trying, door, tcp, generation=known)
+            steward.attach(node.pump)
+            yield node
+            for task in tasks:
+                task.cancel()
 
 
 @asynccontextmanager

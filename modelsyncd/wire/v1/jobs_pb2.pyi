@@ -284,22 +284,30 @@ class AcquireRequest(_message.Message):
     REF_FIELD_NUMBER: _builtins.int
     WAIT_SECONDS_FIELD_NUMBER: _builtins.int
     HOLDER_FIELD_NUMBER: _builtins.int
+    ONCE_FIELD_NUMBER: _builtins.int
+    ALSO_FIELD_NUMBER: _builtins.int
     ref: _builtins.str
     """"namespace/name@channel"; without "@channel" it means "@stable"."""
     wait_seconds: _builtins.float
     """Seconds to wait for a first version; 0 fails at once when there is none."""
     holder: _builtins.str
     """Who holds it, for people who ask why a version stays; empty for the calling process."""
+    once: _builtins.bool
+    """Tells of one version, and of no switch: only that one stays. Without it, all that the call told of stay."""
+    also: _builtins.int
+    """A release that is held, too, as long as it is on the disk: for who had it before the agent restarted. 0 for none."""
     def __init__(
         self,
         *,
         ref: _builtins.str = ...,
         wait_seconds: _builtins.float = ...,
         holder: _builtins.str = ...,
+        once: _builtins.bool = ...,
+        also: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["holder", b"holder", "ref", b"ref", "wait_seconds", b"wait_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["also", b"also", "holder", b"holder", "once", b"once", "ref", b"ref", "wait_seconds", b"wait_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -910,6 +918,40 @@ class WithdrawResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WithdrawResponse: _TypeAlias = WithdrawResponse  # noqa: Y015
+
+@_typing.final
+class HastenRequest(_message.Message):
+    """Asks to send now what waits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HastenRequest: _TypeAlias = HastenRequest  # noqa: Y015
+
+@_typing.final
+class HastenResponse(_message.Message):
+    """It is tried."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HastenResponse: _TypeAlias = HastenResponse  # noqa: Y015
 
 @_typing.final
 class RecordRequest(_message.Message):

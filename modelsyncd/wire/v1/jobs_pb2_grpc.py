@@ -80,6 +80,11 @@ class JobsServiceStub(object):
                 request_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.WithdrawRequest.SerializeToString,
                 response_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.WithdrawResponse.FromString,
                 _registered_method=True)
+        self.Hasten = channel.unary_unary(
+                '/modelsyncd.wire.v1.JobsService/Hasten',
+                request_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.HastenRequest.SerializeToString,
+                response_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.HastenResponse.FromString,
+                _registered_method=True)
         self.Record = channel.unary_unary(
                 '/modelsyncd.wire.v1.JobsService/Record',
                 request_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.RecordRequest.SerializeToString,
@@ -159,6 +164,13 @@ class JobsServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Hasten(self, request, context):
+        """Tries at once what waits in the outbox, also what was refused: somebody acted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Record(self, request, context):
         """Keeps numbers about a release, and brings them to the hub: once each, in order, when there is a link.
         """
@@ -220,6 +232,11 @@ def add_JobsServiceServicer_to_server(servicer, server):
                     servicer.Withdraw,
                     request_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.WithdrawRequest.FromString,
                     response_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.WithdrawResponse.SerializeToString,
+            ),
+            'Hasten': grpc.unary_unary_rpc_method_handler(
+                    servicer.Hasten,
+                    request_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.HastenRequest.FromString,
+                    response_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.HastenResponse.SerializeToString,
             ),
             'Record': grpc.unary_unary_rpc_method_handler(
                     servicer.Record,
@@ -476,6 +493,33 @@ class JobsService(object):
             '/modelsyncd.wire.v1.JobsService/Withdraw',
             modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.WithdrawRequest.SerializeToString,
             modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.WithdrawResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Hasten(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelsyncd.wire.v1.JobsService/Hasten',
+            modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.HastenRequest.SerializeToString,
+            modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.HastenResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,8 @@ class JobsServiceStub:
     """What waits to be published, what is on its way, and what was refused."""
     Withdraw: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.WithdrawRequest, _jobs_pb2.WithdrawResponse]
     """Takes something out of the outbox that is not on the hub yet."""
+    Hasten: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.HastenRequest, _jobs_pb2.HastenResponse]
+    """Tries at once what waits in the outbox, also what was refused: somebody acted."""
     Record: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.RecordRequest, _jobs_pb2.RecordResponse]
     """Keeps numbers about a release, and brings them to the hub: once each, in order, when there is a link."""
     Show: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.ShowRequest, _jobs_pb2.ShowResponse]
@@ -79,6 +81,8 @@ class JobsServiceAsyncStub(JobsServiceStub):
     """What waits to be published, what is on its way, and what was refused."""
     Withdraw: _aio.UnaryUnaryMultiCallable[_jobs_pb2.WithdrawRequest, _jobs_pb2.WithdrawResponse]  # type: ignore[assignment]
     """Takes something out of the outbox that is not on the hub yet."""
+    Hasten: _aio.UnaryUnaryMultiCallable[_jobs_pb2.HastenRequest, _jobs_pb2.HastenResponse]  # type: ignore[assignment]
+    """Tries at once what waits in the outbox, also what was refused: somebody acted."""
     Record: _aio.UnaryUnaryMultiCallable[_jobs_pb2.RecordRequest, _jobs_pb2.RecordResponse]  # type: ignore[assignment]
     """Keeps numbers about a release, and brings them to the hub: once each, in order, when there is a link."""
     Show: _aio.UnaryUnaryMultiCallable[_jobs_pb2.ShowRequest, _jobs_pb2.ShowResponse]  # type: ignore[assignment]
@@ -158,6 +162,14 @@ class JobsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_jobs_pb2.WithdrawResponse, _abc.Awaitable[_jobs_pb2.WithdrawResponse]]:
         """Takes something out of the outbox that is not on the hub yet."""
+
+    @_abc_1.abstractmethod
+    def Hasten(
+        self,
+        request: _jobs_pb2.HastenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_jobs_pb2.HastenResponse, _abc.Awaitable[_jobs_pb2.HastenResponse]]:
+        """Tries at once what waits in the outbox, also what was refused: somebody acted."""
 
     @_abc_1.abstractmethod
     def Record(
