@@ -7,7 +7,7 @@ one who catches it writes it to the log; the peer learns only that it happened.
 from __future__ import annotations
 
 from modelsyncd.errors import ModelsyncError, error_classes
-from modelsyncd.session.frames import Fault
+from modelsyncd.session.fault import Fault
 
 INTERNAL = Fault(
     code=ModelsyncError.code,

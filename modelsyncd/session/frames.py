@@ -12,6 +12,7 @@ from modelsyncd.manners import FREE, Manners
 from modelsyncd.names import ModelName, ModelRef
 from modelsyncd.plan import Forecast, Priced
 from modelsyncd.release import SignedRelease
+from modelsyncd.session.fault import Fault as Fault  # noqa: PLC0414 - said here with all other words
 
 PROTOCOL = 1
 
@@ -59,17 +60,6 @@ class Phase(Enum):
     REFUSED = 8
     FAILED = 9
     ROLLED_BACK = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """An error as it travels: `code` for programs, the sentences for people."""
-
-    code: str
-    message: str
-    safe: str = ""
-    hint: str = ""
-    retryable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ in, and made of whole characters on the way out: a file name that is no UTF-8 mu
 
 from __future__ import annotations
 
-from modelsyncd.session.frames import Fault
+from modelsyncd.session.fault import Fault
 from modelsyncd.wire.v1 import nouns_pb2
 
 CODE_BYTES = 64  # bytes of UTF-8

@@ -34,7 +34,7 @@ from modelsyncd.errors import (
     WrongProtocolError,
 )
 from modelsyncd.session.faults import error_of, fault_of
-from modelsyncd.session.frames import Fault
+from modelsyncd.session.fault import Fault
 from modelsyncd.wire.faultwords import fault_from_pb, fault_to_pb
 from modelsyncd.wire.v1 import nouns_pb2
 
