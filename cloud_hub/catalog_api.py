@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from cloud_hub import gate, views
 from cloud_hub.catalog import AssignmentRow, ModelRow, MoveRow
 from cloud_hub.efforts import Effort
-from cloud_hub.events import Bus, Event, Moved, NodeChanged, Released
+from cloud_hub.events import Bus, Event, Moved, NodeChanged, Released, Retried
 from cloud_hub.presence import Presence
 from cloud_hub.stores import Stores
 from cloud_hub.studies import Studies
@@ -263,6 +263,8 @@ class CatalogApi(CatalogServiceServicer):
                 return pb.WatchEventsResponse(at=at, moved=views.moved_view(event))
             case NodeChanged(at, name):
                 return pb.WatchEventsResponse(at=at, node=await self._node(name))
+            case Retried(at=at):
+                return pb.WatchEventsResponse(at=at, retried=views.retried_view(event))
 
     @answering
     async def Verify(self, request: pb.VerifyRequest, context: Context) -> AsyncIterator[pb.VerifyResponse]:  # noqa: N802
@@ -312,4 +314,6 @@ def _concerns(event: Event, model: str, node: str) -> bool:
     """Whether someone who asked for this model or this node (empty: for all) wants to know."""
     if isinstance(event, NodeChanged):
         return not model and node in ("", event.node)
+    if isinstance(event, Retried) and node:
+        return not model and node in event.nodes
     return not node and model in ("", str(event.model))

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from cloud_hub.arrivals import Arrivals
 from cloud_hub.catalog import Catalog, ReleaseRow
 from cloud_hub.events import Event, Moved, Released
+from cloud_hub.licences import licence_of
 from cloud_hub.stock import Stock
-from modelsyncd.digest import Digest, digest_of
-from modelsyncd.errors import DamageError, ModelsyncError, NotFoundError, NumberTakenError, RefusedError
+from modelsyncd.digest import Digest, digest_of, short
+from modelsyncd.errors import BadInputError, DamageError, ModelsyncError, NotFoundError, NumberTakenError, RefusedError
 from modelsyncd.manifest import MANIFEST_PIECE
-from modelsyncd.names import ModelRef
+from modelsyncd.names import ModelRef, parse_channel
 from modelsyncd.release import ManifestRef, Release
 from modelsyncd.session.effects import Keep
 from modelsyncd.session.events import Settled
@@ -27,7 +28,7 @@ from modelsyncd.session.frames import Offer, Part
 from modelsyncd.session.ports import Keeping, Missing
 from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.store.packs import Record
-from modelsyncd.trust.identity import Kind, Peer
+from modelsyncd.trust.identity import Peer
 from modelsyncd.wire.nouns import decode_release
 
 BASES = 16  # manifests that a pusher is told of
@@ -58,6 +59,7 @@ class HubIntake:
         clock: Callable[[], float],
     ) -> None:
         self._peer = peer
+        self._licence = licence_of(peer, catalog)
         self._catalog = catalog
         self._stock = stock
         self._arrivals = arrivals
@@ -102,10 +104,10 @@ class HubIntake:
         return None
 
     def _release(self, offer: Offer) -> Release:
-        """The release in an offer, if this peer may push it."""
-        if self._peer.kind is not Kind.ADMIN:
-            raise RefusedError(f"{self._peer} may not push", hint="push with an admin's context")
+        """The release in an offer, if this peer may push it. Asked at each step: a right may end half-way."""
         release = decode_release(offer.release.release)
+        channel = parse_channel(offer.channel) if offer.channel else ""
+        self._licence(release.model, channel)
         if release.producer != str(self._peer):
             raise RefusedError(
                 f"the release says that {release.producer[:80]!r} made it, and {self._peer} pushes it", safe=_SAFE
@@ -116,7 +118,7 @@ class HubIntake:
         return release
 
     def _survey(self, offer: Offer, part: Part) -> Missing:
-        release = decode_release(offer.release.release)
+        release = self._release(offer)
         table = self._stock.table(_ref(offer, release), part)
         missing = self._stock.missing(table)
         self._stock.reserve(self, offer.manifest, sum(table.sizes[ordinal] for ordinal in missing))
@@ -126,16 +128,21 @@ class HubIntake:
     def _bases(self, release: Release, chunks: int) -> Sequence[Digest]:
         """Manifests that are here whole and likely to resemble what is pushed: parents, channels, newest.
 
-        Whether a large one is whole takes a while to find out: only as many are looked at as are worth the chunks.
+        Of those only what this peer may hear of. Whether a large one is whole takes a while to find out: only as many
+        are looked at as are worth the chunks.
         """
         left = max(chunks, BASE_CHUNKS)
         found: dict[Digest, None] = {}
-        for row in (*self._parents(release), *self._catalog.models.recent(release.model, BASES)):
-            for ref in (variant.manifest for variant in row.variants):
-                left -= ref.content_size // MANIFEST_PIECE
-                if ref.digest not in found and left >= 0 and self._is_there(ref):
-                    found[ref.digest] = None
+        for ref in self._likely(release):
+            left -= ref.content_size // MANIFEST_PIECE
+            if left >= 0 and self._is_there(ref):
+                found[ref.digest] = None
         return tuple(found)[:BASES]
+
+    def _likely(self, release: Release) -> Sequence[ManifestRef]:
+        rows = (*self._parents(release), *self._licence.likely(release.model, BASES))
+        refs = {variant.manifest.digest: variant.manifest for row in rows for variant in row.variants}
+        return [refs[digest] for digest in self._licence.bases(list(refs))]
 
     def _is_there(self, ref: ManifestRef) -> bool:
         try:
@@ -151,13 +158,14 @@ class HubIntake:
     def _keep(self, batch: Sequence[Keep]) -> Keeping:
         first = batch[0]
         began = time.thread_time()
-        ref = _ref(first.offer, decode_release(first.offer.release.release))
+        ref = _ref(first.offer, self._release(first.offer))
         table = self._stock.table(ref, first.part)
-        self._arrivals.warm(batch)
+        sound, foreign = self._sorted(batch)
+        self._arrivals.warm(sound)
         arrived: list[Record] = []
         kept: list[int] = []
-        spoiled: list[int] = []
-        for keep in batch:
+        spoiled = [keep.ordinal for keep in foreign]
+        for keep in sound:
             chunk = self._arrivals.judged(keep, ref, table.digest(keep.ordinal), table.sizes[keep.ordinal])
             if chunk is None:
                 spoiled.append(keep.ordinal)
@@ -168,6 +176,13 @@ class HubIntake:
         self._stock.promises.kept(self, first.offer.manifest, sum(chunk.plain_size for chunk in arrived))
         return Keeping(tuple(kept), tuple(spoiled), time.thread_time() - began)
 
+    def _sorted(self, batch: Sequence[Keep]) -> tuple[Sequence[Keep], Sequence[Keep]]:
+        """What may be decoded, and what is coded against something that this peer should not know of."""
+        named = list(dict.fromkeys(keep.base.manifest for keep in batch if keep.base is not None))
+        allowed = set(self._licence.bases(named)) if named else set()
+        sound = [keep for keep in batch if keep.base is None or keep.base.manifest in allowed]
+        return sound, [keep for keep in batch if keep.base is not None and keep.base.manifest not in allowed]
+
     def _complete(self, offer: Offer) -> _Commit:
         release = self._release(offer)
         if not self._stock.is_whole(_ref(offer, release)):
@@ -176,7 +191,19 @@ class HubIntake:
                 safe=_SAFE,
                 hint="push it again: only what is missing travels",
             )
+        self._check_pieces(_ref(offer, release))
         return self._commit(offer, release)
+
+    def _check_pieces(self, ref: ManifestRef) -> None:
+        """Raises BadInputError for sizes and pieces that are not the manifest's: others would be given them as true.
+
+        The manifest may have been read before, from another release that names its pieces rightly.
+        """
+        known = self._catalog.manifests.get(ref.digest)
+        if known is None:
+            self._stock.manifest(ref)
+        elif known != ref:
+            raise BadInputError(f"the release does not say what manifest {short(ref.digest)} is made of", safe=_SAFE)
 
     def _commit(self, offer: Offer, release: Release) -> _Commit:
         self._stock.promises.end(self, offer.manifest)

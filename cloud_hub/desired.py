@@ -34,6 +34,7 @@ def _assignment(follows: Followed, rows: DesiredRows) -> Assignment:
         follows.priority,
         rows.bounds.of(follows.model, follows.channel),
         offered.manifest if offered is not None and consented else None,
+        rows.bounds.retries.get((follows.model, follows.channel), 0),
     )
 
 

@@ -47,7 +47,18 @@ class NodeChanged:
     node: str
 
 
-Event = Released | Moved | NodeChanged
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """Nodes were told to try again what a channel names; `at` is seconds since 1970 UTC."""
+
+    at: float
+    model: ModelName
+    channel: str
+    nodes: tuple[str, ...]
+    who: str
+
+
+Event = Released | Moved | NodeChanged | Retried
 
 
 class Subscription:

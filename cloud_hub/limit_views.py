@@ -46,7 +46,7 @@ def limit_view(row: LimitRow, nodes: Sequence[str]) -> pb.LimitView:
     """A limit and whom it reaches."""
     terms = row.terms
     return pb.LimitView(
-        whom=_whom_view(row.whom),
+        whom=whom_view(row.whom),
         model=str(row.model) if row.model is not None else "",
         channel=row.channel,
         rate=terms.rate,
@@ -101,7 +101,7 @@ def pin_of(view: pb.PinView) -> tuple[ModelRef, Whom]:
 def pin_view(row: PinRow, nodes: Sequence[str]) -> pb.PinView:
     """A pin and whom it reaches."""
     return pb.PinView(
-        whom=_whom_view(row.whom),
+        whom=whom_view(row.whom),
         model=str(row.ref.model),
         number=row.ref.number or 0,
         who=row.by.who,
@@ -130,12 +130,13 @@ def decision_view(row: DecisionRow) -> pb.DecisionView:
         at=row.by.now,
         who=row.by.who,
         kind=row.kind,
-        whom=_whom_view(row.whom),
+        whom=whom_view(row.whom),
         ref=row.ref,
         what=row.what,
         note=row.by.note,
     )
 
 
-def _whom_view(whom: Whom) -> pb.Whom:
+def whom_view(whom: Whom) -> pb.Whom:
+    """Whom something is for."""
     return pb.Whom(node=whom.node or "", selector=dict(whom.selector))

@@ -14,11 +14,12 @@ from cloud_hub import gate
 from cloud_hub import limit_views as views
 from cloud_hub.catalog import By, Catalog, ConsentRow, Whom
 from cloud_hub.desired import offer
+from cloud_hub.events import Event, Retried
 from cloud_hub.presence import Presence
 from modelsyncd.digest import Digest
-from modelsyncd.errors import LimitError, NotFoundError
+from modelsyncd.errors import BadInputError, LimitError, NotFoundError
 from modelsyncd.limits import LIMITS
-from modelsyncd.names import ModelName, ModelRef, parse_channel, parse_model, parse_node
+from modelsyncd.names import DEFAULT_CHANNEL, ModelName, ModelRef, parse_channel, parse_model, parse_node, parse_ref
 from modelsyncd.wire.status import Context, answering
 from modelsyncd.wire.v1 import limits_pb2 as pb
 from modelsyncd.wire.v1.limits_pb2_grpc import LimitServiceServicer
@@ -29,9 +30,17 @@ DECISIONS = 1_000  # of one answer
 class LimitsApi(LimitServiceServicer):
     """For admins only."""
 
-    def __init__(self, catalog: Catalog, presence: Presence, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        presence: Presence,
+        *,
+        tell: Callable[[Event], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._catalog = catalog
         self._presence = presence
+        self._tell = tell
         self._clock = clock
 
     # --- limits ---
@@ -42,7 +51,7 @@ class LimitsApi(LimitServiceServicer):
         by = self._by(context, request.limit.note)
         wanted = views.limit_of(request.limit)
         row, changed = await asyncio.to_thread(self._catalog.limits.set, wanted, by, replace=request.replace)
-        nodes = await self._told(row.whom, changed=changed)
+        nodes = await self._reached(row.whom, changed=changed)
         return pb.SetLimitResponse(limit=views.limit_view(row, nodes), changed=changed)
 
     @answering
@@ -71,7 +80,7 @@ class LimitsApi(LimitServiceServicer):
         ref, whom = views.pin_of(request.pin)
         await asyncio.to_thread(self._catalog.models.release, ref)  # raises when it is not there
         row, created = await asyncio.to_thread(self._catalog.pins.pin, ref, whom, by)
-        nodes = await self._told(whom, changed=created)
+        nodes = await self._reached(whom, changed=created)
         return pb.PinResponse(pin=views.pin_view(row, nodes), created=created)
 
     @answering
@@ -80,7 +89,7 @@ class LimitsApi(LimitServiceServicer):
         by = self._by(context, request.pin.note)
         ref, whom = views.pin_of(request.pin)
         row = await asyncio.to_thread(self._catalog.pins.unpin, ref, whom, by)
-        nodes = await self._told(whom, changed=True)
+        nodes = await self._reached(whom, changed=True)
         return pb.UnpinResponse(pin=views.pin_view(row, nodes))
 
     @answering
@@ -101,7 +110,7 @@ class LimitsApi(LimitServiceServicer):
         row, changed = await asyncio.to_thread(
             self._withdraw if request.withdraw else self._consent, node, model, channel, by
         )
-        await self._told(Whom(node), changed=changed)
+        await self._reached(Whom(node), changed=changed)
         return pb.ConsentResponse(consent=views.consent_view(row), changed=changed)
 
     def _consent(self, node: str, model: ModelName, channel: str, by: By) -> tuple[ConsentRow, bool]:
@@ -133,6 +142,25 @@ class LimitsApi(LimitServiceServicer):
             )
         return ModelRef(model, number=release.number), offered.manifest
 
+    # --- retries ---
+
+    @answering
+    async def RetryVersion(  # noqa: N802
+        self, request: pb.RetryVersionRequest, context: Context
+    ) -> pb.RetryVersionResponse:
+        """Has nodes try again what failed there. Raises NotFoundError, BadInputError and its kind."""
+        by = self._by(context, request.note)
+        ref, whom = parse_ref(request.ref), views.whom_of(request.whom)
+        if ref.number is not None:
+            raise BadInputError(
+                f"{ref} is a release, and nodes follow channels", hint=f"as in {ref.model}@{DEFAULT_CHANNEL}"
+            )
+        channel = ref.channel or DEFAULT_CHANNEL
+        nodes = await asyncio.to_thread(self._catalog.retries.retry, ref.model, channel, whom, by)
+        self._presence.stir(nodes)
+        self._tell(Retried(by.now, ref.model, channel, tuple(nodes), by.who))
+        return pb.RetryVersionResponse(nodes=nodes)
+
     # --- decisions ---
 
     @answering
@@ -155,7 +183,7 @@ class LimitsApi(LimitServiceServicer):
             raise LimitError(f"a note may have {LIMITS.note_chars} characters, not {len(note)}")
         return By(str(caller), self._clock(), note)
 
-    async def _told(self, whom: Whom, *, changed: bool) -> Sequence[str]:
+    async def _reached(self, whom: Whom, *, changed: bool) -> Sequence[str]:
         """The nodes that it reaches. When something changed, those that are connected are told; they report soon."""
         (reached,) = await asyncio.to_thread(self._catalog.limits.nodes_of, [whom])
         if changed:

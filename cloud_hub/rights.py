@@ -1,7 +1,8 @@
-"""The only place that says what a peer may read, and what may be coded for it against what.
+"""The only place that says what a peer may read, and what may be coded for it, or by it, against what.
 
 A coding of one version against another tells whoever has the other much about the first, and the reverse. So a node's
-word that it holds a base is not enough: a channel that it follows must have named that base's release at some time.
+word that it holds a base is not enough: a channel that it follows must have named that base's release at some time, or
+the node must have published it itself. That it published something does not let it read that back.
 Everything here is asked of the catalogue anew when anything changed; each call blocks and runs in a thread.
 """
 
@@ -13,6 +14,7 @@ from typing import Protocol
 from cloud_hub.catalog import Catalog
 from modelsyncd.digest import Digest, short
 from modelsyncd.errors import RefusedError
+from modelsyncd.trust.identity import Kind, Peer
 
 
 class Right(Protocol):
@@ -40,7 +42,10 @@ anything = Anything()
 
 
 class AssignedOnly:
-    """The right of a node: what its channels name right now; as bases, what they have ever named. For one thread."""
+    """The right of a node: what its channels name right now; as bases, what they have ever named and what it published.
+
+    For one thread.
+    """
 
     def __init__(self, catalog: Catalog, node: str) -> None:
         self._catalog = catalog
@@ -66,6 +71,7 @@ class AssignedOnly:
         judged = self._judged.get(wanted)
         if judged is None:
             allowed = self._catalog.assignments.once_named(self._node, wanted)
+            allowed |= self._catalog.models.brought_by(str(Peer(Kind.NODE, self._node)), wanted)
             judged = [manifest for manifest in wanted if manifest in allowed]
             self._judged = {wanted: judged}  # a transfer names the same ones each time
         return judged

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cloud_hub.catalog import AssignmentRow, ModelRow, MoveRow, NodeRow, ReleaseRow
 from cloud_hub.comparison import Compared, Comparison
-from cloud_hub.events import Moved
+from cloud_hub.events import Moved, Retried
 from cloud_hub.holdings import Held, Holdings
 from cloud_hub.node_bounds import NodeBounds
 from cloud_hub.norms import Norm
@@ -63,6 +63,11 @@ def moved_view(event: Moved) -> pb.ChannelMoved:
         why=event.why,
     )
     return pb.ChannelMoved(model=str(event.model), move=move)
+
+
+def retried_view(event: Retried) -> pb.VersionRetried:
+    """Nodes try again, as an event."""
+    return pb.VersionRetried(model=str(event.model), channel=event.channel, nodes=event.nodes, who=event.who)
 
 
 def node_view(row: NodeRow, online: frozenset[str]) -> pb.NodeView:

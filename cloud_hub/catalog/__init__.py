@@ -9,6 +9,7 @@ from cloud_hub.catalog.catalog import Catalog
 from cloud_hub.catalog.consents import ConsentRow
 from cloud_hub.catalog.decisions import By, DecisionRow
 from cloud_hub.catalog.pins import PinRow
+from cloud_hub.catalog.rights import RightRow
 from cloud_hub.catalog.rows import (
     AssignmentRow,
     ChannelRow,
@@ -40,6 +41,7 @@ __all__ = [
     "NodeRow",
     "PinRow",
     "ReleaseRow",
+    "RightRow",
     "Terms",
     "Whom",
 ]

@@ -1,4 +1,4 @@
-"""The only place that puts together what holds on one node: limits, pins and consents that reach it."""
+"""The only place that puts together what holds on one node: limits, pins, consents and retries that reach it."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from cloud_hub.catalog import consents, limits, pins
+from cloud_hub.catalog import consents, limits, pins, retries
 from cloud_hub.catalog.consents import ConsentRow
 from cloud_hub.catalog.pins import PinRow
+from cloud_hub.catalog.retries import Lane
 from cloud_hub.catalog.terms import LimitRow, combined
 from cloud_hub.catalog.whom import Reaching, Whom
 from modelsyncd.digest import Digest
 from modelsyncd.manners import FREE, Manners
 from modelsyncd.names import ModelName, ModelRef
 
-Lane = tuple[ModelName, str]
-"""A model and its channel."""
-
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What holds on a node: for all that it fetches, and besides for some of its lanes; `quota` is 0 for none."""
+    """What holds on a node: for all that it fetches, and besides for some of its lanes; `quota` is 0 for none.
+
+    `retries` grow when somebody has the node try again what failed there.
+    """
 
     manners: Manners = FREE
     quota: int = 0
     pins: tuple[ModelRef, ...] = ()
     lanes: Mapping[Lane, Manners] = field(default_factory=dict)
     consents: Mapping[tuple[ModelName, Digest], ConsentRow] = field(default_factory=dict)
+    retries: Mapping[Lane, int] = field(default_factory=dict)
 
     def of(self, model: ModelName, channel: str) -> Manners:
         """What holds for a channel besides what holds for all."""
@@ -41,6 +43,7 @@ def of(connection: Connection, node: str, known: Mapping[str, str]) -> Bounds:
         limits.reaching(connection, node, known),
         pins.pins_on(connection, node, known),
         consents.consents_for(connection, node),
+        retries.counts(connection, node),
     )
 
 
@@ -49,13 +52,19 @@ def of_all(connection: Connection, known: Mapping[str, Mapping[str, str]]) -> di
     set_for = Reaching((row.whom, row) for row in limits.every(connection))
     pinned = Reaching((row.whom, row) for row in pins.every(connection))
     allowed = Reaching((Whom(row.node), row) for row in consents.every(connection))
+    again = retries.every(connection)
     return {
-        node: _together(set_for.node(node, has), pinned.node(node, has), allowed.node(node, has))
+        node: _together(set_for.node(node, has), pinned.node(node, has), allowed.node(node, has), again.get(node, {}))
         for node, has in known.items()
     }
 
 
-def _together(set_for: Sequence[LimitRow], pinned: Sequence[PinRow], allowed: Sequence[ConsentRow]) -> Bounds:
+def _together(
+    set_for: Sequence[LimitRow],
+    pinned: Sequence[PinRow],
+    allowed: Sequence[ConsentRow],
+    again: Mapping[Lane, int],
+) -> Bounds:
     overall: list[LimitRow] = []
     apart: dict[Lane, list[LimitRow]] = {}
     for row in set_for:
@@ -70,4 +79,5 @@ def _together(set_for: Sequence[LimitRow], pinned: Sequence[PinRow], allowed: Se
         tuple({str(row.ref): row.ref for row in pinned}.values()),
         {lane: combined(rows)[0] for lane, rows in apart.items()},
         {(row.ref.model, row.manifest): row for row in allowed},
+        again,
     )

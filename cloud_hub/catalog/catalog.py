@@ -16,6 +16,8 @@ from cloud_hub.catalog.manifests import Manifests
 from cloud_hub.catalog.models import Models
 from cloud_hub.catalog.nodes import Nodes
 from cloud_hub.catalog.pins import Pins
+from cloud_hub.catalog.retries import Retries
+from cloud_hub.catalog.rights import Rights
 from modelsyncd.store.failpoints import Point, passing
 
 
@@ -31,6 +33,8 @@ class Catalog:
         self.limits = Limits(database)
         self.pins = Pins(database)
         self.consents = Consents(database)
+        self.retries = Retries(database)
+        self.rights = Rights(database)
         self.decisions = Decisions(database)
         self.chunks = Chunks(database)
         self.codings = Codings(database)

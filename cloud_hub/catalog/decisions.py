@@ -1,4 +1,4 @@
-"""The only place that keeps who changed limits, pins and consents, when, and why: rows are added and never changed."""
+"""The only place that keeps who decided what about nodes, when, and why: rows are added and never changed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ class By:
 
 @dataclass(frozen=True, slots=True)
 class DecisionRow:
-    """A decision: "limit", "pin", "unpin", "consent" or "withdraw"; `ref` is empty for all that is fetched."""
+    """A decision: "limit", "pin", "unpin", "consent", "withdraw", "retry", "allow" or "disallow".
+
+    `ref` is empty for all that is fetched, and a pattern of models for a right.
+    """
 
     kind: str
     whom: Whom

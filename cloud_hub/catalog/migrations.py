@@ -23,6 +23,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     insert,
     inspect,
     select,
@@ -132,7 +133,50 @@ def _add_limits(connection: Connection) -> None:
     then.create_all(connection, checkfirst=False)
 
 
-STEPS: tuple[Step, ...] = (Step(2, _add_codings), Step(3, _add_limits))
+def _add_rights_and_numbers(connection: Connection) -> None:
+    then = MetaData()
+
+    def named(column: str, *, key: bool = True) -> Column[str]:
+        text = Text().with_variant(Text(collation="C"), "postgresql")
+        return Column(column, text, primary_key=key, nullable=False)
+
+    Table(
+        "rights",
+        then,
+        *map(named, ("models", "node", "selector")),
+        Column("channels", String, nullable=False),
+        Column("who", String, nullable=False),
+        Column("at", Double, nullable=False),
+        Column("note", String, nullable=False),
+        Index("rights_by_node", "node"),
+    )
+    Table(
+        "retries",
+        then,
+        *map(named, ("node", "model", "channel")),
+        Column("count", BigInteger, nullable=False),
+    )
+    Table(
+        "numbers",
+        then,
+        Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+        named("model", key=False),
+        Column("number", BigInteger, nullable=False),
+        named("name", key=False),
+        Column("value", Double, nullable=False),
+        named("dataset", key=False),
+        named("stage", key=False),
+        Column("at", Double, nullable=False),
+        named("who", key=False),
+        Column("key", LargeBinary, nullable=False),
+        UniqueConstraint("who", "key"),
+        Index("numbers_by_time", "model", "at"),
+        Index("numbers_by_release", "model", "number", "name", "at"),
+    )
+    then.create_all(connection, checkfirst=False)
+
+
+STEPS: tuple[Step, ...] = (Step(2, _add_codings), Step(3, _add_limits), Step(4, _add_rights_and_numbers))
 
 
 def migrate(database: Database, steps: Sequence[Step] = STEPS, newest: int = schema.SCHEMA_VERSION) -> None:

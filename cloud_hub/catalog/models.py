@@ -76,6 +76,32 @@ class Models:
             loaded = releases.load(connection, ids)
         return [loaded[each] for each in ids]
 
+    def published_by(self, who: str, model: ModelName, limit: int) -> Sequence[ReleaseRow]:
+        """At most `limit` releases of the model that this peer ("node/NAME") published, the newest first."""
+        rows, models = schema.releases, schema.models
+        query = (
+            select(rows.c.id)
+            .join(models, models.c.id == rows.c.model_id)
+            .where(models.c.name == str(model), rows.c.who == who)
+            .order_by(rows.c.number.desc())
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            ids = connection.scalars(query).all()
+            loaded = releases.load(connection, ids)
+        return [loaded[each] for each in ids]
+
+    def brought_by(self, who: str, among: Sequence[Digest]) -> frozenset[Digest]:
+        """Those of some manifests whose releases this peer ("node/NAME") published."""
+        rows, variants = schema.releases, schema.variants
+        query = select(variants.c.manifest).join(rows, rows.c.id == variants.c.release_id).where(rows.c.who == who)
+        with self._database.read() as connection:
+            return frozenset(
+                Digest(manifest)
+                for batch in batches(among)
+                for manifest in connection.scalars(query.where(variants.c.manifest.in_(batch)))
+            )
+
     def next_number(self, model: ModelName) -> int:
         """The number that the model's next release must have; 1 for a model that is not there yet."""
         with self._database.read() as connection:

@@ -21,6 +21,7 @@ from modelsyncd.store.failpoints import Point, passing
 
 _REPLACED = "a newer invite was made"
 _REMOVED = "the node was removed"
+_NAMING = (schema.assignments, schema.limits, schema.pins, schema.consents, schema.rights, schema.retries)
 
 
 class Nodes:
@@ -104,14 +105,14 @@ class Nodes:
             return _get(connection, name)
 
     def remove(self, name: str) -> NodeRow:
-        """Forgets the node, its key, its invites, and assignments, limits and the like that name it; as it was.
+        """Forgets the node, its key, its invites, and assignments, limits, rights and the like that name it; as it was.
 
         Its name may be invited again, and then begins with nothing. Raises NotFoundError.
         """
         with self._database.write() as connection:
             node = _get(connection, name)
             connection.execute(delete(schema.nodes).where(schema.nodes.c.name == name))
-            for table in (schema.assignments, schema.limits, schema.pins, schema.consents):
+            for table in _NAMING:
                 connection.execute(delete(table).where(table.c.node == name))
             used = schema.invites.c.name == name
             connection.execute(update(schema.invites).where(used).values(void=_REMOVED))

@@ -12,6 +12,10 @@ A change of a table here needs a step in `migrations.py` with the next version n
 * `limits`, `pins` and `decisions` say whom they are for in two columns: a name in `node`, or "" and labels in
   `selector`, where "{}" is every node. A limit's empty `model` is all that the nodes fetch; a column of it that is null
   was not set there. `decisions` is only ever added to.
+* `rights` say whom they are for in the same way; `models` is a pattern, `channels` a list of patterns.
+* `retries` count how often a node was told to try again what a channel names; see `retries.py` for where they begin.
+* `numbers` name releases by model and number, and are only ever added to; `key` is the sender's, and with `who` it
+  keeps what was sent twice from counting twice. They are read by model and time, and by release and name.
 * A chunk's place is (pack, offset, length) of its encoded bytes; nothing but `chunks` refers to packs, so packs can be
   rewritten and chunks marked and swept without touching any other table.
 * A coding is found by a key over what it codes and against what; nothing refers to codings, so they may go at any time.
@@ -35,7 +39,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = MetaData()
 
@@ -224,6 +228,46 @@ decisions = Table(
     Column("ref", String, nullable=False),
     Column("what", String, nullable=False),
     Column("note", String, nullable=False),
+)
+
+rights = Table(
+    "rights",
+    metadata,
+    Column("models", _NAME, primary_key=True),
+    Column("node", _NAME, primary_key=True),
+    Column("selector", _NAME, primary_key=True),
+    Column("channels", String, nullable=False),
+    Column("who", String, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("note", String, nullable=False),
+    Index("rights_by_node", "node"),
+)
+
+retries = Table(
+    "retries",
+    metadata,
+    Column("node", _NAME, primary_key=True),
+    Column("model", _NAME, primary_key=True),
+    Column("channel", _NAME, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+
+numbers = Table(
+    "numbers",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("model", _NAME, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("name", _NAME, nullable=False),
+    Column("value", Double, nullable=False),
+    Column("dataset", _NAME, nullable=False),
+    Column("stage", _NAME, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("who", _NAME, nullable=False),
+    Column("key", LargeBinary, nullable=False),
+    UniqueConstraint("who", "key"),
+    Index("numbers_by_time", "model", "at"),
+    Index("numbers_by_release", "model", "number", "name", "at"),
 )
 
 packs = Table(

@@ -191,9 +191,9 @@ async def test_a_node_may_fetch_only_what_it_is_assigned(hub: Hub) -> None:
         await hub.pull(other.offer, node)
 
 
-async def test_a_node_may_not_push(hub: Hub) -> None:
+async def test_a_node_that_nobody_allowed_may_not_push(hub: Hub) -> None:
     node = await hub.node("n1")
-    with pytest.raises(RefusedError, match="may not push"):
+    with pytest.raises(RefusedError, match="no right to publish"):
         await hub.push(_model(), node)
 
 

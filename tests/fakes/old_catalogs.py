@@ -9,7 +9,11 @@ from pathlib import Path
 from cloud_hub.catalog import Catalog
 from cloud_hub.catalog.schema import SCHEMA_VERSION
 
-NEW_SINCE = {2: ("codings", "coding_packs"), 3: ("limits", "pins", "consents", "decisions")}
+NEW_SINCE = {
+    2: ("codings", "coding_packs"),
+    3: ("limits", "pins", "consents", "decisions"),
+    4: ("rights", "retries", "numbers"),
+}
 """Tables that each version has brought."""
 
 

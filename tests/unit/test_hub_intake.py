@@ -79,8 +79,8 @@ async def test_a_number_that_is_not_the_next_is_refused_and_the_hint_names_the_n
     assert (await push(hub.intake(), _model(2, 2))).number == 2
 
 
-async def test_only_an_admin_may_push_and_only_in_its_own_name(hub: HubStore) -> None:
-    with pytest.raises(RefusedError, match="may not push"):
+async def test_a_peer_pushes_only_in_its_own_name_and_a_node_only_what_it_was_allowed(hub: HubStore) -> None:
+    with pytest.raises(RefusedError, match="no right to publish"):
         await hub.intake(Peer(Kind.NODE, "n1")).consider(_model().offer)
     with pytest.raises(RefusedError, match="made it"):
         await hub.intake(Peer(Kind.ADMIN, "other")).consider(_model().offer)

@@ -1109,6 +1109,7 @@ class WatchEventsResponse(_message.Message):
     RELEASED_FIELD_NUMBER: _builtins.int
     MOVED_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
+    RETRIED_FIELD_NUMBER: _builtins.int
     at: _builtins.float
     """Seconds since 1970-01-01 UTC."""
     @_builtins.property
@@ -1123,6 +1124,10 @@ class WatchEventsResponse(_message.Message):
     def node(self) -> Global___NodeView:
         """A node came, went, or reported."""
 
+    @_builtins.property
+    def retried(self) -> Global___VersionRetried:
+        """Nodes were told to try again what failed there."""
+
     def __init__(
         self,
         *,
@@ -1130,16 +1135,53 @@ class WatchEventsResponse(_message.Message):
         released: Global___ReleaseView | None = ...,
         moved: Global___ChannelMoved | None = ...,
         node: Global___NodeView | None = ...,
+        retried: Global___VersionRetried | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "moved", b"moved", "node", b"node", "released", b"released"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "moved", b"moved", "node", b"node", "released", b"released", "retried", b"retried"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "event", b"event", "moved", b"moved", "node", b"node", "released", b"released"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "event", b"event", "moved", b"moved", "node", b"node", "released", b"released", "retried", b"retried"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["released", "moved", "node"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["released", "moved", "node", "retried"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___WatchEventsResponse: _TypeAlias = WatchEventsResponse  # noqa: Y015
+
+@_typing.final
+class VersionRetried(_message.Message):
+    """Nodes were told to try again what failed there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    WHO_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """namespace/name."""
+    channel: _builtins.str
+    """Channel name."""
+    who: _builtins.str
+    """Who said so: "admin/NAME"."""
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The nodes."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        channel: _builtins.str = ...,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+        who: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "model", b"model", "nodes", b"nodes", "who", b"who"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VersionRetried: _TypeAlias = VersionRetried  # noqa: Y015
 
 @_typing.final
 class ChannelMoved(_message.Message):

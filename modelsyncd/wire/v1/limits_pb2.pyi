@@ -754,9 +754,9 @@ class DecisionView(_message.Message):
     who: _builtins.str
     """Who: "admin/NAME"."""
     kind: _builtins.str
-    """"limit", "pin", "unpin", "consent" or "withdraw"."""
+    """"limit", "pin", "unpin", "consent", "withdraw", "retry", "allow" or "disallow"."""
     ref: _builtins.str
-    """Model, "namespace/name@channel" or "namespace/name:number"; empty for all that the nodes fetch."""
+    """Model, "namespace/name@channel", "namespace/name:number" or a pattern of models; empty for all that the nodes fetch."""
     what: _builtins.str
     """What was set, as people type it: "rate=250000 windows=22:00-06:00"."""
     note: _builtins.str
@@ -792,8 +792,11 @@ class RetryVersionRequest(_message.Message):
 
     WHOM_FIELD_NUMBER: _builtins.int
     REF_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
     ref: _builtins.str
     """"namespace/name@channel"; without "@channel" it means "@stable"."""
+    note: _builtins.str
+    """Why, for the decisions."""
     @_builtins.property
     def whom(self) -> Global___Whom:
         """On which nodes."""
@@ -803,10 +806,11 @@ class RetryVersionRequest(_message.Message):
         *,
         whom: Global___Whom | None = ...,
         ref: _builtins.str = ...,
+        note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["whom", b"whom"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref", "whom", b"whom"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["note", b"note", "ref", b"ref", "whom", b"whom"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -131,7 +131,7 @@ class LimitServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListDecisions(self, request, context):
-        """Who changed limits, pins and consents, and when.
+        """Who changed limits, pins, consents and rights or had nodes try again, and when.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

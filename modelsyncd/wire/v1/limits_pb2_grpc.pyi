@@ -48,7 +48,7 @@ class LimitServiceStub:
     RetryVersion: _grpc.UnaryUnaryMultiCallable[_limits_pb2.RetryVersionRequest, _limits_pb2.RetryVersionResponse]
     """Has nodes try again what failed there: a version that did not prove itself is not tried by itself."""
     ListDecisions: _grpc.UnaryUnaryMultiCallable[_limits_pb2.ListDecisionsRequest, _limits_pb2.ListDecisionsResponse]
-    """Who changed limits, pins and consents, and when."""
+    """Who changed limits, pins, consents and rights or had nodes try again, and when."""
 
 @_typing.type_check_only
 class LimitServiceAsyncStub(LimitServiceStub):
@@ -70,7 +70,7 @@ class LimitServiceAsyncStub(LimitServiceStub):
     RetryVersion: _aio.UnaryUnaryMultiCallable[_limits_pb2.RetryVersionRequest, _limits_pb2.RetryVersionResponse]  # type: ignore[assignment]
     """Has nodes try again what failed there: a version that did not prove itself is not tried by itself."""
     ListDecisions: _aio.UnaryUnaryMultiCallable[_limits_pb2.ListDecisionsRequest, _limits_pb2.ListDecisionsResponse]  # type: ignore[assignment]
-    """Who changed limits, pins and consents, and when."""
+    """Who changed limits, pins, consents and rights or had nodes try again, and when."""
 
 class LimitServiceServicer(metaclass=_abc_1.ABCMeta):
     """Limits, pins and consents, with the decisions that made them. Every change reaches connected nodes at once."""
@@ -137,6 +137,6 @@ class LimitServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _limits_pb2.ListDecisionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_limits_pb2.ListDecisionsResponse, _abc.Awaitable[_limits_pb2.ListDecisionsResponse]]:
-        """Who changed limits, pins and consents, and when."""
+        """Who changed limits, pins, consents and rights or had nodes try again, and when."""
 
 def add_LimitServiceServicer_to_server(servicer: LimitServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
