@@ -33,8 +33,8 @@ from modelsyncd.errors import (
     RoadError,
     WrongProtocolError,
 )
-from modelsyncd.session.faults import error_of, fault_of
 from modelsyncd.session.fault import Fault
+from modelsyncd.session.faults import error_of, fault_of
 from modelsyncd.wire.faultwords import fault_from_pb, fault_to_pb
 from modelsyncd.wire.v1 import nouns_pb2
 
