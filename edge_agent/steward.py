@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import tzinfo
 from math import inf
 
+from edge_agent.chores import CHORE_PAUSE, Chores
 from edge_agent.fetcher import Fetcher
 from edge_agent.goals import Goals, newest, understand
 from edge_agent.metering import LOOK_AGAIN, Metering
@@ -39,7 +40,7 @@ from edge_agent.transfers import Transfers
 from edge_agent.usage import Usage
 from edge_agent.watchers import Active, Switch, Watchers
 from modelsyncd.daemon.log import Log
-from modelsyncd.digest import Digest, short
+from modelsyncd.digest import Digest
 from modelsyncd.errors import DamageError, ModelsyncError, NotFoundError
 from modelsyncd.names import ModelRef
 from modelsyncd.session.effects import Finished, Quoted
@@ -47,8 +48,6 @@ from modelsyncd.session.faults import fault_of
 from modelsyncd.session.frames import Desired, Report, Standing
 from modelsyncd.store.version import Version
 from modelsyncd.wire.nouns import decode_release
-
-CHORE_PAUSE = 60.0  # seconds before tidying that the disk refused is tried again
 
 
 class Steward:
@@ -92,7 +91,7 @@ class Steward:
         self._transfers = Transfers()
         self._metering = Metering(self._transfers, usage or Usage(), clock, wall, zone)
         self._setbacks = Setbacks(clock, jitter)
-        self._chores_at = 0.0
+        self._chores = Chores(store, clock)
         self._kicked = asyncio.Event()
         self._changed = asyncio.Event()
 
@@ -214,7 +213,7 @@ class Steward:
         """Somebody knows better: looks at the disk anew, and tries at once what was to be tried later."""
         self._stale = self._doubtful = True
         self._setbacks.hasten()
-        self._chores_at = 0.0
+        self._chores.hasten()
         self._kicked.set()
 
     async def run(self) -> None:
@@ -239,7 +238,7 @@ class Steward:
             plan = reconcile(self._goals, observed, now)
             if self._goals is not None:
                 self._metering.mind(self._goals, observed.held, observed.link)
-            actions = [action for action in plan.actions if not self._postponed(action, now)]
+            actions = [action for action in plan.actions if not self._chores.postponed(action, now)]
             if actions and actions == before:
                 # Done without an error, and yet to be done: the disk does not show what was done to it.
                 self._log.error("steward.stuck", action=type(actions[0]).__name__.lower(), pause_s=CHORE_PAUSE)
@@ -252,7 +251,7 @@ class Steward:
             changed.set()
             if not actions:
                 wake_at = inf if plan.wake_at is None else min(plan.wake_at, now + LOOK_AGAIN)
-                await self._rest(wake_at if not plan.actions else min(wake_at, self._chores_at))
+                await self._rest(wake_at if not plan.actions else min(wake_at, self._chores.next_try))
 
     def _follow(self, desired: Desired) -> None:
         self._desired = desired
@@ -318,34 +317,23 @@ class Steward:
             link=self._metering.link(),
         )
 
-    def _postponed(self, action: Action, now: float) -> bool:
-        return isinstance(action, Prune | Discard | Unlink) and now < self._chores_at
-
     async def _carry_out(self, action: Action) -> None:
-        try:
-            match action:
-                case Drop(manifest):
-                    self._drop(manifest)
-                case Fetch(offer, priority):
-                    self._transfers.fetch(offer, priority)
-                case Go():
-                    await self._let_go(action)
-                case Refuse(manifest, fault):
-                    self._setbacks.fail(manifest, fault)
-                case Prove(version):
-                    self._prover.ask(version)
-                case Activate():
-                    await self._activate(action)
-                case Unlink(ref):
-                    await self._tidy(self._store.unlink, ref, "channel.unlinked", model=str(ref))
-                case Prune(version):
-                    facts = {"model": str(version.model), "version": str(version.number)}
-                    await self._tidy(self._store.prune, version, "version.pruned", **facts)
-                case Discard(manifest):
-                    await self._tidy(self._store.discard, manifest, "staging.discarded", manifest=short(manifest))
-        except ModelsyncError as error:
-            self._chores_at = self._clock() + CHORE_PAUSE
-            self._log.failure("chore.failed", error, action=type(action).__name__.lower())
+        match action:
+            case Drop(manifest):
+                self._drop(manifest)
+            case Fetch(offer, priority):
+                self._transfers.fetch(offer, priority)
+            case Go():
+                await self._let_go(action)
+            case Refuse(manifest, fault):
+                self._setbacks.fail(manifest, fault)
+            case Prove(version):
+                self._prover.ask(version)
+            case Activate():
+                await self._activate(action)
+            case Unlink() | Prune() | Discard():
+                self._stale = True
+                await self._chores.do(action)
 
     def _drop(self, manifest: Digest) -> None:
         self._stale = True  # it may leave something staged that nobody wants
@@ -382,11 +370,6 @@ class Steward:
         """A version was not switched to. One that is damaged, or gone, is fetched again at once: that is no setback."""
         if not isinstance(error, DamageError | NotFoundError):
             self._setbacks.fail(version.manifest, fault_of(error))
-
-    async def _tidy(self, work: Callable[..., None], what: object, event: str, **facts: str) -> None:
-        self._stale = True
-        await asyncio.to_thread(work, what)
-        self._log.info(event, **facts)
 
     async def _rest(self, until: float) -> None:
         try:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.chores import CHORE_PAUSE
 from edge_agent.orders import Orders
-from edge_agent.steward import CHORE_PAUSE, Steward
+from edge_agent.steward import Steward
 from edge_agent.watchers import Watchers
 from modelsyncd.errors import DiskError, DiskFullError
 from modelsyncd.names import ModelName, ModelRef
