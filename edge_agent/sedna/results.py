@@ -1,0 +1,52 @@
+"""The only place that finds what a worker's `url` is on this machine, and judges whether it may be published.
+
+Workers leave out DATA_PATH_PREFIX at the front of what they report, and containers have names of their own for folders.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+from edge_agent.sedna.jobs import Job
+from modelsyncd.errors import BadInputError, NotFoundError, RefusedError
+from modelsyncd.store.durable import disk_errors
+
+_LOCAL = "file://"
+
+
+def local_path(job: Job, url: str) -> Path:
+    """Where this lies here; the longest name that the settings know a folder by decides. Raises BadInputError."""
+    text = url.removeprefix(_LOCAL)
+    if "://" in text or not text.startswith("/") or "\0" in text:
+        raise BadInputError(f"{url[:80]!r} is not the whole path of a file or folder on this machine")
+    path = PurePosixPath(text)
+    if ".." in path.parts:
+        raise BadInputError(f"{url[:80]!r} leads up")
+    known = sorted(job.aliases, key=lambda alias: len(alias.seen.parts), reverse=True)
+    for alias in known:
+        if path.is_relative_to(alias.seen):
+            return alias.folder / path.relative_to(alias.seen)
+    return Path(path)
+
+
+def publishable(job: Job, url: str) -> Path:
+    """The file or folder itself, without any link on the way.
+
+    Raises BadInputError, RefusedError, NotFoundError, DiskError.
+    """
+    path = local_path(job, url)
+    with disk_errors(path):
+        try:
+            real = Path(os.path.realpath(path, strict=True))
+        except FileNotFoundError as error:
+            raise NotFoundError(f"{path} is not there, and {job.name} has reported it as trained") from error
+        roots = [Path(os.path.realpath(root)) for root in job.results]
+    if not any(real.is_relative_to(root) for root in roots):
+        allowed = ", ".join(str(root) for root in job.results) or "no folder"
+        raise RefusedError(
+            f"{path} is not in a folder that {job.name} may publish from: {allowed}",
+            safe="nothing of it was read",
+            hint=f'add its folder to results in [sedna.job."{job.name}"]',
+        )
+    return real
