@@ -11,12 +11,11 @@ from edge_agent.sedna import names
 from edge_agent.sedna.deeds import Judge, Known, Publish, Record, Vouch, deeds
 from edge_agent.sedna.jobs import Alias, Job, Place, understand, understand_all
 from edge_agent.sedna.reports import BODY_BYTES, Report, Result, numbers, parse_report
-from edge_agent.sedna.results import local_path, publishable
 from edge_agent.sedna.settings import JobSettings
 from edge_agent.sedna.trigger import parse_trigger
 from edge_agent.sedna.words import Words, Written
 from modelsyncd.digest import digest_of
-from modelsyncd.errors import BadInputError, InvalidNameError, NotFoundError, RefusedError
+from modelsyncd.errors import BadInputError, InvalidNameError
 from modelsyncd.names import parse_model
 from modelsyncd.store.version import Version
 
@@ -360,52 +359,3 @@ def test_counts_of_inference_are_recorded_about_what_serves() -> None:
     assert deeds(job(), said, Known(serving=3)) == [
         Record(3, "inference", {"inferenceNumber": 5.0, "uploadCloudRatio": 0.5})
     ]
-
-
-# --- results ---
-
-
-@pytest.mark.parametrize(
-    ("url", "path"),
-    [
-        ("/srv/x", "/srv/x"),
-        ("file:///srv/x", "/srv/x"),
-        ("/output/1/model.pb", "/srv/out/1/model.pb"),
-        ("/output/deep/model.pb", "/deep/model.pb"),
-        ("/outputs/x", "/outputs/x"),
-    ],
-)
-def test_a_folder_of_a_container_is_found_here(url: str, path: str) -> None:
-    found = job(paths=("/output=/srv/out", "/output/deep=/deep"))
-    assert local_path(found, url) == Path(path)
-
-
-@pytest.mark.parametrize("url", ["", "x", "s3://bucket/x", "http://h/x", "/a/../b", "/a\0b", "base/x", "file://x"])
-def test_what_is_no_path_here_is_refused(url: str) -> None:
-    with pytest.raises(BadInputError):
-        local_path(job(), url)
-
-
-def test_only_what_lies_in_an_allowed_folder_is_published(tmp_path: Path) -> None:
-    allowed, secret = tmp_path / "out", tmp_path / "secret"
-    (allowed / "1").mkdir(parents=True)
-    (allowed / "1" / "model.pb").write_bytes(b"m")
-    secret.write_bytes(b"s")
-    (allowed / "leak").symlink_to(secret)
-    (allowed / "up").symlink_to(tmp_path)
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "way-in").symlink_to(allowed)
-    found = job(results=(str(allowed),))
-    assert publishable(found, f"{allowed}/1/model.pb") == allowed / "1" / "model.pb"
-    assert publishable(found, f"{allowed}/1") == allowed / "1"
-    assert publishable(found, f"{tmp_path}/way-in/1") == allowed / "1"
-    for url in ("leak", "up", "up/secret", "up/outside"):
-        with pytest.raises(RefusedError):
-            publishable(found, f"{allowed}/{url}")
-    for url in (secret, tmp_path / "outside", tmp_path):
-        with pytest.raises(RefusedError):
-            publishable(found, str(url))
-    with pytest.raises(NotFoundError):
-        publishable(found, f"{allowed}/2")
-    with pytest.raises(RefusedError):
-        publishable(job(), f"{allowed}/1")
