@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_agent.activate import TreeStore
 from edge_agent.callers import Tokens
@@ -25,11 +26,13 @@ from edge_agent.job_rights import Rights
 from edge_agent.jobs_api import JobsApi, bind_loopback
 from edge_agent.orders import Orders
 from edge_agent.outbox.absent import NoOutbox
+from edge_agent.outbox.words import Outbox
 from edge_agent.scrub import Scrub
+from edge_agent.sedna.absent import NoSedna
 from edge_agent.settings import DOOR, LOCK, Settings
 from edge_agent.shelf import NodeShelf
 from edge_agent.steward import Steward
-from edge_agent.trying import NoTrials
+from edge_agent.trying import NoTrials, Trying
 from edge_agent.uplink import Uplink
 from edge_agent.usage import FILE as USAGE
 from edge_agent.usage import Usage
@@ -57,6 +60,9 @@ from modelsyncd.store.durable import lock_folder
 from modelsyncd.store.tree import EdgeTree
 from modelsyncd.wire import nouns
 from modelsyncd.wire.v1 import jobs_pb2_grpc
+
+if TYPE_CHECKING:
+    from edge_agent.sedna.service import Sedna
 
 CACHE = "cache.db"
 _MAKE_CACHE = """
@@ -119,6 +125,7 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
     inventory = TreeInventory(store.tree)
     reading = Reading(steward, watchers, store.leases, inventory=inventory, trying=trying, rights=rights)
     publishing = Publishing(outbox, rights)
+    sedna = _sedna(settings, steward, watchers, store, trying=trying, outbox=outbox)
     health.attach(server)
     add_reflection(server, [SERVICE, "grpc.health.v1.Health"])
     listening = bind_loopback(server, settings.jobs_listen) if settings.jobs_listen else None
@@ -135,9 +142,10 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
         tasks = [
             group.create_task(steward.run()),
             group.create_task(publishing.run()),
+            group.create_task(sedna.run()),
             group.create_task(scrub.run()),
             group.create_task(_belong(settings, hurry, uplink)),
-            group.create_task(_heed(lifetime, [steward.hasten, uplink.hurry, hurry.set])),
+            group.create_task(_heed(lifetime, [steward.hasten, uplink.hurry, hurry.set, sedna.again])),
             group.create_task(network.watch(uplink.hurry)),
         ]
         health.serving()
@@ -149,6 +157,24 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
         health.failing()
         for task in tasks:
             task.cancel()
+
+
+def _sedna(
+    settings: Settings, steward: Steward, watchers: Watchers, store: TreeStore, *, trying: Trying, outbox: Outbox
+) -> NoSedna | Sedna:
+    if not settings.sedna.job:
+        return NoSedna()
+    from edge_agent.sedna.service import Sedna  # noqa: PLC0415 - most nodes have no use for it
+
+    return Sedna(
+        settings.sedna,
+        settings.folder,
+        channels=steward,
+        trying=trying,
+        watchers=watchers,
+        leases=store.leases,
+        outbox=outbox,
+    )
 
 
 async def _quiet(steward: Steward) -> None:

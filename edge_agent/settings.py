@@ -10,6 +10,7 @@ import aiofiles
 
 from edge_agent.job_rights import Grant
 from edge_agent.pins import parse_pins
+from edge_agent.sedna.settings import SednaSettings
 from modelsyncd.daemon.log import Style
 from modelsyncd.errors import BadInputError, DiskError
 from modelsyncd.link import address, congestion, widening
@@ -53,6 +54,8 @@ class Settings:
     log_level: str = "info"
     rights: Mapping[str, Grant] = field(default_factory=dict)
     """What local users may do, by user, "group:NAME", or "*" for everybody."""
+    sedna: SednaSettings = field(default_factory=SednaSettings)
+    """What is done for jobs of Sedna."""
 
     def __post_init__(self) -> None:
         address.split(self.hub)

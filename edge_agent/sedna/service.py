@@ -18,7 +18,7 @@ from edge_agent.watchers import Watchers
 
 
 class Sedna:
-    """What a node does for Sedna's jobs; nothing where the settings name none. Belongs to the loop's thread."""
+    """What a node does for the jobs that its settings name. Belongs to the loop's thread."""
 
     def __init__(
         self,
@@ -42,7 +42,6 @@ class Sedna:
         )
         keeper.missing = self.controller.lacking
         self._keeper = keeper
-        self._on = bool(jobs)
 
     def again(self) -> None:
         """Somebody knows better: what workers could not load is shown to them anew."""
@@ -50,8 +49,6 @@ class Sedna:
 
     async def run(self) -> None:
         """Until it is cancelled. Raises DiskError when what waits in the folder can't be read."""
-        if not self._on:
-            return
         await asyncio.to_thread(self._failures.load)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keeper.run())
