@@ -18,10 +18,14 @@ from modelsyncd.wire.status import translated
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 from modelsyncd.wire.v1.catalog_pb2_grpc import CatalogServiceStub
 from modelsyncd.wire.v1.limits_pb2_grpc import LimitServiceStub
+from modelsyncd.wire.v1.records_pb2_grpc import RecordServiceStub
+from modelsyncd.wire.v1.rights_pb2_grpc import RightServiceStub
 
 if TYPE_CHECKING:  # these are there for type checkers only
     from modelsyncd.wire.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
     from modelsyncd.wire.v1.limits_pb2_grpc import LimitServiceAsyncStub
+    from modelsyncd.wire.v1.records_pb2_grpc import RecordServiceAsyncStub
+    from modelsyncd.wire.v1.rights_pb2_grpc import RightServiceAsyncStub
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
@@ -41,6 +45,8 @@ class Hub:
         """Who we are there, as releases and moves record it."""
         self.catalog: CatalogServiceAsyncStub = CatalogServiceStub(channel)
         self.limits: LimitServiceAsyncStub = LimitServiceStub(channel)
+        self.rights: RightServiceAsyncStub = RightServiceStub(channel)
+        self.records: RecordServiceAsyncStub = RecordServiceStub(channel)
 
     async def ask(
         self,
