@@ -79,6 +79,12 @@ class Keeper:
         self._fresh: set[str] = set(self._kept)
         self._switched: set[str] = set()
         self._kicked = asyncio.Event()
+        self._changed = asyncio.Event()
+
+    @property
+    def changed(self) -> asyncio.Event:
+        """Set when all jobs were looked at anew. Ask for it before looking, so that no change slips between."""
+        return self._changed
 
     def words(self, job: str) -> Words:
         """What workers of a job were told."""
@@ -117,6 +123,8 @@ class Keeper:
             for name, kept in self._kept.items():
                 if name in self._fresh or self._due.get(name, 0.0) <= self._clock():
                     await self._keep(name, kept)
+            changed, self._changed = self._changed, asyncio.Event()
+            changed.set()
             pause = min(self._due.values(), default=PAUSE) - self._clock()
             try:
                 async with asyncio.timeout(max(0.0, pause)):
