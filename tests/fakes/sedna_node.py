@@ -77,6 +77,7 @@ class Tray(NoOutbox):
         self.recorded: list[Measured] = []
         self.open = asyncio.Event()
         self.open.set()
+        self.asked = asyncio.Event()
         self.errors: list[Exception] = []
 
     async def store(
@@ -85,6 +86,7 @@ class Tray(NoOutbox):
         reading: Callable[[int, int], None] = lambda _done, _total: None,
         check: Callable[[], None] = lambda: None,
     ) -> Stored:
+        self.asked.set()
         await self.open.wait()
         if self.errors:
             raise self.errors.pop(0)
