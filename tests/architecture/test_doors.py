@@ -31,6 +31,7 @@ DOORS = {
         "modelsyncd/wire/status.py",
         "modelsyncd/client/",
         "modelsyncd/ctl/",
+        "modelsyncd/exchange/",
         "modelsyncd/daemon/health.py",
         "cloud_hub/app.py",
         "cloud_hub/gate.py",  # who may call what stands before every call

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from modelsyncd.codec.registry import READABLE
-from modelsyncd.ctl.folder_taker import FolderTaker
 from modelsyncd.ctl.retry import insist
 from modelsyncd.errors import ModelsyncError, RoadError
+from modelsyncd.exchange.folder_taker import FolderTaker
 from modelsyncd.link.backoff import Backoff
 from modelsyncd.link.pump import FrameStream, Pump, Word
 from modelsyncd.session.effects import Finished
@@ -80,7 +80,7 @@ async def pull(road: FrameRoad, what: Published, dest: Path, *, seed: int = 1) -
 
 
 async def _carry(road: FrameRoad, giver: GivingHub | None, what: Published, taker: FolderTaker | None) -> Settled:
-    """One session for one transfer, as `modelsyncd.ctl.conversation` holds it."""
+    """One session for one transfer, as `modelsyncd.exchange.conversation` holds it."""
     found: list[Finished] = []
 
     def deliver(word: Word) -> None:

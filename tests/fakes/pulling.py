@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
-from modelsyncd.ctl.folder_taker import FolderTaker
+from modelsyncd.exchange.folder_taker import FolderTaker
 from modelsyncd.session.frames import Part
 from tests.fakes.node_life import here
 from tests.fakes.versions import Published

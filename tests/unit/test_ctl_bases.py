@@ -14,18 +14,19 @@ from modelsyncd.bases import gather
 from modelsyncd.codec import registry
 from modelsyncd.codec.profile import Profile
 from modelsyncd.codec.registry import NEEDS_BASE, READABLE, Codec, decode
-from modelsyncd.ctl.bases import of_folder, read_bases
+from modelsyncd.ctl.bases import read_bases
 from modelsyncd.ctl.cost import Cost, describe, sentence
-from modelsyncd.ctl.destination import look
-from modelsyncd.ctl.folder_taker import FolderTaker
 from modelsyncd.ctl.progress import Step
-from modelsyncd.ctl.remains import WORK
 from modelsyncd.ctl.tally import Tally
 from modelsyncd.ctl.verbs.push import ref_of
 from modelsyncd.digest import Buffer, Digest, digest_of
 from modelsyncd.exchange import coder
+from modelsyncd.exchange.bases import of_folder
 from modelsyncd.exchange.coder import Coding
+from modelsyncd.exchange.destination import look
+from modelsyncd.exchange.folder_taker import FolderTaker
 from modelsyncd.exchange.local_base import LocalBase
+from modelsyncd.exchange.remains import WORK
 from modelsyncd.exchange.source_giver import SourceGiver
 from modelsyncd.manifest import Chunking
 from modelsyncd.release import SignedRelease, Variant

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
-from modelsyncd.ctl import manifests, shape, tensors
+from modelsyncd.ctl import shape, tensors
 from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.difference import Difference, difference
 from modelsyncd.ctl.figures import count, plain, share, size
 from modelsyncd.ctl.hub import Hub, connect
 from modelsyncd.ctl.progress import Step, meter
+from modelsyncd.exchange import manifests
 from modelsyncd.manifest import Manifest
 from modelsyncd.names import ModelRef, parse_ref
 from modelsyncd.wire.v1 import catalog_pb2 as pb

@@ -75,7 +75,7 @@ async def _as_node(asked: Asked, agent: Path) -> AsyncIterator[Check]:
         return
     identity = Identity.load(agent / IDENTITY)
     async with open_channel(asked.hub, identity) as channel:
-        hub = Hub(Context(asked.hub, "", identity), channel)
+        hub = Hub(Context(asked.hub, "", identity), channel, "modelsyncctl")
         check: aio.UnaryUnaryMultiCallable[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",  # what every certificate of ours may ask

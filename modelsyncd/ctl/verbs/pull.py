@@ -13,17 +13,17 @@ from modelsyncd.ctl import cost as costs
 from modelsyncd.ctl import shape
 from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.bases import read_bases
-from modelsyncd.ctl.conversation import carry
 from modelsyncd.ctl.cost import Cost
 from modelsyncd.ctl.figures import count, duration, share, size
-from modelsyncd.ctl.folder_taker import FolderTaker
 from modelsyncd.ctl.hub import connect
-from modelsyncd.ctl.manifests import offer_of, variant_of
 from modelsyncd.ctl.progress import meter
 from modelsyncd.ctl.retry import insist
 from modelsyncd.ctl.tally import Tally
 from modelsyncd.digest import to_text
+from modelsyncd.exchange.conversation import carry
+from modelsyncd.exchange.folder_taker import FolderTaker
 from modelsyncd.exchange.local_base import LocalBase
+from modelsyncd.exchange.manifests import offer_of, variant_of
 from modelsyncd.names import ModelRef, parse_ref
 from modelsyncd.release import Variant
 from modelsyncd.session.progress import Progress

@@ -14,19 +14,19 @@ from modelsyncd.ctl import cost as costs
 from modelsyncd.ctl import pairs
 from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.bases import read_bases
-from modelsyncd.ctl.conversation import carry
 from modelsyncd.ctl.cost import Cost
 from modelsyncd.ctl.figures import count, duration, share, size
 from modelsyncd.ctl.hub import Hub, connect
 from modelsyncd.ctl.progress import Meter, Step, meter
 from modelsyncd.ctl.retry import insist
 from modelsyncd.ctl.tally import Tally
-from modelsyncd.ctl.thread import Check, in_thread
 from modelsyncd.digest import digest_of, to_text
 from modelsyncd.errors import BadInputError, NotFoundError, NumberTakenError
 from modelsyncd.exchange.coder import Coding
+from modelsyncd.exchange.conversation import carry
 from modelsyncd.exchange.local_base import LocalBase
 from modelsyncd.exchange.source_giver import SourceGiver
+from modelsyncd.exchange.thread import Check, in_thread
 from modelsyncd.limits import LIMITS
 from modelsyncd.link.pump import Pump
 from modelsyncd.manifest import Manifest, piece_digests

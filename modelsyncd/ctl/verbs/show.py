@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 import click
 
-from modelsyncd.ctl import manifests, shape
+from modelsyncd.ctl import shape
 from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.figures import count, moment, pairs, size
 from modelsyncd.ctl.hub import connect
 from modelsyncd.ctl.table import Column, fields, table
 from modelsyncd.digest import digest_of, to_text
+from modelsyncd.exchange import manifests
 from modelsyncd.manifest import File, Manifest
 from modelsyncd.names import ModelRef, parse_ref
 from modelsyncd.release import Release

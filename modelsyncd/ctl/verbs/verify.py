@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from modelsyncd.ctl import manifests
 from modelsyncd.ctl.asked import Asked, asked
-from modelsyncd.ctl.destination import Look, State, look
 from modelsyncd.ctl.figures import count, plain, size
 from modelsyncd.ctl.hub import connect
 from modelsyncd.ctl.progress import Meter, Step, meter
-from modelsyncd.ctl.thread import Check, in_thread
 from modelsyncd.errors import BadInputError, DamageError, NotFoundError
+from modelsyncd.exchange import manifests
+from modelsyncd.exchange.destination import Look, State, look
+from modelsyncd.exchange.thread import Check, in_thread
 from modelsyncd.manifest import Manifest
 from modelsyncd.names import ModelRef, parse_ref
 from modelsyncd.store.tree import EdgeTree

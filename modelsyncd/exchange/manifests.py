@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from modelsyncd.ctl.conversation import carry
-from modelsyncd.ctl.hub import Hub
-from modelsyncd.ctl.pieces import Pieces
-from modelsyncd.ctl.shape import opened
 from modelsyncd.digest import digest_of
 from modelsyncd.errors import BadInputError, RefusedError
+from modelsyncd.exchange.conversation import carry
+from modelsyncd.exchange.hub import Hub
+from modelsyncd.exchange.pieces import Pieces
 from modelsyncd.manifest import Manifest
 from modelsyncd.names import nearest
 from modelsyncd.release import DEFAULT_VARIANT, Release, Variant
@@ -17,7 +16,7 @@ from modelsyncd.session.effects import Keep
 from modelsyncd.session.events import Settled
 from modelsyncd.session.frames import Offer, Part
 from modelsyncd.session.ports import Keeping, Missing
-from modelsyncd.wire.nouns import signed_from_pb
+from modelsyncd.wire.nouns import decode_release, signed_from_pb
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 
 
@@ -30,7 +29,7 @@ class ManifestTaker:
 
     async def consider(self, offer: Offer) -> Settled | None:
         """Nothing may be sent here unasked. Raises RefusedError."""
-        raise RefusedError("nothing can be sent to modelsyncctl unasked")
+        raise RefusedError("nothing can be sent here unasked")
 
     async def survey(self, offer: Offer, part: Part) -> Missing:
         """The manifest's pieces; of the content, nothing is wanted."""
@@ -81,6 +80,6 @@ def first_variant(view: pb.ReleaseView) -> Variant:
 
     Raises BadInputError for a bundle, which has none.
     """
-    release = opened(view)
+    release = decode_release(view.signed.release)
     names = [variant.name for variant in release.variants]
     return variant_of(release, names[0] if names and DEFAULT_VARIANT not in names else None)

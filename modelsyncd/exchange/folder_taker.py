@@ -15,15 +15,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from modelsyncd.ctl.assembly import Assembly
-from modelsyncd.ctl.bases import finder, of_folder
-from modelsyncd.ctl.destination import Look, look, refuse_losses, settle
-from modelsyncd.ctl.pieces import Pieces
-from modelsyncd.ctl.remains import FILES, LOCK, MANIFEST, WORK, Remains
-from modelsyncd.ctl.thread import Check, in_thread
 from modelsyncd.digest import Digest, digest_of, short
 from modelsyncd.errors import ConflictError, ProtocolError, RefusedError
+from modelsyncd.exchange.assembly import Assembly
+from modelsyncd.exchange.bases import finder, of_folder
+from modelsyncd.exchange.destination import Look, look, refuse_losses, settle
 from modelsyncd.exchange.local_base import LocalBase
+from modelsyncd.exchange.pieces import Pieces
+from modelsyncd.exchange.remains import FILES, LOCK, MANIFEST, WORK, Remains
+from modelsyncd.exchange.thread import Check, in_thread
 from modelsyncd.manifest import Manifest
 from modelsyncd.release import Variant
 from modelsyncd.session.effects import Keep
@@ -62,7 +62,7 @@ class FolderTaker:
 
     async def consider(self, offer: Offer) -> Settled | None:
         """Nothing may be sent here unasked. Raises RefusedError."""
-        raise RefusedError("nothing can be sent to modelsyncctl unasked")
+        raise RefusedError("nothing can be sent here unasked")
 
     async def survey(self, offer: Offer, part: Part) -> Missing:
         """What is not here yet, neither in the hidden folder nor in DEST.

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from modelsyncd.ctl.thread import Check
 from modelsyncd.errors import BadInputError, ConflictError, DiskError, ModelsyncError
+from modelsyncd.exchange.thread import Check
 from modelsyncd.manifest import File, Manifest
 from modelsyncd.store.durable import disk_errors, make_folder, rename, sync_folder
 from modelsyncd.store.folder import folders_of

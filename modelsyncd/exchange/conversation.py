@@ -6,11 +6,10 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 
-from modelsyncd import __version__
 from modelsyncd.codec.registry import READABLE
-from modelsyncd.ctl.hub import Hub
 from modelsyncd.digest import Digest
 from modelsyncd.errors import ModelsyncError, RoadError
+from modelsyncd.exchange.hub import Hub
 from modelsyncd.link.congestion import AUTO, Congestion
 from modelsyncd.link.malloc import raise_thresholds
 from modelsyncd.link.pump import Pump, Word
@@ -57,7 +56,7 @@ async def carry(
             case _:
                 pass  # the hub speaks of other things, too
 
-    hello = Hello(PROTOCOL, f"modelsyncctl/{__version__}", READABLE, tuple(holds))
+    hello = Hello(PROTOCOL, hub.software, READABLE, tuple(holds))
     with hub.road(SAFE):
         async with open_road(hub.channel, _road(hub)) as stream:
             pump = Pump(Session(hello), stream, taker=taker, giver=giver, deliver=deliver)

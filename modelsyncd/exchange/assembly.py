@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from modelsyncd.ctl.destination import Look, State, place, soften
-from modelsyncd.ctl.remains import Remains
-from modelsyncd.ctl.thread import Check
 from modelsyncd.digest import Buffer, Digest
 from modelsyncd.errors import ModelsyncError
+from modelsyncd.exchange.destination import Look, State, place, soften
+from modelsyncd.exchange.remains import Remains
+from modelsyncd.exchange.thread import Check
 from modelsyncd.manifest import ChunkTable, Manifest
 from modelsyncd.session.effects import Keep
 from modelsyncd.session.ports import Keeping, Missing
