@@ -22,6 +22,7 @@ from cloud_hub.events import Bus
 from cloud_hub.gc import gc
 from cloud_hub.limits_api import LimitsApi
 from cloud_hub.presence import Presence
+from cloud_hub.records_api import RecordsApi
 from cloud_hub.rights_api import RightsApi
 from cloud_hub.scrub import Scrub
 from cloud_hub.stores import CODINGS_BYTES, Stores, open_stores
@@ -45,6 +46,7 @@ from modelsyncd.trust import context
 from modelsyncd.wire.v1.catalog_pb2_grpc import add_CatalogServiceServicer_to_server
 from modelsyncd.wire.v1.doctor_pb2_grpc import add_DoctorServiceServicer_to_server
 from modelsyncd.wire.v1.limits_pb2_grpc import add_LimitServiceServicer_to_server
+from modelsyncd.wire.v1.records_pb2_grpc import add_RecordServiceServicer_to_server
 from modelsyncd.wire.v1.rights_pb2_grpc import add_RightServiceServicer_to_server
 from modelsyncd.wire.v1.sync_pb2_grpc import add_EnrolServiceServicer_to_server
 
@@ -53,7 +55,7 @@ ADMIN = "admin"
 CONTEXT_FILE = "admin.toml"
 TIDY = 5.0  # seconds between two looks at codings that should be sealed
 FOLLOW = 2.0  # seconds between two looks for changes that another process made in the catalogue
-_SPOKEN = ("Sync", "Enrol", "Catalog", "Limit", "Right", "Doctor")
+_SPOKEN = ("Sync", "Enrol", "Catalog", "Limit", "Right", "Record", "Doctor")
 SERVICES = tuple(f"modelsyncd.wire.v1.{name}Service" for name in _SPOKEN)
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to call where everybody is let in by certificate
 
@@ -205,6 +207,7 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
     add_CatalogServiceServicer_to_server(CatalogApi(stores, presence, bus, effort=EFFORTS[settings.coding]), server)
     add_LimitServiceServicer_to_server(LimitsApi(stores.catalog, presence, tell=bus.publish), server)
     add_RightServiceServicer_to_server(RightsApi(stores.catalog, presence), server)
+    add_RecordServiceServicer_to_server(RecordsApi(stores.catalog), server)
     add_DoctorServiceServicer_to_server(DoctorApi(settings.data, presence, answers, software=SOFTWARE), server)
     health.attach(server)
     add_reflection(server, SERVICES)

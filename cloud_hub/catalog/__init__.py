@@ -8,6 +8,7 @@ from cloud_hub.catalog.bounds import Bounds
 from cloud_hub.catalog.catalog import Catalog
 from cloud_hub.catalog.consents import ConsentRow
 from cloud_hub.catalog.decisions import By, DecisionRow
+from cloud_hub.catalog.numbers import NumberRow
 from cloud_hub.catalog.pins import PinRow
 from cloud_hub.catalog.rights import RightRow
 from cloud_hub.catalog.rows import (
@@ -39,6 +40,7 @@ __all__ = [
     "ModelRow",
     "MoveRow",
     "NodeRow",
+    "NumberRow",
     "PinRow",
     "ReleaseRow",
     "RightRow",

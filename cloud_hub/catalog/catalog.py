@@ -15,6 +15,7 @@ from cloud_hub.catalog.limits import Limits
 from cloud_hub.catalog.manifests import Manifests
 from cloud_hub.catalog.models import Models
 from cloud_hub.catalog.nodes import Nodes
+from cloud_hub.catalog.numbers import Numbers
 from cloud_hub.catalog.pins import Pins
 from cloud_hub.catalog.retries import Retries
 from cloud_hub.catalog.rights import Rights
@@ -35,6 +36,7 @@ class Catalog:
         self.consents = Consents(database)
         self.retries = Retries(database)
         self.rights = Rights(database)
+        self.numbers = Numbers(database)
         self.decisions = Decisions(database)
         self.chunks = Chunks(database)
         self.codings = Codings(database)

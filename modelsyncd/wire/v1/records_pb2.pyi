@@ -46,7 +46,7 @@ class Number(_message.Message):
     stage: _builtins.str
     """"train", "eval", "deploy", "inference" or another word; empty for none."""
     at: _builtins.float
-    """When it was measured, seconds since 1970-01-01 UTC."""
+    """When it was measured, seconds since 1970-01-01 UTC; 0 for when it came to the hub."""
     who: _builtins.str
     """Node that said it, or "admin/NAME"; written by the hub."""
     key: _builtins.bytes
@@ -162,14 +162,17 @@ class ListNumbersRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
+    NEWEST_FIELD_NUMBER: _builtins.int
     ref: _builtins.str
-    """"namespace/name", or "namespace/name:number" for one release."""
+    """"namespace/name", or "namespace/name:number" or "namespace/name@channel" for one release."""
     name: _builtins.str
     """Name of the number; empty for all."""
     limit: _builtins.int
     """At most so many, 1 to 1,000; 0 means 1,000."""
     after: _builtins.str
     """`next` of the answer before; empty for the first."""
+    newest: _builtins.bool
+    """Of each release and name only the newest, by number and name, without pages."""
     def __init__(
         self,
         *,
@@ -177,10 +180,11 @@ class ListNumbersRequest(_message.Message):
         name: _builtins.str = ...,
         limit: _builtins.int = ...,
         after: _builtins.str = ...,
+        newest: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "limit", b"limit", "name", b"name", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "limit", b"limit", "name", b"name", "newest", b"newest", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

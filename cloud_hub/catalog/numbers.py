@@ -1,0 +1,141 @@
+"""The only place where numbers about releases are kept: what jobs and people measured, each counted once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, or_, select
+
+from cloud_hub.catalog import schema
+from cloud_hub.catalog.database import Database, batches, insert_new
+from modelsyncd.names import ModelName, ModelRef, parse_model
+
+
+@dataclass(frozen=True, slots=True)
+class NumberRow:
+    """A number about a release. `at` is seconds since 1970 UTC; with `who` the key names it among all numbers."""
+
+    model: ModelName
+    number: int
+    name: str
+    value: float
+    dataset: str
+    stage: str
+    at: float
+    who: str
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some numbers by time, and behind which place more begin; None when there are none."""
+
+    rows: Sequence[NumberRow]
+    next: tuple[float, int] | None = None
+
+
+class Numbers:
+    """Numbers. Each method is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, rows: Sequence[NumberRow]) -> tuple[int, Sequence[NumberRow]]:
+        """Keeps those that are new and whose releases are there; how many those were, and whose releases are not."""
+        with self._database.write() as connection:
+            there = _there(connection, {row.model for row in rows})
+            lost = [row for row in rows if (row.model, row.number) not in there]
+            fresh = {(row.who, row.key): row for row in reversed(rows) if (row.model, row.number) in there}
+            for known in _known(connection, fresh):
+                del fresh[known]
+            insert_new(connection, schema.numbers, [_values(row) for row in reversed(fresh.values())])
+        return len(fresh), lost
+
+    def list(
+        self, ref: ModelRef, name: str = "", *, limit: int = 1_000, after: tuple[float, int] | None = None
+    ) -> Page:
+        """At most `limit` numbers about a model, or one release of it, by time, those behind `after`."""
+        table = schema.numbers
+        query = select(table).where(_about(ref, name)).order_by(table.c.at, table.c.id).limit(limit + 1)
+        if after is not None:
+            at, place = after
+            query = query.where(or_(table.c.at > at, and_(table.c.at == at, table.c.id > place)))
+        with self._database.read() as connection:
+            found = connection.execute(query).mappings().all()
+        shown = found[:limit]
+        more = (shown[-1]["at"], shown[-1]["id"]) if len(found) > limit else None
+        return Page([_row(row) for row in shown], more)
+
+    def newest(self, ref: ModelRef, name: str = "") -> Sequence[NumberRow]:
+        """Of each name about each release the newest, by number and name."""
+        table = schema.numbers
+        alike = (table.c.number, table.c.name)
+        rank = func.row_number().over(partition_by=alike, order_by=(table.c.at.desc(), table.c.id.desc()))
+        ranked = select(table, rank.label("rank")).where(_about(ref, name)).subquery()
+        query = select(ranked).where(ranked.c.rank == 1).order_by(ranked.c.number, ranked.c.name)
+        with self._database.read() as connection:
+            return [_row(row) for row in connection.execute(query).mappings()]
+
+
+def _there(connection: Connection, wanted: Collection[ModelName]) -> set[tuple[ModelName, int]]:
+    """Releases that there are of these models."""
+    models, releases = schema.models, schema.releases
+    query = select(models.c.name, releases.c.number).join(releases, releases.c.model_id == models.c.id)
+    return {
+        (parse_model(name), number)
+        for batch in batches([str(model) for model in wanted])
+        for name, number in connection.execute(query.where(models.c.name.in_(batch)))
+    }
+
+
+def _known(connection: Connection, wanted: Iterable[tuple[str, bytes]]) -> set[tuple[str, bytes]]:
+    """Those of (who, key) that are there."""
+    table = schema.numbers
+    by_sender: dict[str, list[bytes]] = {}
+    for who, key in wanted:
+        by_sender.setdefault(who, []).append(key)
+    return {
+        (who, bytes(key))
+        for who, keys in by_sender.items()
+        for batch in batches(keys)
+        for key in connection.scalars(select(table.c.key).where(table.c.who == who, table.c.key.in_(batch)))
+    }
+
+
+def _about(ref: ModelRef, name: str) -> ColumnElement[bool]:
+    table = schema.numbers
+    about = [table.c.model == str(ref.model)]
+    if ref.number is not None:
+        about.append(table.c.number == ref.number)
+    if name:
+        about.append(table.c.name == name)
+    return and_(*about)
+
+
+def _values(row: NumberRow) -> dict[str, object]:
+    return {
+        "model": str(row.model),
+        "number": row.number,
+        "name": row.name,
+        "value": row.value,
+        "dataset": row.dataset,
+        "stage": row.stage,
+        "at": row.at,
+        "who": row.who,
+        "key": row.key,
+    }
+
+
+def _row(row: RowMapping) -> NumberRow:
+    return NumberRow(
+        parse_model(row["model"]),
+        row["number"],
+        row["name"],
+        row["value"],
+        row["dataset"],
+        row["stage"],
+        row["at"],
+        row["who"],
+        bytes(row["key"]),
+    )
