@@ -39,7 +39,8 @@ def laid(root: Path) -> dict[int, Path]:
 
 
 def folder(root: Path, kind: str) -> Folder:
-    made = Folder(Place(root / "data/job", None if kind == "linked" else PurePosixPath("/model-hot-update")), root / "data")
+    seen_as = None if kind == "linked" else PurePosixPath("/model-hot-update")
+    made = Folder(Place(root / "data/job", seen_as), root / "data")
     made._copies = kind == "copied"
     return made
 
