@@ -80,6 +80,8 @@ class Doorkeeper:
                 os.unlink(path)  # noqa: PTH108 - one call, as the loop is about to end
             for relay in list(self._relays):
                 relay.abort()
+            while self._relays:  # until their sockets are closed
+                await next(iter(self._relays)).ended.wait()
 
     async def _admit(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -114,7 +116,8 @@ class Doorkeeper:
             await relay.join(inner, outer)
         except BaseException:
             relay.abort()
-            inner.close()
+            if relay.ended.is_set():  # nothing had it yet that would close it
+                inner.close()
             raise
 
     async def _connect(self, name: str) -> socket.socket:
@@ -161,8 +164,9 @@ class _Relay:
     """One connection: two sides, each of which writes what the other reads."""
 
     def __init__(self, over: Callable[[], None]) -> None:
-        """`over` is called once or more when it has ended."""
-        self.over = over
+        """`over` is called when both sides are closed."""
+        self._over = over
+        self.ended = asyncio.Event()
         self._sides = (_Side(self), _Side(self))
         self._sides[0].other, self._sides[1].other = self._sides[1], self._sides[0]
 
@@ -173,11 +177,17 @@ class _Relay:
         await loop.connect_accepted_socket(lambda: self._sides[1], outer)
 
     def abort(self) -> None:
-        """Ends both sides."""
+        """Ends both sides, and what was read of them is lost."""
         for side in self._sides:
             if side.transport is not None:
                 side.transport.abort()
-        self.over()
+        self.lost()
+
+    def lost(self) -> None:
+        """A side may be closed."""
+        if all(side.transport is None or side.closed for side in self._sides) and not self.ended.is_set():
+            self.ended.set()
+            self._over()
 
 
 class _Side(asyncio.Protocol):
@@ -189,6 +199,7 @@ class _Side(asyncio.Protocol):
         self._relay = relay
         self.transport: asyncio.Transport | None = None
         self.ended = False
+        self.closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Reads nothing before there is somebody to give it to."""
@@ -222,9 +233,10 @@ class _Side(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """What was read is written before the other side is closed, too."""
+        self.closed = True
         if self.other.transport is not None:
             self.other.transport.close()
-        self._relay.over()
+        self._relay.lost()
 
 
 def _caller(connection: socket.socket) -> Caller:

@@ -1,29 +1,76 @@
-"""What a job uses to find its models: a path that is whole and verified now, and word of each switch.
+"""What a job uses to find its models, to say whether they work, and to publish what it trained.
 
-    from modelsyncd.client import Client
+    from modelsyncd import client
 
-    with Client() as agent:
-        model = agent.get("acme/helmet@stable", wait=30)
+    with client.acquire("acme/helmet@stable", wait=30) as model:
         net = load(model.path)
-        for model in agent.watch("acme/helmet@stable"):
-            net = load(model.path)
 
-It asks the agent of this machine over a unix socket and never the hub, so it answers with the hub away. Importing it is
-cheap: gRPC is loaded when the first client is made.
+    for model in client.follow("acme/helmet@stable"):
+        net = load(model.path)
+        client.confirm(model, works=try_out(net))
+
+    client.publish("trained/", "acme/helmet", parents=[model], metrics={"map": 0.71})
+
+It asks the agent of this machine over a unix socket and never the hub, so it answers with the hub away. These functions
+share one client for the usual agent; `Client(target)` and, for asyncio, `AsyncClient(target)` have the same ones as
+methods. Importing this is cheap: gRPC is loaded with the first call.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelsyncd.client.model import LocalModel, Model
+from modelsyncd.client.model import Failure, LocalModel, LocalVersion, Model, Shown
+from modelsyncd.client.outgoing import Outbox, Published, Step, Waiting
 from modelsyncd.client.target import DEFAULT_SOCKET, VARIABLE
 
 if TYPE_CHECKING:
     from modelsyncd.client.aio import AsyncClient
     from modelsyncd.client.blocking import Client
+    from modelsyncd.client.default import (
+        acquire,
+        confirm,
+        follow,
+        get,
+        hasten,
+        list,  # noqa: A004 - by the same name as the method
+        outbox,
+        publish,
+        record,
+        retry,
+        show,
+        watch,
+        withdraw,
+    )
 
-__all__ = ["DEFAULT_SOCKET", "VARIABLE", "AsyncClient", "Client", "LocalModel", "Model"]
+__all__ = [
+    "DEFAULT_SOCKET",
+    "VARIABLE",
+    "AsyncClient",
+    "Client",
+    "Failure",
+    "LocalModel",
+    "LocalVersion",
+    "Model",
+    "Outbox",
+    "Published",
+    "Shown",
+    "Step",
+    "Waiting",
+    "acquire",
+    "confirm",
+    "follow",
+    "get",
+    "hasten",
+    "list",
+    "outbox",
+    "publish",
+    "record",
+    "retry",
+    "show",
+    "watch",
+    "withdraw",
+]
 
 if not TYPE_CHECKING:  # a type checker sees the imports above, and finds a misspelt name
 
@@ -36,4 +83,8 @@ if not TYPE_CHECKING:  # a type checker sees the imports above, and finds a miss
             from modelsyncd.client.aio import AsyncClient  # noqa: PLC0415
 
             return AsyncClient
+        if name in __all__:
+            from modelsyncd.client import default  # noqa: PLC0415
+
+            return getattr(default, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -31,6 +31,10 @@ class Model:
     """Seconds since 1970 UTC when the channel was switched to it."""
     previous: int = 0
     """Number that was active before, as far as a watch knows it; 0 for none."""
+    trial: bool = False
+    """Whether the node waits for `confirm`, and goes back without it; known for what was acquired."""
+    trial_seconds: float = 0.0
+    """Seconds that were left for that when it was acquired."""
 
     @property
     def ref(self) -> str:
@@ -55,3 +59,38 @@ class LocalModel:
     def ref(self) -> str:
         """namespace/name@channel."""
         return f"{self.name}@{self.channel}"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalVersion:
+    """A version on this machine's disk; `size` in plain bytes, `whole` unless bytes of it are known to be wrong."""
+
+    number: int
+    manifest: str
+    path: Path
+    size: int
+    whole: bool
+    holders: tuple[str, ...] = ()
+    """Who holds it, as in "vision/4711": user and process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A version that did not prove itself here; `at` is seconds since 1970 UTC."""
+
+    number: int
+    why: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """All that this machine knows of one channel; `versions` are those on its disk, newest first."""
+
+    local: LocalModel
+    versions: tuple[LocalVersion, ...]
+    previous: int
+    """Number that the channel goes back to when what is active fails; 0 for none."""
+    failure: Failure | None = None
+    trial_seconds: float = 0.0
+    """Seconds left for a `confirm`; 0 when nobody waits for one."""

@@ -10,6 +10,7 @@ from modelsyncd.errors import BadInputError
 
 DEFAULT_SOCKET = "/run/modelsync-agent/agent.sock"
 VARIABLE = "MODELSYNCD_AGENT"
+TOKEN = "MODELSYNCD_AGENT_TOKEN"  # noqa: S105 - the name of a variable
 _SOCKET_PATH_BYTES = 107  # sun_path of Linux has 108 bytes with its end
 
 OPTIONS: tuple[tuple[str, int], ...] = (
@@ -40,6 +41,14 @@ def resolve(target: str | Path | None) -> str:
             hint="give the agent a shorter one with --socket",
         )
     return f"unix:{absolute}"
+
+
+def metadata_of(token: str) -> tuple[tuple[str, str], ...]:
+    """What goes with each call; without a token that of $MODELSYNCD_AGENT_TOKEN. Raises BadInputError."""
+    found = token or os.environ.get(TOKEN, "")
+    if not (found.isascii() and found.isprintable()):
+        raise BadInputError("a token has only letters, digits and the signs of ASCII")
+    return (("authorization", f"Bearer {found}"),) if found else ()
 
 
 def seconds_of(wait: float | None) -> float:

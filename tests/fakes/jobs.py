@@ -176,6 +176,13 @@ async def jobs_node(
                 task.cancel()
 
 
+async def eventually(condition: Callable[[], object]) -> None:
+    """Returns once it is true, of something that gives no sign when it changes: looks again and again."""
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - a call that a client ended tells nobody
+            await asyncio.sleep(0.01)
+
+
 @asynccontextmanager
 async def short_folder() -> AsyncIterator[Path]:
     """A folder with a path that is short enough for a socket in it."""

@@ -1,0 +1,64 @@
+"""The only place where what a job wants becomes a message to its agent: for both clients the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from modelsyncd.client.model import Model
+from modelsyncd.wire.v1 import jobs_pb2
+
+Parent = Model | str | tuple[str, str]
+"""A model that was got from an agent, "namespace/name:number" or "…@channel", or one of these words with a role."""
+
+
+def ref_of(model: Model | str) -> str:
+    """The channel that is meant."""
+    return model.ref if isinstance(model, Model) else model
+
+
+def confirm(model: Model | str, works: bool, why: str, number: int) -> jobs_pb2.ConfirmRequest:
+    """For Confirm."""
+    which = number or (model.number if isinstance(model, Model) else 0)
+    return jobs_pb2.ConfirmRequest(ref=ref_of(model), number=which, works=works, why=why)
+
+
+def publish(
+    path: str | os.PathLike[str],
+    model: str,
+    *,
+    parents: Iterable[Parent],
+    labels: Mapping[str, str] | None,
+    metrics: Mapping[str, float] | None,
+    note: str,
+    wait: bool,
+) -> jobs_pb2.PublishRequest:
+    """For Publish; a path is taken from this process's folder."""
+    return jobs_pb2.PublishRequest(
+        path=str(Path(path).absolute()),
+        model=model,
+        parents=[_origin(parent) for parent in parents],
+        labels=labels or {},
+        metrics=metrics or {},
+        note=note,
+        only_store=not wait,
+    )
+
+
+def record(
+    model: Model | str, metrics: Mapping[str, float], dataset: str, stage: str, at: float
+) -> jobs_pb2.RecordRequest:
+    """For Record: of a model that was got, its very release."""
+    ref = f"{model.name}:{model.number}" if isinstance(model, Model) else model
+    return jobs_pb2.RecordRequest(ref=ref, metrics=metrics, dataset=dataset, stage=stage, at=at)
+
+
+def _origin(parent: Parent) -> jobs_pb2.Origin:
+    match parent:
+        case Model():
+            return jobs_pb2.Origin(ref=f"{parent.name}:{parent.number}")
+        case str():
+            return jobs_pb2.Origin(ref=parent)
+        case (ref, role):
+            return jobs_pb2.Origin(ref=ref, role=role)
