@@ -35,6 +35,7 @@ VERBS = {
     "pull": Verb("pull", "Fetch a release into a folder."),
     "list": Verb("list_", "List models with their channels and newest release."),
     "show": Verb("show", "Show one release: files, tensors, labels, metrics, channels."),
+    "metrics": Verb("metrics", "Show the numbers recorded about a model's releases, oldest first."),
     "history": Verb("history", "Show a model's releases and the moves of its channels."),
     "diff": Verb("diff", "Compare two releases: files, chunks, tensors, bytes that would travel."),
     "plan": Verb("plan", "Show what it would take to fetch a release: bytes by way of saving, disk, time."),

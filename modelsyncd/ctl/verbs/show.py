@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import click
 
-from modelsyncd.ctl import shape
+from modelsyncd.ctl import numbers, shape
 from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.figures import count, moment, pairs, size
 from modelsyncd.ctl.hub import connect
@@ -18,6 +18,7 @@ from modelsyncd.manifest import File, Manifest
 from modelsyncd.names import ModelRef, parse_ref
 from modelsyncd.release import Release
 from modelsyncd.wire.v1 import catalog_pb2 as pb
+from modelsyncd.wire.v1 import records_pb2
 
 _COLUMNS = (
     Column("FILE"),
@@ -43,10 +44,13 @@ def command(asked: Asked, release: str) -> None:
 async def _show(asked: Asked, ref: ModelRef) -> None:
     async with connect(asked) as hub:
         view = await hub.release(str(ref))
-        is_bundle = not shape.opened(view).variants
-        manifest = None if is_bundle else await manifests.fetch(hub, view, manifests.first_variant(view))
-    files = [_file(file) for file in manifest.files] if manifest else []
-    asked.answer(shape.release(view) | {"contents": files}, text(view, manifest, time.time()))
+        recorded = await numbers.newest(hub, f"{view.model}:{view.number}")
+        manifest = await manifests.fetch(hub, view, manifests.first_variant(view))
+    document = shape.release(view) | {
+        "contents": [_file(file) for file in manifest.files],
+        "recorded": [numbers.describe(one) for one in recorded],
+    }
+    asked.answer(document, text(view, manifest, recorded, time.time()))
 
 
 def _file(file: File) -> dict[str, object]:
@@ -62,13 +66,14 @@ def _file(file: File) -> dict[str, object]:
     }
 
 
-def text(view: pb.ReleaseView, manifest: Manifest | None, now: float) -> str:
+def text(view: pb.ReleaseView, manifest: Manifest, recorded: Sequence[records_pb2.Number], now: float) -> str:
     """For people."""
-    inner = shape.opened(view)
-    head = fields(_head(view, inner, now))
-    if manifest is None:
-        return head
-    return f"{head}\n\n{table(_COLUMNS, [_row(file) for file in manifest.files])}"
+    parts = [
+        fields(_head(view, shape.opened(view), now)),
+        table(_COLUMNS, [_row(file) for file in manifest.files]),
+        *([f"Recorded since, the newest of each:\n{numbers.text(recorded, now)}"] if recorded else []),
+    ]
+    return "\n\n".join(parts)
 
 
 def _head(view: pb.ReleaseView, inner: Release, now: float) -> list[tuple[str, str]]:
