@@ -22,8 +22,13 @@ async def insist(
     backoff: Backoff | None = None,
 ) -> T:
     """As `modelsyncd.exchange.retry.insist`, which notes it in a sentence. Raises what that raises."""
+    return await tries.insist(attempt, retry=retry, note=noted(note), moved=moved, backoff=backoff)
+
+
+def noted(note: Callable[[str], None]) -> tries.Note:
+    """Notes a lost try in a sentence."""
 
     def say(error: RoadError, wait: float) -> None:
         note(f"{error.message}; trying again in {duration(wait)}, what was sent is kept")
 
-    return await tries.insist(attempt, retry=retry, note=say, moved=moved, backoff=backoff)
+    return say

@@ -18,7 +18,6 @@ from modelsyncd.ctl.bases import read_bases
 from modelsyncd.ctl.cost import Cost, describe, sentence
 from modelsyncd.ctl.progress import Step
 from modelsyncd.ctl.tally import Tally
-from modelsyncd.ctl.verbs.push import ref_of
 from modelsyncd.digest import Buffer, Digest, digest_of
 from modelsyncd.exchange import coder
 from modelsyncd.exchange.bases import of_folder
@@ -26,6 +25,7 @@ from modelsyncd.exchange.coder import Coding
 from modelsyncd.exchange.destination import look
 from modelsyncd.exchange.folder_taker import FolderTaker
 from modelsyncd.exchange.local_base import LocalBase
+from modelsyncd.exchange.publishing import ref_of
 from modelsyncd.exchange.remains import WORK
 from modelsyncd.exchange.source_giver import SourceGiver
 from modelsyncd.manifest import Chunking

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from modelsyncd.codec.registry import READABLE, Codec
-from modelsyncd.ctl.verbs.push import Wish, ref_of, release_of
 from modelsyncd.errors import ConflictError, DamageError, LockedError
 from modelsyncd.exchange.folder_taker import FolderTaker
 from modelsyncd.exchange.pieces import Pieces
+from modelsyncd.exchange.publishing import Wish, ref_of, release_of
 from modelsyncd.exchange.source_giver import SourceGiver
 from modelsyncd.exchange.thread import Check, in_thread
 from modelsyncd.manifest import ChunkTable

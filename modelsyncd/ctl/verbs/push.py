@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import click
@@ -18,40 +16,23 @@ from modelsyncd.ctl.cost import Cost
 from modelsyncd.ctl.figures import count, duration, share, size
 from modelsyncd.ctl.hub import Hub, connect
 from modelsyncd.ctl.progress import Meter, Step, meter
-from modelsyncd.ctl.retry import insist
+from modelsyncd.ctl.retry import noted
 from modelsyncd.ctl.tally import Tally
-from modelsyncd.digest import digest_of, to_text
-from modelsyncd.errors import BadInputError, NotFoundError, NumberTakenError
+from modelsyncd.digest import to_text
+from modelsyncd.errors import BadInputError
 from modelsyncd.exchange.coder import Coding
-from modelsyncd.exchange.conversation import carry
 from modelsyncd.exchange.local_base import LocalBase
-from modelsyncd.exchange.source_giver import SourceGiver
+from modelsyncd.exchange.publishing import Push, Watched, Wish, next_number
 from modelsyncd.exchange.thread import Check, in_thread
 from modelsyncd.limits import LIMITS
-from modelsyncd.link.pump import Pump
-from modelsyncd.manifest import Manifest, piece_digests
-from modelsyncd.names import DEFAULT_CHANNEL, ModelName, ModelRef, parse_channel, parse_ref
-from modelsyncd.release import DEFAULT_VARIANT, ManifestRef, Release, SignedRelease, Variant, check
+from modelsyncd.names import DEFAULT_CHANNEL, ModelRef, parse_channel, parse_ref
+from modelsyncd.release import ManifestRef
 from modelsyncd.session.events import Settled
-from modelsyncd.session.frames import Offer
 from modelsyncd.session.progress import Progress
 from modelsyncd.store.source import Source, scan
-from modelsyncd.wire.nouns import encode_manifest, encode_release
 
 WORTH_A_HINT = 1 << 20  # bytes that travelled without a base
 HINT = "With --base DIR, the folder of an earlier release, what was only trained further travels as the difference."
-NUMBERS_TRIED = 10  # each is lost to somebody who published meanwhile; ten in a row means a storm
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a person wants published, but for its content."""
-
-    model: ModelName
-    channel: str
-    labels: dict[str, str]
-    metrics: dict[str, float]
-    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +114,7 @@ async def _push(asked: Asked, path: Path, wish: Wish, named: Sequence[Path], cod
             source = await in_thread(lambda check: _scan(path, shown, check))
         bases = await read_bases(named, silent=asked.json)
         with source, meter(f"pushing {wish.model}", silent=asked.json) as shown:
-            published = await _Push(hub, wish, source, bases, coding=coding, shown=shown, retry=retry).run(number)
+            published = await _publish(hub, wish, source, bases, coding=coding, shown=shown, retry=retry, number=number)
     asked.answer(describe(published), text(published))
 
 
@@ -145,112 +126,39 @@ def _scan(path: Path, shown: Meter, check: Check) -> Source:
     return scan(path, progress=progress)
 
 
-async def next_number(hub: Hub, model: ModelName) -> int:
-    """The number that a model's next release will have, if nobody publishes meanwhile."""
-    try:
-        return (await hub.release(str(model))).number + 1
-    except NotFoundError:
-        return 1
+async def _publish(
+    hub: Hub,
+    wish: Wish,
+    source: Source,
+    bases: Sequence[LocalBase],
+    *,
+    coding: Coding,
+    shown: Meter,
+    retry: bool,
+    number: int,
+) -> Published:
+    tally = Tally(source.manifest.content_size)
 
+    def show(progress: Progress) -> None:
+        tally.given(progress)
+        shown.show(tally.step)
 
-def release_of(wish: Wish, ref: ManifestRef, number: int, producer: str, created_at: int) -> Release:
-    """The release to offer. Raises BadInputError, LimitError."""
-    return check(
-        Release(
-            model=wish.model,
-            number=number,
-            variants=(Variant(DEFAULT_VARIANT, ref),),
-            labels=wish.labels,
-            metrics=wish.metrics,
-            producer=producer,
-            created_at=created_at,
-            note=wish.note,
-        )
+    push = Push(hub, wish, source, bases, coding, retry, Watched(tally.begin, show, noted(shown.note)))
+    landed = await push.run(number)
+    giver, content = push.giver, push.ref.content_size
+    cost = Cost(
+        content=content,
+        had=content - giver.plain,
+        coded=giver.coded,
+        wire=giver.wire,
+        giver_cpu=giver.cpu,
+        taker_cpu=tally.taker_cpu,
+        seconds=landed.seconds,
     )
-
-
-def ref_of(manifest: Manifest, manifest_bytes: bytes) -> ManifestRef:
-    """How a release names its manifest."""
-    return ManifestRef(
-        digest=digest_of(manifest_bytes),
-        size=len(manifest_bytes),
-        content_size=manifest.content_size,
-        files=len(manifest.files),
-        chunk_digests=piece_digests(manifest_bytes),
-    )
-
-
-class _Push:
-    """One push, over as many tries and numbers as it takes."""
-
-    def __init__(
-        self,
-        hub: Hub,
-        wish: Wish,
-        source: Source,
-        bases: Sequence[LocalBase],
-        *,
-        coding: Coding,
-        shown: Meter,
-        retry: bool,
-    ) -> None:
-        manifest_bytes = encode_manifest(source.manifest)
-        self._hub = hub
-        self._wish = wish
-        self._ref = ref_of(source.manifest, manifest_bytes)
-        self._bases = bases
-        self._giver = SourceGiver(self._ref.digest, manifest_bytes, source, bases, coding)
-        self._tally = Tally(self._ref.content_size)
-        self._shown = shown
-        self._retry = retry
-
-    async def run(self, number: int) -> Published:
-        """Raises NumberTakenError when others are always first, and whatever ends a transfer."""
-        began, created_at = time.monotonic(), int(time.time())
-        for tried in range(1, NUMBERS_TRIED + 1):
-            release = encode_release(release_of(self._wish, self._ref, number, self._hub.me, created_at))
-            offer = Offer(SignedRelease(release), self._ref.digest, self._wish.channel)
-            try:
-                settled = await self._offer(offer)
-            except NumberTakenError:
-                if tried == NUMBERS_TRIED:
-                    raise
-                number = await insist(
-                    lambda: next_number(self._hub, self._wish.model), retry=self._retry, note=self._shown.note
-                )
-                continue
-            break
-        # A try whose answer was lost may have published it: then the hub says "there already", and it is ours.
-        ours = settled.created or settled.release_digest == digest_of(release)
-        cost = self._cost(time.monotonic() - began)
-        held = self._giver.held
-        bases = tuple((one, None if held is None else one.name in held) for one in self._bases)
-        hint = HINT if number > 1 and not bases and cost.plain >= WORTH_A_HINT else ""
-        return Published(self._wish, self._ref, settled, ours, cost, bases, hint)
-
-    def _cost(self, seconds: float) -> Cost:
-        return Cost(
-            content=self._ref.content_size,
-            had=self._ref.content_size - self._giver.plain,
-            coded=self._giver.coded,
-            wire=self._giver.wire,
-            giver_cpu=self._giver.cpu,
-            taker_cpu=self._tally.taker_cpu,
-            seconds=seconds,
-        )
-
-    async def _offer(self, offer: Offer) -> Settled:
-        def attempt() -> Awaitable[Settled]:
-            say = partial(Pump.say, frame=offer)
-            holds = [one.name for one in self._bases]
-            self._tally.begin()
-            return carry(self._hub, say, offer.manifest, giver=self._giver, holds=holds, show=self._show)
-
-        return await insist(attempt, retry=self._retry, note=self._shown.note, moved=lambda: self._giver.wire)
-
-    def _show(self, progress: Progress) -> None:
-        self._tally.given(progress)
-        self._shown.show(self._tally.step)
+    held = giver.held
+    told = tuple((one, None if held is None else one.name in held) for one in bases)
+    hint = HINT if landed.settled.number > 1 and not bases and cost.plain >= WORTH_A_HINT else ""
+    return Published(wish, push.ref, landed.settled, landed.ours, cost, told, hint)
 
 
 def describe(done: Published) -> dict[str, object]:
