@@ -12,7 +12,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +34,9 @@ USUAL = Chunking()
 
 Progress = Callable[[int, int], None]
 """(bytes done, bytes in all); what it raises ends the scan."""
+
+Copy = Callable[[Entry], AbstractContextManager[Callable[[memoryview], object]]]
+"""Opens what takes the bytes of one file while they are scanned, piece by piece and in order."""
 
 
 class Source:
@@ -118,18 +121,32 @@ def scan(path: Path, chunking: Chunking = USUAL, progress: Progress | None = Non
 
 
 def scan_entries(
-    found: Sequence[Entry], chunking: Chunking, progress: Progress | None = None, limits: Limits = LIMITS
+    found: Sequence[Entry],
+    chunking: Chunking,
+    progress: Progress | None = None,
+    limits: Limits = LIMITS,
+    copy: Copy | None = None,
 ) -> Source:
-    """Reads files that `entries` listed, all of them or some. Raises SourceChangedError, BadInputError, DiskError."""
+    """Reads files that `entries` listed, all of them or some, and hands their bytes to `copy` on the way.
+
+    Raises SourceChangedError, BadInputError, DiskError, and what `copy` raises.
+    """
     total = sum(entry.stamp.size for entry in found)
     with ThreadPoolExecutor(1, thread_name_prefix="sha256") as beside:
-        reader = _Reader(chunking, beside, total, progress or _silent, _Layouts(found, chunking, limits))
+        layouts = _Layouts(found, chunking, limits)
+        reader = _Reader(chunking, beside, total, progress or _silent, layouts, copy=copy or _uncopied)
         files = tuple(reader.file(entry) for entry in found)
     return Source(manifest.check(Manifest(files, chunking), limits), [entry.place for entry in found])
 
 
 def _silent(_done: int, _total: int) -> None:
     """Progress that nobody watches."""
+
+
+@contextmanager
+def _uncopied(_entry: Entry) -> Iterator[Callable[[memoryview], object]]:
+    """A copy that nobody wants."""
+    yield len
 
 
 class _Layouts:
@@ -163,8 +180,11 @@ class _Layouts:
 class _Reader:
     """Reads files one after the other through one buffer, and counts what it has read."""
 
-    def __init__(self, chunking: Chunking, beside: Executor, total: int, progress: Progress, layouts: _Layouts) -> None:
+    def __init__(
+        self, chunking: Chunking, beside: Executor, total: int, progress: Progress, layouts: _Layouts, *, copy: Copy
+    ) -> None:
         self._chunking = chunking
+        self._copy = copy
         self._layouts = layouts
         self._beside = beside
         self._buffer = memoryview(bytearray(min(PIECE, total)))
@@ -174,10 +194,11 @@ class _Reader:
 
     def file(self, entry: Entry) -> File:
         """Cuts and hashes one file."""
-        with _unchanged(entry) as descriptor:
+        with _unchanged(entry) as descriptor, self._copy(entry) as take:
             layout = self._layouts.of(entry, descriptor)
             tensors = layout.tensors if layout else ()
-            sizes, digests, sha256 = self._hash(descriptor, entry, cutter(entry.stamp.size, tensors, self._chunking))
+            cuts = cutter(entry.stamp.size, tensors, self._chunking)
+            sizes, digests, sha256 = self._hash(self._pieces(descriptor, entry), cuts, take)
         return File(
             path=entry.path,
             size=entry.stamp.size,
@@ -189,7 +210,9 @@ class _Reader:
             format=layout.format if layout else "",
         )
 
-    def _hash(self, descriptor: int, entry: Entry, cuts: Cutter) -> tuple[list[int], list[bytes], bytes]:
+    def _hash(
+        self, pieces: Iterator[memoryview], cuts: Cutter, take: Callable[[memoryview], object]
+    ) -> tuple[list[int], list[bytes], bytes]:
         """Sizes and digests of the chunks, and the SHA-256 of the file."""
         sizes: list[int] = []
         digests: list[bytes] = []
@@ -199,15 +222,17 @@ class _Reader:
             sizes.extend(map(len, chunks))
             digests.extend(map(digest_of, chunks))
 
-        for piece in self._pieces(descriptor, entry):
+        for piece in pieces:
             # SHA-256 takes longer than all else together, so it runs beside the rest; all of it releases the GIL.
             if len(piece) < ALONE:
                 whole.update(piece)
                 name(cuts.feed(piece))
+                take(piece)
                 continue
             hashed = self._beside.submit(whole.update, piece)
             try:
                 name(cuts.feed(piece))
+                take(piece)
             finally:
                 hashed.result()  # before the buffer is used again
         name(cuts.finish())

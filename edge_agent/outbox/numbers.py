@@ -1,0 +1,137 @@
+"""The only place that keeps numbers which jobs record until the hub has them: a file of lines, each with its checksum.
+
+Law: a number is durable before whoever recorded it is told, and goes only when the hub has said what became of it. Its
+key was made when it was recorded, so a batch that is sent twice counts once. A line that a power cut tore counts as
+never recorded: nobody was told of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_agent.outbox.words import Measured
+from modelsyncd.daemon.log import Log
+from modelsyncd.digest import checksum
+from modelsyncd.errors import DiskFullError, ModelsyncError
+from modelsyncd.names import parse_model
+from modelsyncd.store.durable import disk_errors, make_folder, sync_folder, write_at, write_file
+from modelsyncd.store.failpoints import Point, passing
+from modelsyncd.store.papers import read_paper
+
+MOST = 100_000  # numbers that may wait: 30 MB at most
+BATCH = 1_000  # numbers of one request
+_KEY = 16  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A number and the key that names it for good."""
+
+    key: bytes
+    measured: Measured
+
+
+Post = Callable[[Sequence[Kept]], Awaitable[Sequence[str]]]
+"""Hands numbers to the hub; returns why some of them were refused, for the log. Raises ModelsyncError."""
+
+
+class Numbers:
+    """What waits. Safe to use from any thread; every method but `waiting` blocks."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._kept: list[Kept] = []
+        self._size = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many."""
+        return len(self._kept)
+
+    def load(self) -> None:
+        """Reads what waits; lines that are broken are named in the log and left out. Raises DiskError."""
+        make_folder(self._path.parent, 0o700)
+        if not os.path.lexists(self._path):
+            return
+        raw = read_paper(self._path)
+        lines = raw.splitlines()
+        kept = [found for line in lines if (found := _read(line)) is not None]
+        if len(kept) < len(lines) or not raw.endswith(b"\n"):
+            Log().warning("numbers.broken", path=self._path, lost=len(lines) - len(kept))
+        with self._lock:
+            self._rewrite(kept)
+
+    def add(self, numbers: Sequence[Measured]) -> None:
+        """Durable when it returns. Raises DiskFullError when too many wait, DiskError."""
+        fresh = [Kept(os.urandom(_KEY), one) for one in numbers]
+        raw = b"".join(map(_line, fresh))
+        with self._lock:
+            if len(self._kept) + len(fresh) > MOST:
+                raise DiskFullError(
+                    f"{len(self._kept):,} numbers wait for the hub, and {MOST:,} may",
+                    safe="none of the new ones was kept; those that wait are",
+                    hint="they leave when the hub can be reached",
+                )
+            if raw:
+                self._append(raw)
+                passing(Point.NUMBERS_SPOOLED)
+            self._kept = [*self._kept, *fresh]
+
+    def first(self) -> Sequence[Kept]:
+        """The next batch for the hub."""
+        return self._kept[:BATCH]
+
+    def drop(self, batch: Sequence[Kept]) -> None:
+        """The hub has said what became of these. Raises DiskError; then they are sent again."""
+        passing(Point.NUMBERS_CONFIRMED)
+        gone = {one.key for one in batch}
+        with self._lock:
+            self._rewrite([one for one in self._kept if one.key not in gone])
+
+    def _append(self, raw: bytes) -> None:
+        """What a failed try left behind is written over."""
+        fresh = not os.path.lexists(self._path)
+        with disk_errors(self._path):
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                os.ftruncate(descriptor, self._size)
+                write_at(descriptor, raw, self._size)
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
+        if fresh:
+            sync_folder(self._path.parent)
+        self._size += len(raw)
+
+    def _rewrite(self, kept: list[Kept]) -> None:
+        raw = b"".join(map(_line, kept))
+        write_file(self._path, raw, 0o600)
+        self._kept, self._size = kept, len(raw)
+
+
+def _line(kept: Kept) -> bytes:
+    one = kept.measured
+    fields = [kept.key.hex(), str(one.model), one.number, one.name, one.value, one.dataset, one.stage, one.at]
+    raw = json.dumps(fields, ensure_ascii=True).encode()
+    return b"%016x %s\n" % (checksum(raw), raw)
+
+
+def _read(line: bytes) -> Kept | None:
+    """None for what is not whole."""
+    said, _, raw = line.partition(b" ")
+    if said != b"%016x" % checksum(raw):
+        return None
+    try:
+        key, model, number, name, value, dataset, stage, at = json.loads(raw)
+        measured = Measured(
+            parse_model(model), int(number), str(name), float(value), str(dataset), str(stage), float(at)
+        )
+        return Kept(bytes.fromhex(key), measured)
+    except (ValueError, TypeError, ModelsyncError):
+        return None
