@@ -1,4 +1,4 @@
-"""The only place that runs an HTTP server: on loopback, for as long as a context is open. Importing it loads the library.
+"""The only place that runs an HTTP server: on loopback, while a context is open. Importing it loads the library.
 
 Programs of this machine need no password to read what its files show them anyway. A page that a browser shows could
 ask, too, under a name of its own that leads to 127.0.0.1; so only requests for a loopback name are answered.
