@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 from edge_agent.sedna import names
 from edge_agent.sedna.jobs import Job
@@ -131,8 +130,8 @@ def _evaluated(job: Job, report: Report, known: Known) -> Iterator[Deed]:
 
 
 def _number(result: Result, known: Known, otherwise: int) -> int:
-    """Which release was evaluated: the file's name says so if it is one that never changes, else what leads there."""
-    word = names.word_of(PurePosixPath(result.url).name)
+    """Which release was evaluated: its path says so if it is one that never changes, else what leads there."""
+    word = names.word_on_the_way(result.url)
     return names.number_in(word) if word else otherwise
 
 

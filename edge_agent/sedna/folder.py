@@ -65,9 +65,15 @@ class Folder:
         durable.make_folder(self._place.folder / CANDIDATE)
         self._put(self._place.folder / CANDIDATE, file, word)
 
-    def pair(self, new: str, old: str) -> None:
-        """Names the two models to be evaluated, by their words. Raises DiskError."""
-        urls = self._place.as_seen(f"{CANDIDATE}/{names.versioned(new)}"), self._place.as_seen(names.versioned(old))
+    def pair(self, new: tuple[Path, str], old: tuple[Path, str]) -> None:
+        """Names the two models to be evaluated, each by its file and word: neither changes. Raises DiskError."""
+        urls = [
+            self._place.as_seen(name) if self._place.mounted else str(file)
+            for (file, _), name in (
+                (new, f"{CANDIDATE}/{names.versioned(new[1])}"),
+                (old, names.versioned(old[1])),
+            )
+        ]
         text = names.environment(*urls)
         path = self._place.folder / names.ENVIRONMENT
         if self._read(path) != text:
@@ -98,6 +104,7 @@ class Folder:
 
     def _put(self, folder: Path, file: Path, word: str) -> None:
         versioned, stable = folder / names.versioned(word), folder / names.stable(file.name)
+        _make_way(stable)
         if not self._place.mounted:
             target = self._target(file, folder)
             for link in (versioned, stable):
@@ -157,6 +164,13 @@ def _is_old(entry: os.DirEntry[str], older_than: float) -> bool:
 def _leads(link: Path, target: str) -> bool:
     with disk_errors(link):
         return link.is_symlink() and str(link.readlink()) == target
+
+
+def _make_way(path: Path) -> None:
+    """A worker that starts before there is a model makes an empty folder of that name. Raises DiskError."""
+    with disk_errors(path):
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
 
 
 def _device(path: Path) -> int:

@@ -172,8 +172,8 @@ class Keeper:
             Log().info("sedna.shown", job=job.name, model=str(serving.ref), version=serving.number, word=word)
         kept.words.write(Written(word, serving.number))
         if candidate is not None and job.candidate in kept.named:
-            fresh = kept.named[job.candidate][0]
-            await asyncio.to_thread(_pair, kept, fresh, word)
+            fresh = kept.named[job.candidate]
+            await asyncio.to_thread(_pair, kept, fresh, (word, serving))
 
     async def _show_candidate(self, kept: Kept, candidate: Active) -> None:
         word = candidate.version.folder_name
@@ -249,7 +249,8 @@ def _show_candidate(kept: Kept, file: Path, word: str) -> None:
         folder.show_candidate(file, word)
 
 
-def _pair(kept: Kept, new: str, old: str) -> None:
+def _pair(kept: Kept, *named: tuple[str, Active]) -> None:
+    new, old = ((model_file(kept.job, active), word) for word, active in named)
     for folder in kept.folders:
         folder.pair(new, old)
 

@@ -42,6 +42,12 @@ def word_of(name: str) -> str:
     return word if name.startswith("model.") and _WORD.fullmatch(word) else ""
 
 
+def word_on_the_way(path: str) -> str:
+    """The word of the version that a path leads into, or of the file that it leads to; "" for any other."""
+    parts = reversed(PurePosixPath(path).parts)
+    return next((word for part in parts if (word := word_of(part) or word_of(f"model.{part}"))), "")
+
+
 def word_for(version: Version, failed: Collection[str]) -> str:
     """What a version is called in `model_update_time`: another word after each that workers failed to load under.
 

@@ -51,7 +51,7 @@ def show(root: Path, kind: str, number: int) -> None:
     made.prepare()
     made.show_candidate(files[number], VERSIONS[number].folder_name)
     made.show(files[number], VERSIONS[number].folder_name)
-    made.pair(VERSIONS[number].folder_name, VERSIONS[number].folder_name)
+    made.pair(*[(files[number], VERSIONS[number].folder_name)] * 2)
 
 
 def seen(root: Path) -> tuple[int, int]:

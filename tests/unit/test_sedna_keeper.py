@@ -175,18 +175,22 @@ async def test_old_files_stay_for_a_while_and_their_versions_are_held_as_long(tm
         assert (node.folder / f"model.{two.folder_name}").exists()
 
 
-async def test_the_two_models_to_evaluate_are_named_by_files_that_never_change(tmp_path: Path) -> None:
-    node = Node(tmp_path)
+@pytest.mark.parametrize("mounted", [False, True])
+async def test_the_two_models_to_evaluate_are_named_by_files_that_never_change(tmp_path: Path, mounted: bool) -> None:
+    hot = tmp_path / "hot"
+    node = Node(tmp_path, JobSettings("acme/helmet", folders=(f"{hot}=/models",) if mounted else ()))
     one, two = node.channels.put(1), node.channels.put(2)
     node.channels.switch(one)
     node.channels.switch(two, CANDIDATE)
     async with node.live():
         await node.until((node.folder / "evaluate.env").exists)
     line = (node.folder / "evaluate.env").read_text()
-    new, old = line.removeprefix("MODEL_URLS='").removesuffix("'\n").split(";")
-    assert [_content(path) for path in (new, old)] == [b"2", b"1"]
-    assert new.endswith(f"/candidate/model.{two.folder_name}")
-    assert old.endswith(f"/model.{one.folder_name}")
+    urls = line.removeprefix("MODEL_URLS='").removesuffix("'\n").split(";")
+    if mounted:
+        assert urls == [f"/models/candidate/model.{two.folder_name}", f"/models/model.{one.folder_name}"]
+    else:
+        assert urls == [str(node.channels.folder(version) / "model.pth") for version in (two, one)]
+    assert [_content(url.replace("/models/", f"{hot}/") if mounted else url) for url in urls] == [b"2", b"1"]
     assert (node.folder / "candidate/model.pth").read_bytes() == b"2"
 
 
@@ -269,3 +273,13 @@ async def test_a_folder_that_can_not_be_written_is_tried_again_later(tmp_path: P
         node.time = 30.0
         node.keeper._kicked.set()
         await node.until(lambda: shows(node, one))
+
+
+async def test_a_worker_that_started_before_there_was_a_model_is_not_in_the_way(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    (node.folder / "model.pth").mkdir(parents=True)
+    one = node.channels.put(1)
+    node.channels.switch(one)
+    async with node.live():
+        await node.until(lambda: shows(node, one))
+    assert (node.folder / "model.pth").read_bytes() == b"1"

@@ -340,8 +340,8 @@ def test_an_evaluation_of_two_is_judged_by_the_trigger() -> None:
 
 
 def test_a_file_that_never_changes_says_which_release_was_evaluated() -> None:
-    words = ("5-0123456789ab", "2-0123456789ab-r2")
-    results = [{**one, "url": f"/m/model.{word}"} for one, word in zip(EVALUATED, words, strict=True)]
+    urls = ("/models/acme/helmet/versions/5-0123456789ab/deep/model.pth", "/m/model.2-0123456789ab-r2")
+    results = [{**one, "url": url} for one, url in zip(EVALUATED, urls, strict=True)]
     said = report(kind="eval", status="completed", results=results)
     found = deeds(job(trigger="p_delta > 0"), said, Known(serving=3, candidate=4))
     assert [(deed.new, deed.old) for deed in found if isinstance(deed, Judge)] == [(5, 2)]
