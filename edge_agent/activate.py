@@ -25,6 +25,7 @@ from modelsyncd.names import ModelRef
 from modelsyncd.store.cache import Cache
 from modelsyncd.store.durable import disk_errors
 from modelsyncd.store.failpoints import Point, passing
+from modelsyncd.store.layout import target_of
 from modelsyncd.store.tree import EdgeTree, Shown
 from modelsyncd.store.usage import last_used, note_use, taken
 from modelsyncd.store.version import Version, has_shape
@@ -123,15 +124,42 @@ class TreeStore:
 
         Raises as `prove`.
         """
+        left = self._ready(ref, version)
+        self.tree.activate(ref, version)
+        return self._switched(ref, version, left)
+
+    def try_out(self, ref: ModelRef, version: Version, back: Version | None) -> Active:
+        """As `activate`, for a version that has to prove itself: what counts as the one before is `back`."""
+        left = self._ready(ref, version)
+        self.tree.lead(ref, version, target_of(back) if back is not None else None)
+        return self._switched(ref, version, left)
+
+    def go_back(self, ref: ModelRef, version: Version) -> Active:
+        """Leads the channel back to what proved itself, at once: by one rename, and without reading it.
+
+        Raises DiskError, NotFoundError, DamageError.
+        """
+        self._demand_papers(version)
+        self.tree.lead(ref, version, target_of(version))
+        passing(Point.CHANNEL_LED_BACK)
+        self.used(version)
+        return self._active(ref, version)
+
+    def _ready(self, ref: ModelRef, version: Version) -> Version | None:
+        """Looks whether nobody is harmed by a switch to it; what the channel leads to. Raises as `prove`."""
+        self._demand_papers(version)
+        self.prove(version)
+        return self.tree.active(ref)
+
+    def _demand_papers(self, version: Version) -> None:
         if version not in self._papers:
             raise DamageError(
                 f"{version.model}:{version.number} has lost its papers",
                 safe="the channel leads where it led",
                 hint="they are fetched again with the next try; look at the disk if it happens again",
             )
-        self.prove(version)
-        left = self.tree.active(ref)
-        self.tree.activate(ref, version)
+
+    def _switched(self, ref: ModelRef, version: Version, left: Version | None) -> Active:
         passing(Point.CHANNEL_SWITCHED)
         for one in {version, left} - {None}:
             self.used(one)

@@ -19,6 +19,8 @@ from edge_agent.callers import Tokens
 from edge_agent.doorkeeper import Doorkeeper, inner_socket
 from edge_agent.enrolment import Enrolment, ensure, identity, known
 from edge_agent.flags import PROGRAM, flags, parse
+from edge_agent.gates import parse_gates
+from edge_agent.hooks import Hooks
 from edge_agent.inventory import TreeInventory
 from edge_agent.job_publishing import Publishing
 from edge_agent.job_reading import Reading
@@ -32,7 +34,9 @@ from edge_agent.sedna.absent import NoSedna
 from edge_agent.settings import DOOR, LOCK, Settings
 from edge_agent.shelf import NodeShelf
 from edge_agent.steward import Steward
-from edge_agent.trying import NoTrials, Trying
+from edge_agent.switching import Switching
+from edge_agent.trial_file import TrialFile
+from edge_agent.trying import Trying
 from edge_agent.uplink import Uplink
 from edge_agent.usage import FILE as USAGE
 from edge_agent.usage import Usage
@@ -112,14 +116,25 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
         return shelf.lent(transfers) | store.leases.manifests()
 
     usage = Usage(settings.folder / USAGE)
-    steward = Steward(store, orders, watchers, keep=settings.keep, jitter=JITTER, relax=relax, lent=lent, usage=usage)
+    trying = Switching(store, watchers, TrialFile(settings.folder), parse_gates(settings.gate), Hooks(settings.hook))
+    steward = Steward(
+        store,
+        orders,
+        watchers,
+        keep=settings.keep,
+        jitter=JITTER,
+        relax=relax,
+        lent=lent,
+        usage=usage,
+        switching=trying,
+    )
     await steward.load()
     congestion = _congestion(settings)
     uplink = Uplink(steward, partial(_connect, settings, congestion), shelf, software=SOFTWARE, jitter=JITTER)
     rate, taken = settings.scrub_bytes, lambda: store.disk()[1]
     scrub = Scrub(store.tree, steward.look, rate=rate, size=taken, quiet=partial(_quiet, steward))
     server, health = make_server(), Health([SERVICE])
-    rights, trying, outbox = Rights(settings.rights), NoTrials(), NoOutbox()
+    rights, outbox = Rights(settings.rights), NoOutbox()
     tokens = Tokens(rights.token_files)
     await asyncio.to_thread(tokens.read)
     inventory = TreeInventory(store.tree)
@@ -137,6 +152,7 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
         bind_unix(server, inner)
         await stack.enter_async_context(door.open(settings.socket_path, SOCKET_MODE))
         await stack.enter_async_context(serving(server, FAREWELL))
+        await stack.enter_async_context(sedna.open())
         group = await stack.enter_async_context(asyncio.TaskGroup())
         hurry = asyncio.Event()
         tasks = [

@@ -23,7 +23,7 @@ class Goal:
     """What one channel of this node should lead to; `size` is plain bytes of the content.
 
     `room` is what fetching it takes of the disk at most, `papers` are the bytes of its manifest. For the manifest
-    `consent` the month's bytes may be exceeded.
+    `consent` the month's bytes may be exceeded. `retry` grows when somebody wants what failed here to be tried again.
     """
 
     ref: ModelRef
@@ -36,6 +36,7 @@ class Goal:
     papers: int = 0
     manners: Manners = FREE
     consent: Digest | None = None
+    retry: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,4 +121,5 @@ def _goal(ref: ModelRef, assignment: Assignment, offer: Offer, read: Callable[[b
         manifest.size,
         assignment.manners,
         assignment.consent,
+        assignment.retry,
     )

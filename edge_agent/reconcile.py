@@ -2,7 +2,8 @@
 
 Laws: a version is activated only when it is whole and every byte of it was hashed a moment ago; the active and the
 previous version of a channel are never pruned, nor is what is pinned or what a transfer or a job counts on; nothing
-is fetched that would not fit (`eviction`) or that is held up (`holds`), and a hold touches nothing but fetches; with
+is fetched that would not fit (`eviction`) or that is held up (`holds`), and a hold touches nothing but fetches; what
+failed on a channel with a gate is not wanted there, and the way back leads to what proved itself (`trials`); with
 nothing left to do the plan is empty, so deciding twice does nothing twice. Whoever carries a plan out observes and
 decides again, until the plan is empty or waits.
 """
@@ -10,14 +11,15 @@ decides again, until the plan is empty or waits.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
 from edge_agent.eviction import evict, refusal
-from edge_agent.goals import Goal, Goals
+from edge_agent.goals import Goal, Goals, Misfit
 from edge_agent.holds import Link, Ruling, rule
 from edge_agent.pins import is_pinned
 from edge_agent.quota import Room
+from edge_agent.trials import Forget, GoBack, Judge, Tried, Try
 from modelsyncd.digest import Digest
 from modelsyncd.errors import DiskFullError
 from modelsyncd.names import ModelName, ModelRef
@@ -61,6 +63,7 @@ class Observed:
     setbacks: Mapping[Digest, Setback] = field(default_factory=dict)
     online: bool = False
     link: Link = field(default_factory=Link)
+    tried: Tried = field(default_factory=Tried)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ class Refuse:
     fault: Fault
 
 
-Action = Drop | Prove | Activate | Unlink | Prune | Discard | Fetch | Go | Refuse
+Action = Drop | Prove | Activate | Try | Judge | GoBack | Forget | Unlink | Prune | Discard | Fetch | Go | Refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,17 +149,26 @@ def reconcile(goals: Goals | None, observed: Observed, now: float) -> Plan:
 
     Switches come first, because jobs wait for them; room is made before more is fetched.
     """
+    steps = tuple(observed.tried.steps(observed.active, observed.held))
     if goals is None:
-        return Plan()
+        return Plan(steps)
+    goals = wanted(goals, observed)
     ruling = rule(goals, observed.held, observed.link, now)
-    actions: list[Action] = [Drop(manifest) for manifest in sorted(observed.taking.keys() - ruling.sponsors.keys())]
-    ready = [goal for goal in goals.goals if _ready(goal, observed, now)]
-    proofs = dict.fromkeys(goal.version for goal in ready if goal.version in observed.unproven)
+    unlinks = observed.active.keys() - goals.refs
+    actions: list[Action] = [step for step in steps if step.ref not in unlinks]  # first: what failed is in use
+    actions += [Drop(manifest) for manifest in sorted(observed.taking.keys() - ruling.sponsors.keys())]
+    going_back = {step.ref for step in steps if isinstance(step, GoBack)}
+    ready = [goal for goal in goals.goals if _ready(goal, observed, now) and goal.ref not in going_back]
+    switches = [_switch(goal, observed) for goal in ready]
+    # the way back is not read first: until a moment ago it was in use
+    unread = [one for one in switches if isinstance(one, Activate | Try) and one.version in observed.unproven]
+    proofs = dict.fromkeys(one.version for one in unread)
     actions += [Prove(version) for version in proofs if version not in observed.proving]
-    switches: list[Action] = [Activate(goal.ref, goal.version) for goal in ready if goal.version not in proofs]
-    switches += [Unlink(ref) for ref in sorted(observed.active.keys() - goals.refs, key=str)]
-    actions += switches
-    if not (switches or proofs):  # what is spare shows only once every channel leads where it should
+    switches = [one for one in switches if one.version not in proofs]
+    unlinking = [Unlink(ref) for ref in sorted(unlinks, key=str)]
+    actions += [*switches, *unlinking]
+    if not (switches or unlinking or proofs or observed.tried.known.trials):
+        # what is spare shows only once every channel leads where it should
         actions += [Prune(version) for version in _spare(goals, observed)]
     actions += [Discard(manifest) for manifest in _leftovers(goals, observed)]
     tidying = any(isinstance(action, Prune | Discard) for action in actions)
@@ -174,8 +186,29 @@ def set_back(before: Setback | None, fault: Fault, now: float, jitter: float) ->
 
 
 def is_active(goal: Goal, observed: Observed) -> bool:
-    """Whether the channel leads to the goal, and the goal is whole."""
-    return observed.active.get(goal.ref) == goal.version and goal.version in observed.held
+    """Whether the channel leads to the goal, and the goal is whole and has nothing to prove."""
+    leads = observed.active.get(goal.ref) == goal.version and goal.version in observed.held
+    return leads and observed.tried.stands(goal.ref, goal.version)
+
+
+def wanted(goals: Goals, observed: Observed) -> Goals:
+    """The goals without those that failed here: their channels are assigned, and not followed for now."""
+    barred = [goal for goal in goals.goals if observed.tried.bars(goal.ref, goal.version, goal.retry)]
+    if not barred:
+        return goals
+    rest = tuple(goal for goal in goals.goals if goal not in barred)
+    return replace(goals, goals=rest, misfits=(*goals.misfits, *(Misfit(goal.ref, None) for goal in barred)))
+
+
+def _switch(goal: Goal, observed: Observed) -> Activate | Try | GoBack:
+    """How the channel comes to lead to the goal."""
+    ref, active = goal.ref, observed.active.get(goal.ref)
+    if ref not in observed.tried.gated:
+        return Activate(ref, goal.version)
+    trial = observed.tried.on_trial(ref, active)
+    if trial is not None and trial.back == goal.version:
+        return GoBack(ref, goal.version)
+    return Try(ref, goal.version, observed.tried.back(ref, active), goal.retry)
 
 
 def _waits(goal: Goal, observed: Observed, now: float) -> bool:
@@ -184,8 +217,10 @@ def _waits(goal: Goal, observed: Observed, now: float) -> bool:
 
 
 def _ready(goal: Goal, observed: Observed, now: float) -> bool:
-    whole = goal.version in observed.held
-    return whole and not is_active(goal, observed) and not _waits(goal, observed, now)
+    if goal.version not in observed.held or is_active(goal, observed) or _waits(goal, observed, now):
+        return False
+    trial = observed.tried.on_trial(goal.ref, observed.active.get(goal.ref))
+    return trial is None or trial.version != goal.version
 
 
 def _lacking(goals: Goals, observed: Observed) -> list[Goal]:
@@ -276,7 +311,8 @@ def _reasons(goals: Goals, observed: Observed) -> dict[Version, str]:
             found[version] = "in use"
         if _is_pinned(version, goals, observed):
             found[version] = "pinned"
-    found |= {version: f"before on {ref.channel}" for ref, version in observed.previous.items()}
+    before = [*observed.previous.items(), *observed.tried.needed()]
+    found |= {version: f"before on {ref.channel}" for ref, version in before}
     found |= {goal.version: f"wanted on {goal.ref.channel}" for goal in goals.goals}
     return found | {version: f"active on {ref.channel}" for ref, version in observed.active.items()}
 
@@ -293,6 +329,7 @@ def _spare(goals: Goals, observed: Observed) -> list[Version]:
     any other: most of it is right, and saves that much when it is wanted again.
     """
     pinned = {*observed.active.values(), *observed.previous.values(), *(goal.version for goal in goals.goals)}
+    pinned |= {version for _, version in observed.tried.needed()}
     spare: list[Version] = []
     for versions in _by_model(observed.held | observed.damaged).values():
         free = sorted(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import aiofiles
 
+from edge_agent.gates import Gate, parse_gates
+from edge_agent.hooks import Hook, check_patterns
 from edge_agent.job_rights import Grant
 from edge_agent.pins import parse_pins
 from edge_agent.sedna.settings import SednaSettings
@@ -54,6 +56,10 @@ class Settings:
     log_level: str = "info"
     rights: Mapping[str, Grant] = field(default_factory=dict)
     """What local users may do, by user, "group:NAME", or "*" for everybody."""
+    gate: Mapping[str, Gate] = field(default_factory=dict)
+    """What finds out whether a version works, by MODEL@CHANNEL."""
+    hook: Mapping[str, Hook] = field(default_factory=dict)
+    """What runs after a switch, by a pattern for models."""
     sedna: SednaSettings = field(default_factory=SednaSettings)
     """What is done for jobs of Sedna."""
 
@@ -68,6 +74,8 @@ class Settings:
         if self.scrub_bytes is not None and self.scrub_bytes < 0:
             raise BadInputError("scrub_rate can't be less than nothing", hint="0 reads nothing back")
         parse_pins(self.pins)
+        parse_gates(self.gate)
+        check_patterns(self.hook)
         if self.log_format not in set(Style):
             raise BadInputError(f"there is no log format {self.log_format!r}", hint=f"choose of {', '.join(Style)}")
         if self.log_level.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:

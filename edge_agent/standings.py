@@ -7,9 +7,12 @@ from dataclasses import replace
 
 from edge_agent.goals import Goal, Goals
 from edge_agent.holds import Held, Ruling, rule
-from edge_agent.reconcile import Observed, is_active
+from edge_agent.reconcile import Observed, is_active, wanted
+from edge_agent.trials import Failed
 from modelsyncd.digest import Digest
-from modelsyncd.session.frames import Hold, Phase, Standing
+from modelsyncd.errors import GateFailedError
+from modelsyncd.session.faults import fault_of
+from modelsyncd.session.frames import Fault, Hold, Phase, Standing
 from modelsyncd.session.progress import Progress
 
 _NO_PROGRESS = Progress()
@@ -26,7 +29,7 @@ def standings(
     """One for each assignment, by name; `wall` turns a moment of the clock of `now` into 1970 seconds."""
     if goals is None:
         return ()
-    ruling = rule(goals, observed.held, observed.link, now)
+    ruling = rule(wanted(goals, observed), observed.held, observed.link, now)
     found = [
         _of_goal(goal, observed, ruling, progress.get(goal.version.manifest, _NO_PROGRESS), wall)
         for goal in goals.goals
@@ -80,19 +83,20 @@ def _of_goal(
     phase = _phase(goal, observed, progress)
     manifest = goal.version.manifest
     setback = observed.setbacks.get(manifest) if phase is not Phase.ACTIVE else None
+    failed = observed.tried.bars(goal.ref, goal.version, goal.retry)
     hold = _hold(goal, phase, observed, ruling)
     return Standing(
         model=goal.ref.model,
         channel=goal.ref.channel or "",
         phase=phase,
         desired=goal.version.number,
-        staged=goal.version.number if held and phase is not Phase.ACTIVE else 0,
+        staged=goal.version.number if held and phase not in (Phase.ACTIVE, Phase.CONFIRMING) else 0,
         active=active.number if active else 0,
         bytes_total=goal.size,
         bytes_done=goal.size if held else progress.done,
         bytes_had=goal.size if held and not progress.total else progress.had,  # nothing was ever fetched for it
         bytes_wire=progress.wire,
-        fault=setback.fault if setback else None,
+        fault=_why(failed) if failed else setback.fault if setback else None,
         next_try=wall(setback.next_try) if setback and phase is Phase.FAILED else 0.0,
         bytes_coded=progress.coded,
         giver_cpu=progress.giver_cpu,
@@ -106,8 +110,21 @@ def _of_goal(
     )
 
 
+def _why(failed: Failed) -> Fault:
+    """What the hub is told of a version that gave way."""
+    led = f"{failed.back.model}:{failed.back.number} is active again" if failed.back else "nothing is active"
+    number = failed.version.number
+    return fault_of(
+        GateFailedError(
+            f"{failed.version.model}:{number} did not prove itself on this node: {failed.why}",
+            safe=led,
+            hint=f"publish a better release, or have this one tried again: modelsyncctl retry {failed.version.model}",
+        )
+    )
+
+
 def _hold(goal: Goal, phase: Phase, observed: Observed, ruling: Ruling) -> Held:
-    if goal.version in observed.held or phase is Phase.STAGED:
+    if goal.version in observed.held or phase in (Phase.STAGED, Phase.ROLLED_BACK):
         return _FREE
     if goal.ref in ruling.held:
         return ruling.held[goal.ref]
@@ -126,6 +143,11 @@ def _phase(goal: Goal, observed: Observed, progress: Progress) -> Phase:
     manifest = goal.version.manifest
     if is_active(goal, observed):
         return Phase.ACTIVE
+    if observed.tried.bars(goal.ref, goal.version, goal.retry):
+        return Phase.ROLLED_BACK
+    trial = observed.tried.known.trials.get(goal.ref) if goal.ref in observed.tried.gated else None
+    if trial is not None and trial.version == goal.version:
+        return Phase.CONFIRMING if observed.active.get(goal.ref) == goal.version else Phase.ACTIVATING
     if manifest in observed.taking and goal.version not in observed.held:
         return Phase.STAGED if 0 < progress.total <= progress.done else Phase.FETCHING
     if manifest in observed.setbacks:

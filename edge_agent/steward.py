@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import tzinfo
 from math import inf
 
@@ -32,11 +31,14 @@ from edge_agent.reconcile import (
     Refuse,
     Unlink,
     reconcile,
+    wanted,
 )
 from edge_agent.setbacks import Setbacks
 from edge_agent.standings import Since, standings
 from edge_agent.stock import Stock, Store
+from edge_agent.switching import Move, Switching
 from edge_agent.transfers import Transfers
+from edge_agent.trials import Forget, GoBack, Judge, Try
 from edge_agent.usage import Usage
 from edge_agent.watchers import Active, Switch, Watchers
 from modelsyncd.daemon.log import Log
@@ -71,10 +73,12 @@ class Steward:
         lent: Callable[[Iterable[Digest]], frozenset[Digest]] = lambda _: frozenset(),
         usage: Usage | None = None,
         zone: tzinfo | None = None,
+        switching: Switching | None = None,
     ) -> None:
         self._store = store
         self._orders = orders
         self._watchers = watchers
+        self._switching = switching or Switching(store, watchers, clock=clock, wall=wall)
         self._keep = keep
         self._clock = clock
         self._relax = relax
@@ -156,6 +160,7 @@ class Steward:
     async def load(self) -> None:
         """Reads from the disk what was and what should be; before `run`. Raises DiskError."""
         self._stock = await asyncio.to_thread(self._store.observe)
+        await self._switching.load(self._kicked.set)
         await self._metering.load()
         desired = await asyncio.to_thread(self._orders.load)
         if desired is not None:
@@ -221,6 +226,7 @@ class Steward:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._prover.run(self._proved))
+                group.create_task(self._switching.run())
                 await self._rounds()
         finally:
             self._metering.end()
@@ -231,13 +237,14 @@ class Steward:
         before: list[Action] = []
         while True:
             self._kicked.clear()
+            await self._switching.save()
             await self._take_note()
             await self._look()
             await self._metering.save()
             now, observed = self._clock(), self._observed()
             plan = reconcile(self._goals, observed, now)
             if self._goals is not None:
-                self._metering.mind(self._goals, observed.held, observed.link)
+                self._metering.mind(wanted(self._goals, observed), observed.held, observed.link)
             actions = [action for action in plan.actions if not self._chores.postponed(action, now)]
             if actions and actions == before:
                 # Done without an error, and yet to be done: the disk does not show what was done to it.
@@ -246,7 +253,10 @@ class Steward:
             for action in actions:
                 if self._proposed is None or not isinstance(action, Fetch | Go):  # a new word may pause it
                     await self._carry_out(action)
-            before = actions if self._proposed is None else []
+                if self._switching.urgent:
+                    break
+            undisturbed = self._proposed is None and not self._switching.urgent
+            before = actions if undisturbed else []
             changed, self._changed = self._changed, asyncio.Event()
             changed.set()
             if not actions:
@@ -257,9 +267,10 @@ class Steward:
         self._desired = desired
         self._stale = True  # what fits is decided on what the disk has now
         self._goals = understand(desired, decode_release, keep=self._keep)
-        wanted = {goal.version.manifest for goal in self._goals.goals}
-        self._setbacks.renew(wanted)
-        self._transfers.keep(wanted)
+        manifests = {goal.version.manifest for goal in self._goals.goals}
+        self._setbacks.renew(manifests)
+        self._transfers.keep(manifests)
+        self._switching.heed({goal.ref: goal.retry for goal in self._goals.goals})
         for misfit in self._goals.misfits:
             if misfit.fault is not None:
                 self._log.error("assignment.refused", model=str(misfit.ref), why=misfit.fault.message)
@@ -300,11 +311,11 @@ class Steward:
             await asyncio.to_thread(self._relax)
 
     def _observed(self) -> Observed:
-        wanted = {goal.version for goal in self._goals.goals} if self._goals is not None else set()
+        goals = {goal.version for goal in self._goals.goals} if self._goals is not None else set()
         return Observed(
             held=self._stock.held,
             damaged=self._stock.damaged,
-            unproven=frozenset(version for version in wanted if not self._store.proven(version)),
+            unproven=frozenset(version for version in goals if not self._store.proven(version)),
             proving=self._prover.pending,
             active={ref: active.version for ref, active in self._stock.active.items()},
             previous=self._stock.previous,
@@ -312,6 +323,7 @@ class Steward:
             taking=self._transfers.taking,
             lent=self._lent(self._transfers.taking),
             room=self._stock.room,
+            tried=self._switching.tried,
             setbacks=self._setbacks.all,
             online=self._transfers.online,
             link=self._metering.link(),
@@ -329,8 +341,8 @@ class Steward:
                 self._setbacks.fail(manifest, fault)
             case Prove(version):
                 self._prover.ask(version)
-            case Activate():
-                await self._activate(action)
+            case Activate() | Try() | Judge() | GoBack() | Forget():
+                await self._move(action)
             case Unlink() | Prune() | Discard():
                 self._stale = True
                 await self._chores.do(action)
@@ -347,18 +359,18 @@ class Steward:
         if self._proposed is None:  # else the hub said something new meanwhile
             self._transfers.go(go.manifest, go.allowance, self._clock())
 
-    async def _activate(self, action: Activate) -> None:
-        before = self._stock.active.get(action.ref)
-        self._stale = True
+    async def _move(self, move: Move) -> None:
+        self._stale = self._stale or not isinstance(move, Judge | Forget)
         try:
-            active = await asyncio.to_thread(self._store.activate, action.ref, action.version)
+            self._stock = await self._switching.make(move, self._stock)
         except ModelsyncError as error:
-            self._failed(action.version, error)
+            if isinstance(move, Activate | Try):
+                self._failed(move.version, error)
+            else:
+                self._log.failure("switch.failed", error, model=str(move.ref))
             return
-        self._setbacks.clear(action.version.manifest)
-        self._stock = replace(self._stock, active={**self._stock.active, action.ref: active})
-        self._watchers.tell(Switch(active, before.number if before is not None else 0))
-        self._log.info("version.active", model=str(action.ref), version=active.number, digest=active.manifest)
+        if isinstance(move, Activate | Try):
+            self._setbacks.clear(move.version.manifest)
 
     def _proved(self, version: Version, error: ModelsyncError | None) -> None:
         self._stale = True

@@ -63,6 +63,15 @@ class Store(Protocol):
         Raises DiskError, NotFoundError, DamageError.
         """
 
+    def try_out(self, ref: ModelRef, version: Version, back: Version | None) -> Active:
+        """As `activate`, for a version that has to prove itself: what counts as the one before is `back`."""
+
+    def go_back(self, ref: ModelRef, version: Version) -> Active:
+        """Leads the channel back to what proved itself, at once: by one rename, and without reading it.
+
+        Raises DiskError, NotFoundError, DamageError.
+        """
+
     def unlink(self, ref: ModelRef) -> None:
         """Removes the channel's link. Raises DiskError."""
 

@@ -114,6 +114,12 @@ class NewerFormatError(ConflictError):
     code = "newer-format"
 
 
+class GateFailedError(ConflictError):
+    """A version did not prove itself where it was tried."""
+
+    code = "gate-failed"
+
+
 class ProtocolError(ModelsyncError):
     """The other side said something that the protocol does not allow here."""
 

@@ -253,25 +253,27 @@ class EdgeTree:
         return True
 
     def activate(self, ref: ModelRef, version: Version) -> None:
-        """Leads the channel to the version, by one rename, and remembers where it led before.
+        """Leads the channel to the version, by one rename, and remembers where it led before. Raises as `lead`."""
+        with self._lock:
+            self.lead(ref, version, _target(self.layout.channel(ref)))
+
+    def lead(self, ref: ModelRef, version: Version, previous: str | None) -> None:
+        """As `activate`, but what counts as the one before is `previous`, a link's target; None for what did already.
 
         Raises NotFoundError or DamageError when the version is not here whole, DiskError.
         """
         if version in self._damaged:
-            raise DamageError(
-                f"{version.model}:{version.number} is damaged",
-                safe="the channel leads where it led",
-                hint="the agent fetches the damaged chunks again as soon as it reaches the hub",
-            )
+            hint = "the agent fetches the damaged chunks again as soon as it reaches the hub"
+            raise DamageError(f"{version.model}:{version.number} is damaged", safe="nothing was switched", hint=hint)
         self.release_digest(version)
-        link = self.layout.channel(ref)
         with self._lock:
+            link, note = self.layout.channel(ref), self.layout.previous(ref)
             before, left = _target(link), self.active(ref)
             if before == target_of(version):
                 durable.sync_folder(link.parent)  # it may be there from a try that could not sync it
                 return
-            if before is not None:
-                durable.switch_link(self.layout.previous(ref), before)
+            if previous not in (None, _target(note)):
+                durable.switch_link(note, previous)
                 passing(Point.PREVIOUS_NOTED)
             durable.switch_link(link, target_of(version))
             if left is not None:

@@ -80,6 +80,19 @@ class FakeHoldings:
         self.stock = replace(self.stock, active={**self.stock.active, ref: active}, previous=previous)
         return active
 
+    def try_out(self, ref: ModelRef, version: Version, back: Version | None) -> Active:
+        before = self.stock.previous
+        active = self.activate(ref, version)
+        self.stock = replace(self.stock, previous={**before, ref: back} if back is not None else before)
+        return active
+
+    def go_back(self, ref: ModelRef, version: Version) -> Active:
+        self._called("go_back")
+        unproven, self.unproven = self.unproven, set()
+        active = self.try_out(ref, version, version)
+        self.unproven = unproven
+        return active
+
     def unlink(self, ref: ModelRef) -> None:
         self._called("unlink")
         self.stock = replace(self.stock, active={key: one for key, one in self.stock.active.items() if key != ref})

@@ -149,6 +149,17 @@ class DiskStore:
             self._disk.judge()
         return self._active(ref, version)
 
+    def try_out(self, ref: ModelRef, version: Version, back: Version | None) -> Active:
+        before = self._disk.before.get(ref)
+        active = self.activate(ref, version)
+        noted = back or before
+        if self.alive and noted is not None:
+            self._disk.before[ref] = noted
+        return active
+
+    def go_back(self, ref: ModelRef, version: Version) -> Active:
+        return self.try_out(ref, version, version)
+
     def unlink(self, ref: ModelRef) -> None:
         if self.alive:
             self._disk.links.pop(ref, None)
