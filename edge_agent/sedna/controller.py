@@ -62,7 +62,7 @@ def decode(raw: bytes) -> Entry:
 
 
 class Controller:
-    """Belongs to the loop's thread; `run` carries out what `answer` took."""
+    """Belongs to the loop's thread; `run` carries out what `answer` took, and what `load` found."""
 
     def __init__(
         self,
@@ -117,10 +117,13 @@ class Controller:
         self._enqueue(number, entry, job, found)
         return _answer(200, "OK")
 
-    async def run(self) -> None:
-        """Until it is cancelled. Raises DiskError when what waits can't be read."""
+    async def load(self) -> None:
+        """Takes up what waits; before anything is answered. Raises DiskError."""
         for number, raw in await asyncio.to_thread(self._spool.load):
             await self._resume(number, raw)
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._carry_out(self._quick))
             group.create_task(self._carry_out(self._slow))

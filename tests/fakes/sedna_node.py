@@ -148,6 +148,7 @@ class Node:
             wall=lambda: 1_000_000 + self.time,
         )
         self.keeper.missing = self.controller.lacking
+        await self.controller.load()
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self.keeper.run()), group.create_task(self.controller.run())]
             yield
