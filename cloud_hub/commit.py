@@ -92,6 +92,7 @@ class HubIntake:
 
     def _consider(self, offer: Offer) -> _Commit | None:
         release = self._release(offer)
+        self._check_members(release)
         if self._catalog.models.by_manifest(release.model, offer.manifest) is not None:
             return self._commit(offer, release) if self._stock.is_whole(_ref(offer, release)) else None
         expected = self._catalog.models.next_number(release.model)
@@ -192,7 +193,22 @@ class HubIntake:
                 hint="push it again: only what is missing travels",
             )
         self._check_pieces(_ref(offer, release))
+        self._check_members(release)
         return self._commit(offer, release)
+
+    def _check_members(self, release: Release) -> None:
+        """Raises BadInputError for a bundle of something that is not there as it says."""
+        for member in release.members:
+            try:
+                found = self._catalog.models.release(ModelRef(member.model, number=member.number)).digest
+            except NotFoundError:
+                found = None
+            if found != member.release_digest:
+                raise BadInputError(
+                    f"member {member.place} of {release.model} is not {member.model}:{member.number} as it is here",
+                    safe=_SAFE,
+                    hint=f"modelsyncctl show {member.model}:{member.number}",
+                )
 
     def _check_pieces(self, ref: ManifestRef) -> None:
         """Raises BadInputError for sizes and pieces that are not the manifest's: others would be given them as true.

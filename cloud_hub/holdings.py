@@ -51,12 +51,12 @@ class Holdings:
 
 
 def usual(release: ReleaseRow) -> Variant:
-    """The form of a release that is meant when nobody says which. Raises BadInputError for a bundle, which has none."""
+    """The form of a release that is meant when nobody says which. Raises BadInputError when it has none."""
     named = [variant for variant in release.variants if variant.name == DEFAULT_VARIANT]
     for variant in (*named, *release.variants):
         return variant
     raise BadInputError(
-        f"{release.model}:{release.number} is a bundle: it has members and no files of its own",
+        f"{release.model}:{release.number} has no content",
         hint=f"modelsyncctl show {release.model}:{release.number}",
     )
 
@@ -73,7 +73,7 @@ def fitting(release: ReleaseRow, node: NodeRow) -> Variant:
 
 
 def of_release(release: ReleaseRow) -> Holdings:
-    """Somebody who holds one release, and nothing else. Raises BadInputError for a bundle."""
+    """Somebody who holds one release, and nothing else. Raises BadInputError when it has no content."""
     return Holdings([Held(usual(release).manifest.digest, release.model, release.number, active=True)])
 
 

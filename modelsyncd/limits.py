@@ -28,6 +28,7 @@ class Limits:
     label_chars: int = 256  # characters of one label's key or value
     note_chars: int = 4_096  # characters of a release's note
     variants: int = 64  # variants of one release
+    members: int = 64  # members of one bundle
     signatures: int = 16  # signatures beside one release
     want_chunks: int = 16_384  # chunks of one transfer that are asked for and not durable
     queued_chunks: int = 262_144  # chunks that one peer may have asked for and not been given

@@ -95,6 +95,11 @@ def parse_node(text: str) -> str:
     return _word(text, "node")
 
 
+def parse_place(text: str) -> str:
+    """The name of a member's place in a bundle, a folder of it. Raises InvalidNameError."""
+    return _word(text, "place in a bundle")
+
+
 def check_path(path: str) -> str:
     """Returns the relative path of a file inside a model if it is safe on every node. Raises HostilePathError."""
     shown = repr(path[:80])

@@ -6,7 +6,7 @@ writes them. Nothing here re-serialises: the digest and the signatures are over 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -14,7 +14,7 @@ from modelsyncd.digest import DIGEST_SIZE, Digest
 from modelsyncd.errors import BadInputError, LimitError
 from modelsyncd.limits import LIMITS, Limits
 from modelsyncd.manifest import piece_sizes
-from modelsyncd.names import ModelName
+from modelsyncd.names import ModelName, parse_place
 
 RELEASE_FORMAT = 1
 DEFAULT_VARIANT = "default"
@@ -44,7 +44,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A release that moves together with others."""
+    """A release that a bundle was put together from: its files lie below the folder `place` of the bundle."""
 
     model: ModelName
     number: int
@@ -64,7 +64,10 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A manifest given a name. `created_at` is seconds since 1970 UTC by the publisher's clock."""
+    """A manifest given a name. `created_at` is seconds since 1970 UTC by the publisher's clock.
+
+    With members it is a bundle: one tree that was put together from theirs.
+    """
 
     model: ModelName
     number: int
@@ -106,10 +109,11 @@ def check(release: Release, limits: Limits = LIMITS) -> Release:
     """Returns the release if it is sound. Raises LimitError or BadInputError."""
     if release.number < 1:
         raise BadInputError("release numbers begin at 1")
-    if bool(release.variants) == bool(release.members):
-        raise BadInputError("a release has variants, or is a bundle with members")
+    if not release.variants:
+        raise BadInputError("a release needs at least one form of its content")
     if len(release.variants) > limits.variants:
         raise LimitError(f"a release may have {limits.variants} variants, not {len(release.variants)}")
+    check_members(release.members, limits)
     check_labels(release.labels, limits)
     if len(release.metrics) > limits.labels or any(len(key) > limits.label_chars for key in release.metrics):
         raise LimitError(f"a release may have {limits.labels} metrics with names of {limits.label_chars} characters")
@@ -118,6 +122,18 @@ def check(release: Release, limits: Limits = LIMITS) -> Release:
     for variant in release.variants:
         check_ref(variant.manifest, limits)
     return release
+
+
+def check_members(members: Sequence[Member], limits: Limits = LIMITS) -> None:
+    """Raises LimitError for too many, BadInputError for what is no place, no number, or one place twice."""
+    if len(members) > limits.members:
+        raise LimitError(f"a bundle may have {limits.members} members, not {len(members)}")
+    for member in members:
+        parse_place(member.place)
+        if member.number < 1:
+            raise BadInputError(f"member {member.place}: release numbers begin at 1")
+    if len({member.place for member in members}) < len(members):
+        raise BadInputError("two members of a bundle have the same place")
 
 
 def check_labels(labels: Mapping[str, str], limits: Limits = LIMITS) -> None:

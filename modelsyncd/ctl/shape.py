@@ -50,8 +50,13 @@ def release(view: pb.ReleaseView) -> Shape:
 
 
 def content_size(inner: Release) -> int:
-    """Plain bytes of a release's first variant; 0 for a bundle."""
+    """Plain bytes of a release's first variant; 0 when there is none."""
     return inner.variants[0].manifest.content_size if inner.variants else 0
+
+
+def members(inner: Release) -> str:
+    """What a bundle was put together from: "big=acme/big:4 little=acme/little:2"; empty for what is none."""
+    return " ".join(f"{one.place}={one.model}:{one.number}" for one in inner.members)
 
 
 def _variant(variant: Variant) -> Shape:

@@ -56,9 +56,7 @@ def variant_of(release: Release, name: str | None) -> Variant:
     names = [variant.name for variant in release.variants]
     ref = f"{release.model}:{release.number}"
     if not names:
-        raise BadInputError(
-            f"{ref} is a bundle: it has members and no files of its own", hint=f"modelsyncctl show {ref}"
-        )
+        raise BadInputError(f"{ref} has no content", hint=f"modelsyncctl show {ref}")
     wanted = name or (names[0] if len(names) == 1 else DEFAULT_VARIANT)
     for variant in release.variants:
         if variant.name == wanted:
@@ -78,7 +76,7 @@ async def fetch(hub: Hub, view: pb.ReleaseView, variant: Variant) -> Manifest:
 def first_variant(view: pb.ReleaseView) -> Variant:
     """The variant to look at when none was named: the default one, else the first.
 
-    Raises BadInputError for a bundle, which has none.
+    Raises BadInputError when it has none.
     """
     release = decode_release(view.signed.release)
     names = [variant.name for variant in release.variants]

@@ -118,7 +118,7 @@ def test_two_models_may_have_the_same_content(catalog: Catalog) -> None:
     assert found.model == other
 
 
-def test_a_bundle_has_no_content_and_is_never_identical_to_another(catalog: Catalog) -> None:
+def test_releases_without_content_are_never_identical(catalog: Catalog) -> None:
     for number in (1, 2):
         what = made(number)
         assert commit(catalog, Made(what.signed, Release(HELMET, number, ()), what.digest)).created

@@ -90,25 +90,24 @@ def refs(draw: st.DrawFn) -> ManifestRef:
 
 
 VARIANTS = st.lists(st.builds(Variant, WORDS, refs(), LABELS), min_size=1, max_size=3).map(tuple)
-MEMBERS = st.lists(st.builds(Member, MODELS, U64, DIGESTS, WORDS), min_size=1, max_size=3).map(tuple)
+PLACES = st.from_regex(r"[a-z][a-z0-9]{0,8}x", fullmatch=True)
+MEMBERS = st.lists(
+    st.builds(Member, MODELS, st.integers(1, (1 << 64) - 1), DIGESTS, PLACES),
+    max_size=3,
+    unique_by=lambda member: member.place,
+).map(tuple)
 PARENTS = st.lists(st.builds(Parent, MODELS, U64, DIGESTS, WORDS), max_size=3).map(tuple)
 
 
 @st.composite
 def releases(draw: st.DrawFn) -> Release:
-    content: dict[str, tuple[Variant, ...] | tuple[Member, ...]] = draw(
-        st.one_of(
-            VARIANTS.map(lambda found: {"variants": found, "members": ()}),
-            MEMBERS.map(lambda found: {"variants": (), "members": found}),
-        )
-    )
     return draw(
         st.builds(
             Release,
             model=MODELS,
             number=st.integers(1, (1 << 64) - 1),
-            variants=st.just(content["variants"]),
-            members=st.just(content["members"]),
+            variants=VARIANTS,
+            members=MEMBERS,
             parents=PARENTS,
             labels=LABELS,
             metrics=METRICS,

@@ -18,7 +18,7 @@ from modelsyncd.codec.registry import READABLE, encode
 from modelsyncd.digest import Digest, digest_of
 from modelsyncd.errors import BadInputError, InvalidNameError, RefusedError
 from modelsyncd.names import parse_model, parse_ref
-from modelsyncd.release import Parent, SignedRelease
+from modelsyncd.release import Member, Parent, SignedRelease
 from modelsyncd.session.effects import Keep
 from modelsyncd.session.events import Settled
 from modelsyncd.session.frames import Base, Part
@@ -223,3 +223,20 @@ async def test_a_release_that_lies_about_its_manifests_pieces_is_refused_though_
     allow(hub, "acme/vest")
     with pytest.raises(BadInputError):
         await intake.complete(dataclasses.replace(offer, release=SignedRelease(encode_release(other))))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_a_bundle_of_what_is_not_there_as_it_says_is_refused(hub: HubStore, number: int) -> None:
+    allow(hub, "acme/*")
+    part = publication({"m": weights(1, STEP)}, model="acme/part")
+    await push(hub.intake(), part)
+    bundle = of_node(2)
+    wrong = Member(parse_model("acme/part"), number, digest_of(b"another release"), "big")
+    release = dataclasses.replace(bundle.release, members=(wrong,))
+    offer = dataclasses.replace(bundle.offer, release=SignedRelease(encode_release(release)))
+    with pytest.raises(BadInputError, match="member big of acme/helmet is not acme/part"):
+        await hub.intake(OSLO).consider(offer)
+    true = dataclasses.replace(wrong, number=1, release_digest=digest_of(part.offer.release.release))
+    release = dataclasses.replace(bundle.release, members=(true,))
+    sound = dataclasses.replace(bundle.offer, release=SignedRelease(encode_release(release)))
+    assert (await push(hub.intake(OSLO), dataclasses.replace(bundle, offer=sound, release=release))).created

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from modelsyncd.digest import DIGEST_SIZE, Digest, digest_of
-from modelsyncd.errors import BadInputError, LimitError
+from modelsyncd.errors import BadInputError, InvalidNameError, LimitError
 from modelsyncd.limits import LIMITS, Limits
 from modelsyncd.manifest import MANIFEST_PIECE
 from modelsyncd.names import ModelName
@@ -25,7 +25,8 @@ SOUND = Release(MODEL, 1, (VARIANT,))
     [
         SOUND,
         replace(SOUND, number=1 << 62),
-        replace(SOUND, variants=(), members=(MEMBER,)),
+        replace(SOUND, members=(MEMBER,)),
+        replace(SOUND, members=tuple(replace(MEMBER, place=f"p{number}") for number in range(64))),
         replace(SOUND, labels={"k": ""}),
         replace(SOUND, labels={str(number): "v" * 256 for number in range(64)}),
         replace(SOUND, metrics={str(number): 0.5 for number in range(64)}),
@@ -43,7 +44,13 @@ def test_a_sound_release_is_returned_as_it_is(release: Release) -> None:
         (replace(SOUND, number=0), BadInputError),
         (replace(SOUND, number=-1), BadInputError),
         (replace(SOUND, variants=()), BadInputError),
-        (replace(SOUND, members=(MEMBER,)), BadInputError),
+        (replace(SOUND, variants=(), members=(MEMBER,)), BadInputError),
+        (replace(SOUND, members=(MEMBER, MEMBER)), BadInputError),
+        (replace(SOUND, members=(replace(MEMBER, number=0),)), BadInputError),
+        (replace(SOUND, members=(replace(MEMBER, place="../up"),)), InvalidNameError),
+        (replace(SOUND, members=(replace(MEMBER, place="Big"),)), InvalidNameError),
+        (replace(SOUND, members=(replace(MEMBER, place=""),)), InvalidNameError),
+        (replace(SOUND, members=(MEMBER,) * 65), LimitError),
         (replace(SOUND, variants=(VARIANT,) * 65), LimitError),
         (replace(SOUND, labels={"": "v"}), BadInputError),
         (replace(SOUND, labels={"k" * 257: "v"}), LimitError),

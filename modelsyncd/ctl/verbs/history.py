@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import click
 
@@ -55,10 +56,19 @@ async def _history(asked: Asked, model: str) -> None:
 
 def text(answer: pb.GetHistoryResponse, now: float) -> str:
     """For people: two tables."""
-    releases = table(_RELEASES, [_release(release, now) for release in answer.releases])
+    releases = _releases(answer.releases, now)
     if not answer.moves:
         return f"{releases}\n\nNo channel names a release of it yet."
     return f"{releases}\n\n{table(_MOVES, [_move(move, now) for move in answer.moves])}"
+
+
+def _releases(views: Sequence[pb.ReleaseView], now: float) -> str:
+    rows = [_release(view, now) for view in views]
+    bundles = [shape.members(shape.opened(view)) for view in views]
+    if not any(bundles):
+        return table(_RELEASES, rows)
+    of = [[*row, members or "-"] for row, members in zip(rows, bundles, strict=True)]
+    return table([*_RELEASES, Column("BUNDLE OF")], of)
 
 
 def _release(view: pb.ReleaseView, now: float) -> list[str]:

@@ -44,7 +44,11 @@ def text(models: Sequence[pb.ModelView], now: float) -> str:
     """For people."""
     if not models:
         return "No models yet. Publish one: modelsyncctl push PATH NAMESPACE/NAME"
-    return table(_COLUMNS, [_row(model, now) for model in models])
+    rows = [_row(model, now) for model in models]
+    bundles = [shape.members(shape.opened(model.newest)) for model in models]
+    if not any(bundles):
+        return table(_COLUMNS, rows)
+    return table([*_COLUMNS, Column("BUNDLE OF")], [[*row, of or "-"] for row, of in zip(rows, bundles, strict=True)])
 
 
 def _row(model: pb.ModelView, now: float) -> list[str]:

@@ -355,7 +355,9 @@ Global___Parent: _TypeAlias = Parent  # noqa: Y015
 
 @_typing.final
 class Member(_message.Message):
-    """A release that moves together with others: a bundle is a release that has members and no variants."""
+    """A release that a bundle was put together from: its files lie below a folder of the bundle's one tree, so that they are
+    fetched, verified and switched with it, together or not at all.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -370,7 +372,7 @@ class Member(_message.Message):
     release_digest: _builtins.bytes
     """BLAKE3-256 of its release bytes."""
     place: _builtins.str
-    """The name of its place in the bundle, as in "little" or "big"."""
+    """The folder of its files in the bundle, as in "little" or "big"; no two equal."""
     def __init__(
         self,
         *,
@@ -458,11 +460,11 @@ class Release(_message.Message):
     """A sentence for people."""
     @_builtins.property
     def variants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Variant]:
-        """The forms of its content; at least one, unless it is a bundle."""
+        """The forms of its content; at least one."""
 
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Member]:
-        """The releases of a bundle; empty otherwise."""
+        """What a bundle was put together from; empty otherwise."""
 
     @_builtins.property
     def parents(self) -> _containers.RepeatedCompositeFieldContainer[Global___Parent]:
