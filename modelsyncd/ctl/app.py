@@ -32,6 +32,7 @@ class Verb:
 
 VERBS = {
     "push": Verb("push", "Publish a file or folder as a model's next release."),
+    "bundle": Verb("bundle", "Put releases together into one that moves as one."),
     "pull": Verb("pull", "Fetch a release into a folder."),
     "list": Verb("list_", "List models with their channels and newest release."),
     "show": Verb("show", "Show one release: files, tensors, labels, metrics, channels."),
