@@ -9,12 +9,16 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from modelsyncd.errors import BadInputError
 from modelsyncd.link.address import join, split, why_not_tcp
+
+if sys.modules.get("ssl", sys) is None:  # the program's door keeps it out, and uvicorn wants its names
+    del sys.modules["ssl"]
 
 try:
     import uvicorn
