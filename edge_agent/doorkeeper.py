@@ -33,7 +33,8 @@ CONNECTIONS = 256  # of one user at once: each takes three of the agent's descri
 BACKLOG = 1_024  # connections that wait to be let in
 BREATH = 0.05  # seconds until it is tried again when the agent is out of descriptors, or gRPC's backlog is full
 TRIES = 100
-_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
+_CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
+_UNKNOWN = 0xFFFFFFFF
 _PEERGROUPS = 59  # SO_PEERGROUPS of <asm-generic/socket.h>; Linux 4.13
 _GROUPS = 256  # of a user that are asked for, at most: Python asks for 1,024 bytes
 _SCHEME = "unix-abstract:"
@@ -85,40 +86,64 @@ class Doorkeeper:
 
     async def _admit(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                outer, _ = await loop.sock_accept(listener)
-            except OSError as error:  # out of descriptors: those who are here go on
-                Log().warning("door.stuck", why=error.strerror)
-                await asyncio.sleep(BREATH)
-                continue
-            try:
-                await self._let_in(outer)
-            except OSError as error:  # it left while it was let in, or there is no descriptor for our side
-                Log().warning("door.stuck", why=error.strerror)
-                outer.close()
+        somebody = asyncio.Event()
+        loop.add_reader(listener, somebody.set)
+        try:
+            while True:
+                try:
+                    outer, _ = listener.accept()  # not sock_accept: what it has accepted when it is cancelled is lost
+                except BlockingIOError:
+                    somebody.clear()
+                    await somebody.wait()
+                    continue
+                except OSError as error:  # out of descriptors: those who are here go on
+                    Log().warning("door.stuck", why=error.strerror)
+                    loop.remove_reader(listener)
+                    await asyncio.sleep(BREATH)
+                    loop.add_reader(listener, somebody.set)
+                    continue
+                try:
+                    await self._let_in(outer)
+                except OSError as error:  # it left while it was let in, or there is no descriptor for our side
+                    Log().warning("door.stuck", why=error.strerror)
+        finally:
+            loop.remove_reader(listener)
 
     async def _let_in(self, outer: socket.socket) -> None:
-        caller = _caller(outer)
-        if caller.uid is None or self._of_user[caller.uid] >= CONNECTIONS:
-            Log().warning("door.crowded", user=caller.name, most=CONNECTIONS)
-            outer.close()
-            return
-        self._count += 1
-        name = f"{self._word}/{self._count}"
-        inner = await self._connect(name)
-        peer = _SCHEME + name
-        relay = _Relay(lambda: self._gone(relay, peer, cast("int", caller.uid)))
-        self._relays.add(relay)
-        self._callers[peer] = caller
-        self._of_user[caller.uid] += 1
+        """Raises OSError."""
+        relay: _Relay | None = None
         try:
+            outer.setblocking(False)
+            caller = _caller(outer)
+            if caller.uid is None or self._of_user[caller.uid] >= CONNECTIONS:
+                Log().warning("door.crowded", user=caller.name, most=CONNECTIONS)
+                return
+            self._count += 1
+            name = f"{self._word}/{self._count}"
+            inner = await self._connect(name)
+            relay = self._relay(_SCHEME + name, caller, caller.uid)
             await relay.join(inner, outer)
         except BaseException:
-            relay.abort()
-            if relay.ended.is_set():  # nothing had it yet that would close it
-                inner.close()
+            if relay is not None:
+                relay.abort()
             raise
+        finally:
+            if relay is None or not relay.joined:
+                outer.close()
+
+    def _relay(self, peer: str, caller: Caller, uid: int) -> _Relay:
+        def over() -> None:
+            self._relays.discard(relay)
+            self._callers.pop(peer, None)
+            self._of_user[uid] -= 1
+            if not self._of_user[uid]:
+                del self._of_user[uid]
+
+        relay = _Relay(over)
+        self._relays.add(relay)
+        self._callers[peer] = caller
+        self._of_user[uid] += 1
+        return relay
 
     async def _connect(self, name: str) -> socket.socket:
         """gRPC's socket, from one of this name. Raises OSError."""
@@ -134,14 +159,6 @@ class Doorkeeper:
         except BaseException:
             inner.close()
             raise
-
-    def _gone(self, relay: _Relay, peer: str, uid: int) -> None:
-        if relay in self._relays:
-            self._relays.discard(relay)
-            self._callers.pop(peer, None)
-            self._of_user[uid] -= 1
-            if not self._of_user[uid]:
-                del self._of_user[uid]
 
 
 @contextmanager
@@ -171,10 +188,19 @@ class _Relay:
         self._sides[0].other, self._sides[1].other = self._sides[1], self._sides[0]
 
     async def join(self, inner: socket.socket, outer: socket.socket) -> None:
-        """Begins to carry. Raises OSError."""
+        """Begins to carry, and owns both from then on. Raises OSError."""
         loop = asyncio.get_running_loop()
-        await loop.create_connection(lambda: self._sides[0], sock=inner)
-        await loop.connect_accepted_socket(lambda: self._sides[1], outer)
+        try:
+            await loop.create_connection(lambda: self._sides[0], sock=inner)
+            await loop.connect_accepted_socket(lambda: self._sides[1], outer)
+        finally:
+            if self._sides[0].transport is None:
+                inner.close()
+
+    @property
+    def joined(self) -> bool:
+        """Whether both sockets are its own."""
+        return self._sides[1].transport is not None
 
     def abort(self) -> None:
         """Ends both sides, and what was read of them is lost."""
@@ -241,7 +267,7 @@ class _Side(asyncio.Protocol):
 
 def _caller(connection: socket.socket) -> Caller:
     pid, uid, gid = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    if uid < 0:  # the kernel knows nobody: the other end is gone
+    if uid == _UNKNOWN:  # the kernel knows nobody: the other end is gone
         return NOBODY
     return local_user(uid, {gid, *_groups(connection)}, pid)
 

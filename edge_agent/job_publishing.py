@@ -77,7 +77,7 @@ class Publishing:
         """Takes something out. Raises NotFoundError, ConflictError when the hub has it, RefusedError."""
         item = next((one for one in self._outbox.items() if one.id == name and self._may_see(one, caller)), None)
         if item is None:
-            raise NotFoundError(f"there is no {name[:40]!r} in the outbox", hint="see what is: modelsyncctl outbox")
+            raise NotFoundError(f"there is no {name[:40]!r} in the outbox", hint="modelsyncctl outbox list")
         wanted = item.publication
         if not caller.owner and not (caller.known and wanted.user == caller.name):
             raise RefusedError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from math import inf
 from pathlib import Path
@@ -82,7 +82,7 @@ class AsyncClient:
         finally:
             self._release(grip)
 
-    async def follow(self, ref: str, *, holder: str = "") -> AsyncIterator[Model]:
+    async def follow(self, ref: str, *, holder: str = "") -> AsyncGenerator[Model, None]:
         """What is active now, and then each switch, for ever: each is held until the one after it was asked for."""
         holds: list[AsyncGrip] = []  # at most two: what is in use, and what is told of next
         told: Model | None = None
@@ -103,7 +103,7 @@ class AsyncClient:
             for hold in holds:
                 self._release(hold)
 
-    async def watch(self, ref: str = "") -> AsyncIterator[Model]:
+    async def watch(self, ref: str = "") -> AsyncGenerator[Model, None]:
         """What is active now, and then each switch, for ever; empty for all channels. Raises InvalidNameError."""
         last: dict[str, tuple[int, str]] = {}
         while not self._closed.is_set():

@@ -118,7 +118,7 @@ class Publishing:
         return type(error)(
             error.message,
             safe=f"it is stored as {self.result.id} in the outbox, and reaches the hub without this program",
-            hint="modelsyncctl outbox",
+            hint="modelsyncctl outbox list",
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from math import inf
 from pathlib import Path
@@ -107,7 +107,7 @@ class Client:
         finally:
             grip.release()
 
-    def follow(self, ref: str, *, holder: str = "") -> Iterator[Model]:
+    def follow(self, ref: str, *, holder: str = "") -> Generator[Model, None, None]:
         """What is active now, and then each switch, for ever: each is held until the one after it was asked for.
 
         So the model in use stays while the next one is loaded. As in `watch`, restarts of the agent are waited out, and
@@ -137,7 +137,7 @@ class Client:
             for hold in holds:
                 hold.release()
 
-    def watch(self, ref: str = "") -> Iterator[Model]:
+    def watch(self, ref: str = "") -> Generator[Model, None, None]:
         """What is active now, and then each switch, for ever; empty for all channels. It holds nothing: see `follow`.
 
         Restarts of the agent are waited out, and nothing is told twice. A slow reader misses switches between, never

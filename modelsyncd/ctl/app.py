@@ -57,6 +57,14 @@ VERBS = {
     "transfers": Verb("transfers", "Show what travels to which node, how fast, and what holds it up."),
     "why": Verb("why", "Explain why a node has, or does not have, what a channel names."),
     "watch": Verb("watch", "Print events as they happen."),
+    "local": Verb("local", "See what this machine's agent has, where it lies and who holds it."),
+    "run": Verb("run", "Run a command with a model of this machine, again at each switch."),
+    "confirm": Verb("confirm", "Say whether the version that this machine tries works."),
+    "publish": Verb(
+        "publish", "Publish a file or folder from this machine by way of its agent, with or without a link."
+    ),
+    "outbox": Verb("outbox", "List, withdraw and send again what this machine has to publish."),
+    "record": Verb("record", "Record numbers about a release; the agent brings them to the hub, once each."),
     "verify": Verb("verify", "Re-hash what rests at the hub, in an agent's store or in a folder."),
     "doctor": Verb("doctor", "Look for what is wrong: this machine, the way to the hub, and the hub."),
     "login": Verb("login", "Keep a context file as one of yours and use it."),

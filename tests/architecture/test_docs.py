@@ -132,7 +132,7 @@ def section_of(verb: str) -> str:
 
 
 def options_of(command: click.Command) -> list[str]:
-    shared = {"context", "hub", "json"}
+    shared = {"context", "hub", "json", "socket"}
     found = [one for one in command.params if isinstance(one, click.Option) and one.name not in shared]
     return [name for option in found for name in option.opts if name.startswith("--")]
 
@@ -146,7 +146,7 @@ def test_every_verb_of_modelsyncctl_is_in_its_reference_with_every_option(verb: 
 def test_the_options_that_all_verbs_share_are_in_the_reference() -> None:
     assert [
         option
-        for option in ("--context", "--hub", "--json", "--help", "--version")
+        for option in ("--context", "--hub", "--json", "--socket", "--help", "--version")
         if option not in text("docs/cli.md")
     ] == []
 

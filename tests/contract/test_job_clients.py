@@ -121,7 +121,7 @@ async def test_a_job_that_follows_holds_what_it_uses_and_what_it_loads(node: Job
         await held(node, TWO)
         await node.switch(HELMET, 3)
         assert (await third).number == 3
-    await models.aclose()  # type: ignore[attr-defined]
+    await models.aclose()
     await held(node)
 
 
@@ -133,7 +133,7 @@ async def test_a_job_that_follows_misses_nothing_that_happens_while_it_loads(nod
     seen = 0
     while seen != 3:
         seen = (await following(models)).number
-    await models.aclose()  # type: ignore[attr-defined]
+    await models.aclose()
 
 
 async def test_following_outlives_the_agent_and_tells_nothing_twice(folder: Path, kind: str) -> None:
@@ -148,7 +148,7 @@ async def test_following_outlives_the_agent_and_tells_nothing_twice(folder: Path
             second = group.create_task(following(models))
             await node.switch(HELMET, 2)
             assert (await second).number == 2
-        await models.aclose()  # type: ignore[attr-defined]
+        await models.aclose()
 
 
 async def test_nothing_can_be_acquired_that_is_not_here(node: JobsNode, agent: AnyClient) -> None:

@@ -155,7 +155,7 @@ async def test_a_watch_begins_with_what_is_active_and_tells_each_switch(node: Jo
         assert (second.number, second.previous) == (2, 1)
         await node.switch(HELMET, 1)
         assert (await following(models)).number == 1
-        await models.aclose()  # type: ignore[attr-defined]
+        await models.aclose()
 
 
 async def test_a_model_that_is_not_here_yet_is_watched_for(node: JobsNode) -> None:
@@ -172,7 +172,7 @@ async def test_a_watch_of_all_tells_of_every_channel(node: JobsNode) -> None:
         assert (await following(models)).ref == "acme/helmet@stable"
         node.assign((HELMET, 1), (CANARY, 1))
         assert (await following(models)).ref == "acme/helmet@canary"
-        await models.aclose()  # type: ignore[attr-defined]
+        await models.aclose()
 
 
 async def test_a_watcher_that_does_not_read_keeps_nobody_waiting_and_finds_the_newest(node: JobsNode) -> None:
@@ -187,7 +187,7 @@ async def test_a_watcher_that_does_not_read_keeps_nobody_waiting_and_finds_the_n
         seen = 0
         while seen != 29:
             seen = (await following(models)).number
-        await models.aclose()  # type: ignore[attr-defined]
+        await models.aclose()
 
 
 async def test_a_watcher_that_leaves_is_forgotten(node: JobsNode) -> None:
@@ -196,7 +196,7 @@ async def test_a_watcher_that_leaves_is_forgotten(node: JobsNode) -> None:
         models = agent.watch("acme/helmet")
         await following(models)
         assert len(node.watchers) == 1
-        await models.aclose()  # type: ignore[attr-defined]
+        await models.aclose()
         async with asyncio.timeout(10):
             await node.watchers.left.wait()
         assert len(node.watchers) == 0
@@ -213,7 +213,7 @@ async def test_a_watch_outlives_a_restart_of_the_agent_and_tells_nothing_twice(f
             second = group.create_task(following(models))
             await node.switch(HELMET, 2)
             assert (await second).number == 2
-        await models.aclose()  # type: ignore[attr-defined]
+        await models.aclose()
 
 
 async def test_without_an_agent_the_error_names_the_socket_and_what_to_look_at(folder: Path) -> None:

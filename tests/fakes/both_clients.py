@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -37,10 +37,10 @@ class Threaded:
         finally:
             await asyncio.to_thread(held.__exit__, None, None, None)
 
-    def follow(self, ref: str, *, holder: str = "") -> AsyncIterator[Model]:
+    def follow(self, ref: str, *, holder: str = "") -> AsyncGenerator[Model, None]:
         return _stepping(lambda: self.client.follow(ref, holder=holder))
 
-    def watch(self, ref: str = "") -> AsyncIterator[Model]:
+    def watch(self, ref: str = "") -> AsyncGenerator[Model, None]:
         return _stepping(lambda: self.client.watch(ref))
 
     async def confirm(self, model: Model | str, works: bool = True, why: str = "", *, number: int = 0) -> bool:
@@ -76,13 +76,13 @@ class Threaded:
         await self.close()
 
 
-async def _stepping(begin: Callable[[], Iterator[Model]]) -> AsyncIterator[Model]:
+async def _stepping(begin: Callable[[], Generator[Model, None, None]]) -> AsyncGenerator[Model, None]:
     models = begin()
     try:
         while (model := await asyncio.to_thread(next, models, None)) is not None:
             yield model
     finally:
-        await asyncio.to_thread(models.close)  # type: ignore[attr-defined]
+        await asyncio.to_thread(models.close)
 
 
 AnyClient = AsyncClient | Threaded
