@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
+from edge_agent.outbox.crossing import Crossing
+from edge_agent.outbox.outgoing import Adopting, Nothing, Outgoing
 from edge_agent.standings import outline
 from edge_agent.steward import Steward
 from modelsyncd.codec.registry import READABLE, Codec
@@ -21,7 +23,7 @@ from modelsyncd.link.attempt import outcome_of
 from modelsyncd.link.backoff import Backoff
 from modelsyncd.link.pump import FrameStream, Pump, Word
 from modelsyncd.session.effects import Finished, Quoted
-from modelsyncd.session.frames import PROTOCOL, Desired, Hello
+from modelsyncd.session.frames import PROTOCOL, Desired, Hello, Waiting
 from modelsyncd.session.ports import TakerStore
 from modelsyncd.session.session import PATIENCE, Session
 from modelsyncd.session.window import Window
@@ -44,6 +46,7 @@ class Uplink:
         *,
         software: str,
         jitter: Callable[[], float],
+        outbox: Outgoing | None = None,
         codecs: frozenset[Codec] = READABLE,
         clock: Callable[[], float] = time.monotonic,
         window: Callable[[], Window] = Window,
@@ -54,7 +57,8 @@ class Uplink:
         """`patience` in seconds: of nothing from a hub that owes something, until the session is given up."""
         self._steward = steward
         self._connect = connect
-        self._store = store
+        self._outbox = outbox or Nothing()
+        self._store = Adopting(store, self._outbox.adopt)
         self._software = software
         self._jitter = jitter
         self._codecs = codecs
@@ -139,12 +143,18 @@ class Uplink:
         session = Session(hello, window=self._window(), patience=self._patience)
         greeted = asyncio.Event()
         pump = Pump(
-            session, stream, taker=self._store, deliver=lambda word: self._hear(word, greeted), clock=self._clock
+            session,
+            stream,
+            taker=self._store,
+            giver=self._outbox.giver,
+            deliver=lambda word: self._hear(word, greeted, crossing),
+            clock=self._clock,
         )
+        crossing = Crossing(pump, lambda: self._outbox.offered)
         failure: ModelsyncError | None = None
         try:
             async with asyncio.TaskGroup() as group:
-                report = group.create_task(self._report(pump, greeted))
+                report = group.create_task(self._report(crossing, greeted))
                 try:
                     await pump.run()
                 finally:
@@ -152,11 +162,12 @@ class Uplink:
         except* ModelsyncError as errors:
             failure = first_of(errors)
         finally:
+            self._outbox.detach()
             self._steward.detach()
         if failure is not None:
             raise failure
 
-    def _hear(self, word: Word, greeted: asyncio.Event) -> None:
+    def _hear(self, word: Word, greeted: asyncio.Event, crossing: Crossing) -> None:
         match word:
             case Hello(software=software):
                 self._log.info("uplink.up", hub=software)
@@ -166,29 +177,55 @@ class Uplink:
             case Desired():
                 self._welcomed_at = self._clock() if self._welcomed_at is None else self._welcomed_at
                 self._steward.propose(word)
-            case Finished():
-                self._steward.finished(word)
+                self._outbox.heed(word)
+            case Finished(manifest=manifest):
+                if crossing.finished(manifest) or not self._outbox.finished(word):
+                    self._steward.finished(word)
+                self._outbox.kick()
+                crossing.resume()
             case Quoted():
                 self._steward.quoted(word)
             case _:
                 return
 
-    async def _report(self, pump: Pump, greeted: asyncio.Event) -> None:
+    async def _report(self, crossing: Crossing, greeted: asyncio.Event) -> None:
         """Says where everything stands: at the start, at each change at once, and each second while bytes travel."""
         await greeted.wait()
-        self._steward.attach(pump)
+        self._steward.attach(crossing)
+        self._outbox.attach(crossing.pump, lambda: crossing.taking)
+        async with asyncio.TaskGroup() as group:
+            news = asyncio.Event()
+            group.create_task(_relay(lambda: self._steward.changed, news))
+            group.create_task(_relay(lambda: self._outbox.changed, news))
+            await self._keep_reporting(crossing, news)
+
+    async def _keep_reporting(self, crossing: Crossing, news: asyncio.Event) -> None:
         last: tuple[object, ...] | None = None
         said_at = 0.0
         while True:
-            changed = self._steward.changed
-            report = await self._steward.report()
+            news.clear()
+            crossing.resume()
+            report = self._outbox.reported(await self._steward.report())
             now = self._clock()
-            shape = (report.generation, *outline(report.standings))
-            if shape != last or (self._steward.fetching and now - said_at >= REPORT_PAUSE):
-                pump.say(report)
+            shape = (report.generation, *outline(report.standings), *map(_outline, report.outbox), report.outbox_length)
+            moving = self._steward.fetching or bool(self._outbox.offered)
+            if shape != last or (moving and now - said_at >= REPORT_PAUSE):
+                crossing.say(report)
                 last, said_at = shape, now
             try:
-                async with asyncio.timeout(REPORT_PAUSE if self._steward.fetching else None):
-                    await changed.wait()
+                async with asyncio.timeout(REPORT_PAUSE if moving else None):
+                    await news.wait()
             except TimeoutError:
                 continue
+
+
+async def _relay(source: Callable[[], asyncio.Event], news: asyncio.Event) -> None:
+    """Says each time that something changed, whoever made the event anew meanwhile."""
+    while True:
+        await source().wait()
+        news.set()
+
+
+def _outline(waiting: Waiting) -> tuple[object, ...]:
+    """All of it but its bytes."""
+    return (waiting.model, waiting.manifest, waiting.stored_at, waiting.fault)

@@ -11,30 +11,39 @@ import os
 import random
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Container, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Container, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import tzinfo
 from math import inf
 from pathlib import Path
 
 from edge_agent.moment import Moment
+from edge_agent.outbox.delivery import Delivery
+from edge_agent.outbox.givers import Givers
 from edge_agent.outbox.lineage import Lineage
-from edge_agent.outbox.numbers import Numbers, Post
+from edge_agent.outbox.numbers import Numbers, Post, post
 from edge_agent.outbox.papers import Paper
 from edge_agent.outbox.rest import Rest
 from edge_agent.outbox.sender import Sender
 from edge_agent.outbox.words import Done, Item, Measured, Publication, Sending, Stored
 from edge_agent.quota import reserve
-from edge_agent.usage import Usage
+from edge_agent.usage import ALL, Usage
+from modelsyncd.daemon.log import Log
 from modelsyncd.digest import Digest
 from modelsyncd.errors import ConflictError, ModelsyncError, NotFoundError
+from modelsyncd.link.backoff import Backoff
+from modelsyncd.link.pump import Pump
 from modelsyncd.names import parse_channel
 from modelsyncd.release import check_labels
+from modelsyncd.session.effects import Finished
 from modelsyncd.session.faults import error_of
+from modelsyncd.session.frames import Desired, Report, Waiting
 from modelsyncd.store.durable import disk_errors
 from modelsyncd.store.tree import EdgeTree
 
 FOLDER = "outbox"
+TOLD = 20  # items that a report names
 REMEMBERED = 1_000  # items whose end is known to whoever asks late
 LOOK_EVERY = 0.5  # seconds between two looks at how far something is
 
@@ -49,8 +58,7 @@ class NodeOutbox:
         *,
         producer: Callable[[], str],
         room: Callable[[], int] | None = None,
-        taking: Callable[[], Container[Digest]] = lambda: (),
-        post: Post | None = None,
+        hand: Post | None = None,
         usage: Usage | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -59,22 +67,34 @@ class NodeOutbox:
     ) -> None:
         """`folder` is the agent's. `producer` is "node/NAME", asked when something is offered.
 
-        `room` is bytes that may still be written; the file system's without it. `taking` are manifests that are being
-        fetched now.
+        `room` is bytes that may still be written; the file system's without it. What is sent counts in `usage`.
         """
-        self._clock = clock
         self._wall = wall
         self._zone = zone
         self._usage = usage or Usage()
-        self._producer = producer
-        self._lineage = Lineage(tree)
+        self._tree = tree
+        self._taking: Callable[[], Container[Digest]] = lambda: ()
+        lineage = Lineage(tree)
+        self._lineage = lineage
         self._rest = Rest(folder / FOLDER, room or (lambda: free(folder)), wall)
-        self._sender = Sender(clock=clock, jitter=jitter, moment=self._moment, spent=self._spent, taking=taking)
+        self._sender = Sender(clock=clock, jitter=jitter, moment=self._moment, spent=self._spent, taking=self._fetched)
+        self._givers = Givers(self._sender.open, rate=lambda: self._sender.rate, sent=self._charge)
+        self._delivery = Delivery(
+            self._rest,
+            self._sender,
+            self._givers,
+            lineage,
+            producer=producer,
+            clock=clock,
+            done=self._end,
+            tell=self._tell,
+        )
         self._numbers = Numbers(folder / FOLDER / "numbers")
-        self._post = post
+        self._hand = hand
+        self._jitter = jitter
+        self._posting = asyncio.Event()
         self._done: OrderedDict[str, Done | ModelsyncError] = OrderedDict()
         self._changed = asyncio.Event()
-        self._kicked = asyncio.Event()
 
     async def load(self) -> None:
         """Reads what waits; before anything else. Raises DiskError."""
@@ -82,10 +102,73 @@ class NodeOutbox:
         await asyncio.to_thread(self._numbers.load)
         for paper in self._rest.papers:
             self._sender.add(paper)
+        self._delivery.load()
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        await asyncio.Event().wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._delivery.run())
+            if self._hand is not None:
+                group.create_task(post(self._numbers, self._hand, self._posting, self._sender.open, self._pause))
+
+    # --- what a session asks ---
+
+    @property
+    def giver(self) -> Givers:
+        """Gives what is offered."""
+        return self._givers
+
+    @property
+    def offered(self) -> Collection[Digest]:
+        """Manifests that are offered now."""
+        return self._sender.offered
+
+    def attach(self, pump: Pump, taking: Callable[[], Container[Digest]]) -> None:
+        """A session is up. `taking` are manifests that are being fetched in it."""
+        self._taking = taking
+        self._delivery.attach(pump)
+
+    def detach(self) -> None:
+        """The session is over."""
+        self._delivery.detach()
+        self._taking = lambda: ()
+
+    def heed(self, desired: Desired) -> None:
+        """The hub's word: it says how the link may be used."""
+        self._sender.heed(desired.manners)
+        self._tell()
+
+    def finished(self, end: Finished) -> bool:
+        """A transfer ended. Whether it was one from here."""
+        return self._delivery.finished(end)
+
+    def kick(self) -> None:
+        """What is in the way of an offer may be gone."""
+        self._delivery.kick()
+
+    def reported(self, report: Report) -> Report:
+        """The report, with what waits here."""
+        items = self.items()
+        return replace(
+            report,
+            outbox=tuple(map(_waiting, items[:TOLD])),
+            outbox_length=len(items),
+            outbox_bytes=sum(item.sending.total for item in items),
+        )
+
+    async def adopt(self, manifest: Digest) -> None:
+        """What is to be fetched, and was published from here a moment ago, is staged with no byte of it travelling."""
+        if all(paper.manifest != manifest for paper in self._rest.sent):
+            return
+        try:
+            if await asyncio.to_thread(self._rest.hand_over, manifest, self._tree):
+                Log().info("outbox.adopted", manifest=manifest)
+        except ModelsyncError as error:
+            Log().failure("outbox.unadopted", error, manifest=manifest)
+
+    def taken(self) -> int:
+        """Bytes of disk that all of it takes. Blocks; never raises."""
+        return self._rest.taken()
 
     # --- what jobs ask ---
 
@@ -128,6 +211,7 @@ class NodeOutbox:
 
     def items(self) -> Sequence[Item]:
         """As in `words.Outbox`."""
+        self._delivery.look()
         return self._sender.items(self._wall())
 
     def withdraw(self, id: str) -> None:  # noqa: A002
@@ -141,8 +225,11 @@ class NodeOutbox:
         paper = self._sender.paper(id)
         if paper is None:
             raise _absent(id)
-        self._rest.withdraw(id)
+        doomed = self._rest.withdraw(id)
         self._sender.remove(id)
+        self._givers.remove(paper.manifest)
+        if doomed is not None:
+            self._delivery.doom(doomed)
         self._end(id, NotFoundError(f"{id} was taken out of the outbox before the hub had it"))
 
     def hasten(self) -> None:
@@ -153,7 +240,7 @@ class NodeOutbox:
     async def record(self, numbers: Sequence[Measured]) -> None:
         """As in `words.Outbox`."""
         await asyncio.to_thread(self._numbers.add, numbers)
-        self._kicked.set()
+        self._posting.set()
 
     @property
     def records(self) -> int:
@@ -187,13 +274,23 @@ class NodeOutbox:
     def _tell(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
-        self._kicked.set()
+        self._delivery.kick()
+        self._posting.set()
+
+    def _fetched(self) -> Container[Digest]:
+        return self._taking()
 
     def _moment(self) -> Moment:
         return Moment(self._wall(), self._zone)
 
     def _spent(self) -> int:
-        return self._usage.used(self._moment().month).get("", 0)
+        return self._usage.used(self._moment().month).get(ALL, 0)
+
+    def _charge(self, size: int) -> None:
+        self._usage.count(self._moment().month, size)
+
+    async def _pause(self, backoff: Backoff) -> None:
+        await _wait(self._changed, backoff.next(self._jitter()))
 
 
 class _Storing:
@@ -237,6 +334,20 @@ def free(folder: Path) -> int:
     with disk_errors(folder):
         system = os.statvfs(folder)
     return system.f_bavail * system.f_frsize - reserve(system.f_blocks * system.f_frsize)
+
+
+def _waiting(item: Item) -> Waiting:
+    sending = item.sending
+    return Waiting(
+        item.publication.model,
+        item.manifest,
+        bytes_total=sending.total,
+        bytes_done=sending.done,
+        bytes_wire=sending.wire,
+        stored_at=item.stored_at,
+        fault=item.fault,
+        next_try=item.next_try,
+    )
 
 
 def _absent(name: str) -> NotFoundError:

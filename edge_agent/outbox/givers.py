@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from modelsyncd.digest import Digest, short
-from modelsyncd.errors import ConflictError, ModelsyncError, NotFoundError
+from modelsyncd.errors import ModelsyncError, NotFoundError, RoadError
 from modelsyncd.session.frames import Part
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ class Givers:
         *,
         rate: float = 0.0,
     ) -> Sequence[Encoded]:
-        """See `GiverStore`. Raises ConflictError while nothing may be sent: that ends the transfer until it may."""
+        """See `GiverStore`. Raises RoadError while nothing may be sent: that ends the transfer until it may."""
         giver = self._known.get(manifest)
         if giver is None:
             raise NotFoundError(f"this node gives no manifest {short(manifest)}")
         if why := self.closed():
-            raise ConflictError(why, safe="what was sent stays at the hub", hint="it goes on by itself when it may")
+            raise RoadError(why, safe="what was sent stays at the hub", hint="it goes on by itself when it may")
         try:
             chunks = await giver.load(manifest, part, ordinals, codecs, bases, rate=rate)
         except ModelsyncError as error:

@@ -7,6 +7,7 @@ never recorded: nobody was told of it.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import threading
@@ -18,6 +19,7 @@ from edge_agent.outbox.words import Measured
 from modelsyncd.daemon.log import Log
 from modelsyncd.digest import checksum
 from modelsyncd.errors import DiskFullError, ModelsyncError
+from modelsyncd.link.backoff import Backoff
 from modelsyncd.names import parse_model
 from modelsyncd.store.durable import disk_errors, make_folder, sync_folder, write_at, write_file
 from modelsyncd.store.failpoints import Point, passing
@@ -25,6 +27,7 @@ from modelsyncd.store.papers import read_paper
 
 MOST = 100_000  # numbers that may wait: 30 MB at most
 BATCH = 1_000  # numbers of one request
+PATIENCE = 300.0  # seconds between two tries at most, while there is a session
 _KEY = 16  # bytes
 
 
@@ -37,7 +40,10 @@ class Kept:
 
 
 Post = Callable[[Sequence[Kept]], Awaitable[Sequence[str]]]
-"""Hands numbers to the hub; returns why some of them were refused, for the log. Raises ModelsyncError."""
+"""Hands numbers to the hub; returns why some of them can't be kept, for the log. Raises ModelsyncError."""
+
+Pause = Callable[[Backoff], Awaitable[None]]
+"""Waits as long as the backoff says."""
 
 
 class Numbers:
@@ -135,3 +141,22 @@ def _read(line: bytes) -> Kept | None:
         return Kept(bytes.fromhex(key), measured)
     except (ValueError, TypeError, ModelsyncError):
         return None
+
+
+async def post(numbers: Numbers, hand: Post, news: asyncio.Event, closed: Callable[[], str], pause: Pause) -> None:
+    """Hands over what waits, batch by batch, whenever `news` is set and nothing is `closed`; until it is cancelled."""
+    backoff = Backoff(floor=1.0, cap=PATIENCE)
+    while True:
+        await news.wait()
+        news.clear()
+        while (batch := numbers.first()) and not closed():
+            try:
+                refused = await hand(batch)
+                await asyncio.to_thread(numbers.drop, batch)
+            except ModelsyncError as error:
+                Log().failure("numbers.unsent", error, waiting=numbers.waiting)
+                await pause(backoff)
+                continue
+            backoff.reset()
+            for why in dict.fromkeys(refused):
+                Log().warning("numbers.refused", why=why)

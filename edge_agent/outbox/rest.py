@@ -12,6 +12,7 @@ only when the hub has confirmed it, or who stored it takes it back. Ids grow: th
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,13 +23,14 @@ from edge_agent.outbox.papers import Paper, decode, encode
 from edge_agent.outbox.words import Publication
 from edge_agent.quota import needed
 from modelsyncd.daemon.log import Log
-from modelsyncd.digest import digest_of
+from modelsyncd.digest import Digest, digest_of
 from modelsyncd.errors import DamageError, DiskError, DiskFullError, ModelsyncError
 from modelsyncd.manifest import Manifest
 from modelsyncd.release import Parent
 from modelsyncd.store import durable
 from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.store.papers import read_paper
+from modelsyncd.store.tree import EdgeTree
 from modelsyncd.store.usage import taken
 from modelsyncd.wire.nouns import encode_manifest, encode_release
 
@@ -108,7 +110,10 @@ class Rest:
             return
         with suppress(ValueError):
             self._last = max(self._last, int(name, 16))
-        (self._sent if ending else self._papers)[name] = paper
+        if ending and not (path / CONTENT).is_dir():
+            durable.remove_tree(path)  # it was handed over
+        else:
+            (self._sent if ending else self._papers)[name] = paper
 
     def _set_aside(self, path: Path, error: ModelsyncError) -> None:
         if path.name.endswith(SENT):
@@ -207,6 +212,21 @@ class Rest:
             self._sent.pop(name, None)
         durable.remove_tree(self.folder / (name + SENT))
 
+    def hand_over(self, manifest: Digest, tree: EdgeTree) -> bool:
+        """Lets what was sent become what is staged of the same manifest, if neither is there. Whether it did.
+
+        Whoever takes it in reads all of it back. Raises DamageError, DiskError.
+        """
+        paper = next((one for one in self.sent if one.manifest == manifest), None)
+        staged = tree.layout.staged(manifest)
+        if paper is None or tree.folders(manifest) or os.path.lexists(staged):
+            return False
+        data = self.manifest_bytes(paper)
+        durable.rename(self.content(paper.id), staged)
+        tree.put_manifest(manifest, data)
+        self.drop(paper.id)
+        return True
+
     def _place(self, name: str) -> Path:
         with self._lock:
             return self.folder / (name + SENT if name in self._sent else name)
@@ -219,6 +239,8 @@ class Rest:
     @contextmanager
     def _reserved(self, size: int) -> Iterator[None]:
         """Raises DiskFullError when there is no room for so many bytes beside what else is being stored."""
+        for paper in self.sent if size > self._room() - self._promised else ():
+            self.drop(paper.id)
         with self._lock:
             left = self._room() - self._promised
             if size > left:

@@ -77,6 +77,11 @@ class Sender:
         self._manners: Manners = FREE
         self.online = False
 
+    @property
+    def rate(self) -> int:
+        """Payload bytes a second that may travel; 0 for any."""
+        return self._manners.rate
+
     # --- what is known ---
 
     def add(self, paper: Paper) -> None:
