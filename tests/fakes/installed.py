@@ -16,6 +16,11 @@ def install(data: Path, what: Publication) -> Version:
     """Makes a publication a whole version below an agent's folder."""
     tree = EdgeTree(data, nouns)
     tree.prepare()
+    return install_in(tree, what)
+
+
+def install_in(tree: EdgeTree, what: Publication) -> Version:
+    """The same in a folder that is open already."""
     manifest = tree.put_manifest(what.manifest, b"".join(what.manifest_pieces))
     staging = Staging(tree.layout.staged(what.manifest), manifest)
     staging.prepare()
