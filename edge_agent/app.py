@@ -27,8 +27,9 @@ from edge_agent.job_reading import Reading
 from edge_agent.job_rights import Rights
 from edge_agent.jobs_api import JobsApi, bind_loopback
 from edge_agent.orders import Orders
-from edge_agent.outbox.absent import NoOutbox
+from edge_agent.outbox.box import NodeOutbox
 from edge_agent.outbox.words import Outbox
+from edge_agent.records_api import Recorder
 from edge_agent.scrub import Scrub
 from edge_agent.sedna.absent import NoSedna
 from edge_agent.settings import DOOR, LOCK, Settings
@@ -48,7 +49,7 @@ from modelsyncd.daemon.health import Health
 from modelsyncd.daemon.lifetime import Lifetime, explain, run
 from modelsyncd.daemon.log import Log, Style, setup
 from modelsyncd.digest import Digest
-from modelsyncd.errors import ModelsyncError
+from modelsyncd.errors import ConflictError, ModelsyncError
 from modelsyncd.link import network
 from modelsyncd.link.backoff import Backoff
 from modelsyncd.link.channel import open_channel
@@ -62,6 +63,7 @@ from modelsyncd.store import failpoints
 from modelsyncd.store.cache import Cache
 from modelsyncd.store.durable import lock_folder
 from modelsyncd.store.tree import EdgeTree
+from modelsyncd.trust.identity import Kind, Peer
 from modelsyncd.wire import nouns
 from modelsyncd.wire.v1 import jobs_pb2_grpc
 
@@ -115,7 +117,18 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
     def lent(transfers: Iterable[Digest]) -> frozenset[Digest]:
         return shelf.lent(transfers) | store.leases.manifests()
 
-    usage = Usage(settings.folder / USAGE)
+    usage, recorder = Usage(settings.folder / USAGE), Recorder(settings.hub)
+    outbox = NodeOutbox(
+        settings.folder,
+        store.tree,
+        producer=partial(_producer, settings.folder),
+        room=store.left,
+        hand=recorder.hand,
+        usage=usage,
+        jitter=JITTER,
+    )
+    await outbox.load()
+    store.besides = outbox.taken
     trying = Switching(store, watchers, TrialFile(settings.folder), parse_gates(settings.gate), Hooks(settings.hook))
     steward = Steward(
         store,
@@ -130,11 +143,12 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
     )
     await steward.load()
     congestion = _congestion(settings)
-    uplink = Uplink(steward, partial(_connect, settings, congestion), shelf, software=SOFTWARE, jitter=JITTER)
+    connect = partial(_connect, settings, congestion, recorder)
+    uplink = Uplink(steward, connect, shelf, software=SOFTWARE, jitter=JITTER, outbox=outbox)
     rate, taken = settings.scrub_bytes, lambda: store.disk()[1]
     scrub = Scrub(store.tree, steward.look, rate=rate, size=taken, quiet=partial(_quiet, steward))
     server, health = make_server(), Health([SERVICE])
-    rights, outbox = Rights(settings.rights), NoOutbox()
+    rights = Rights(settings.rights)
     tokens = Tokens(rights.token_files)
     await asyncio.to_thread(tokens.read)
     inventory = TreeInventory(store.tree)
@@ -153,19 +167,28 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
         await stack.enter_async_context(door.open(settings.socket_path, SOCKET_MODE))
         await stack.enter_async_context(serving(server, FAREWELL))
         await stack.enter_async_context(sedna.open())
+        http = await stack.enter_async_context(_http(settings, steward, store, rights, tokens))
         group = await stack.enter_async_context(asyncio.TaskGroup())
         hurry = asyncio.Event()
         tasks = [
             group.create_task(steward.run()),
             group.create_task(publishing.run()),
+            group.create_task(outbox.run()),
             group.create_task(sedna.run()),
             group.create_task(scrub.run()),
             group.create_task(_belong(settings, hurry, uplink)),
-            group.create_task(_heed(lifetime, [steward.hasten, uplink.hurry, hurry.set, sedna.again])),
+            group.create_task(_heed(lifetime, [steward.hasten, outbox.hasten, uplink.hurry, hurry.set, sedna.again])),
             group.create_task(network.watch(uplink.hurry)),
         ]
         health.serving()
-        Log().info("agent.serving", version=__version__, socket=settings.socket_path, tcp=listening, hub=settings.hub)
+        Log().info(
+            "agent.serving",
+            version=__version__,
+            socket=settings.socket_path,
+            tcp=listening,
+            http=http,
+            hub=settings.hub,
+        )
         lifetime.ready(f"serving jobs at {settings.socket_path}")
         relax()
         gc.freeze()  # what is here now stays: the collector need not look at it again
@@ -173,6 +196,20 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
         health.failing()
         for task in tasks:
             task.cancel()
+
+
+@asynccontextmanager
+async def _http(
+    settings: Settings, steward: Steward, store: TreeStore, rights: Rights, tokens: Tokens
+) -> AsyncIterator[str | None]:
+    if not settings.http_listen:
+        yield None
+        return
+    from edge_agent.http.face import read_only  # noqa: PLC0415 - most nodes have no use for it
+    from edge_agent.http.server import serving_http  # noqa: PLC0415
+
+    async with serving_http(read_only(steward, store.tree, store.leases, rights, tokens), settings.http_listen) as at:
+        yield at
 
 
 def _sedna(
@@ -191,6 +228,14 @@ def _sedna(
         leases=store.leases,
         outbox=outbox,
     )
+
+
+def _producer(folder: Path) -> str:
+    """Who publishes from here. Raises ConflictError before the node was let in."""
+    enrolment = known(folder)
+    if enrolment is None:
+        raise ConflictError("this node has no name yet", safe="what waits stays", hint="it is let in first")
+    return str(Peer(Kind.NODE, enrolment.name))
 
 
 async def _quiet(steward: Steward) -> None:
@@ -259,13 +304,14 @@ def _congestion(settings: Settings) -> Congestion:
 
 
 @asynccontextmanager
-async def _connect(settings: Settings, congestion: Congestion) -> AsyncIterator[FrameStream]:
+async def _connect(settings: Settings, congestion: Congestion, recorder: Recorder) -> AsyncIterator[FrameStream]:
     me = await asyncio.to_thread(identity, settings.folder)  # read anew each time: it may have been renewed
     async with (
         open_channel(settings.hub, me) as channel,
         open_road(channel, Road(settings.hub, me, congestion, settings.lanes)) as stream,
     ):
-        yield stream
+        with recorder.over(channel):
+            yield stream
 
 
 def relax() -> None:

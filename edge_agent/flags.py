@@ -25,6 +25,7 @@ def flags(options: argparse.Namespace) -> dict[str, object]:
         "lanes",
         "invite",
         "jobs_listen",
+        "http_listen",
         "keep",
         "quota",
         "pins",
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     live_verb.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML, named as these flags with _")
     live_verb.add_argument("--socket", type=Path, metavar="PATH", help="unix socket for jobs (DIR/agent.sock)")
     live_verb.add_argument("--jobs-listen", metavar="127.0.0.1:PORT", help="serve jobs there, too; loopback only")
+    live_verb.add_argument("--http-listen", metavar="127.0.0.1:PORT", help="show models over HTTP there; loopback only")
     live_verb.add_argument(
         "--congestion", metavar="NAME", help="how TCP answers loss: auto (default), system, or a name"
     )

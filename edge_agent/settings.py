@@ -40,6 +40,8 @@ class Settings:
     """Unix socket for jobs; DATA/agent.sock without it."""
     jobs_listen: str = ""
     """127.0.0.1:PORT for jobs that can't reach the socket; empty for none."""
+    http_listen: str = ""
+    """127.0.0.1:PORT where models can be read over HTTP; empty for none."""
     keep: int | None = None
     """Versions of each model to keep; the hub's word counts without it."""
     quota: int | str | None = None
