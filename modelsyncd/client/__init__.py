@@ -20,8 +20,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modelsyncd.client.choosing import connect
 from modelsyncd.client.model import Failure, LocalModel, LocalVersion, Model, Shown
 from modelsyncd.client.outgoing import Outbox, Published, Step, Waiting
+from modelsyncd.client.released import Ancestor, Release
 from modelsyncd.client.target import DEFAULT_SOCKET, VARIABLE
 
 if TYPE_CHECKING:
@@ -42,23 +44,30 @@ if TYPE_CHECKING:
         watch,
         withdraw,
     )
+    from modelsyncd.client.hub import HubClient
+    from modelsyncd.client.hub_aio import AsyncHubClient
 
 __all__ = [
     "DEFAULT_SOCKET",
     "VARIABLE",
+    "Ancestor",
     "AsyncClient",
+    "AsyncHubClient",
     "Client",
     "Failure",
+    "HubClient",
     "LocalModel",
     "LocalVersion",
     "Model",
     "Outbox",
     "Published",
+    "Release",
     "Shown",
     "Step",
     "Waiting",
     "acquire",
     "confirm",
+    "connect",
     "follow",
     "get",
     "hasten",
@@ -83,6 +92,14 @@ if not TYPE_CHECKING:  # a type checker sees the imports above, and finds a miss
             from modelsyncd.client.aio import AsyncClient  # noqa: PLC0415
 
             return AsyncClient
+        if name == "HubClient":
+            from modelsyncd.client.hub import HubClient  # noqa: PLC0415
+
+            return HubClient
+        if name == "AsyncHubClient":
+            from modelsyncd.client.hub_aio import AsyncHubClient  # noqa: PLC0415
+
+            return AsyncHubClient
         if name in __all__:
             from modelsyncd.client import default  # noqa: PLC0415
 

@@ -8,17 +8,19 @@ A file given with --context (or MODELSYNCD_CONTEXT) goes before; `admin.toml` in
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelsyncd.ctl.asked import Asked
 from modelsyncd.errors import ConflictError, DiskError, NotFoundError
+from modelsyncd.exchange.places import config_folder
 from modelsyncd.link.address import split
 from modelsyncd.names import nearest, parse_node
 from modelsyncd.store import durable
 from modelsyncd.trust import context as files
 from modelsyncd.trust.context import Context
+
+__all__ = ["Known", "chosen", "config_folder", "keep", "known", "use"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,6 @@ class Known:
     hub: str
     who: str
     in_use: bool
-
-
-def config_folder() -> Path:
-    """Where a person's contexts rest: XDG_CONFIG_HOME/modelsyncd, by default ~/.config/modelsyncd."""
-    home = os.environ.get("XDG_CONFIG_HOME", "")
-    base = Path(home) if Path(home).is_absolute() else Path.home() / ".config"  # the XDG rules ignore relative ones
-    return base / "modelsyncd"
 
 
 def chosen(asked: Asked, folder: Path) -> Context:

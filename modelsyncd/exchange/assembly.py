@@ -13,6 +13,7 @@ from pathlib import Path
 from modelsyncd.digest import Buffer, Digest
 from modelsyncd.errors import ModelsyncError
 from modelsyncd.exchange.destination import Look, State, place, soften
+from modelsyncd.exchange.local_base import LocalBase
 from modelsyncd.exchange.remains import Remains
 from modelsyncd.exchange.thread import Check
 from modelsyncd.manifest import ChunkTable, Manifest
@@ -29,9 +30,17 @@ _BATCH_BYTES = 8 << 20  # plain bytes of seeds that become durable together
 class Assembly:
     """Call `fill`, then `keep` for what it says is missing, then `finish`. Methods block; one thread at a time."""
 
-    def __init__(self, path: Path, manifest: Manifest, looks: Sequence[Look], remains: Remains) -> None:
-        """`looks` are one for each of the manifest's files, in its order."""
+    def __init__(
+        self,
+        path: Path,
+        manifest: Manifest,
+        looks: Sequence[Look],
+        remains: Remains,
+        bases: Sequence[LocalBase] = (),
+    ) -> None:
+        """`looks` are one for each of the manifest's files, in its order; `bases` lie elsewhere on this machine."""
         self._looks = looks
+        self._bases = bases
         self._remains = remains
         self._sizes = ChunkTable(manifest).sizes
         self._needed = tuple(one.file for one in looks if one.state is not State.SAME)
@@ -74,7 +83,7 @@ class Assembly:
         lacking = {self._staging.table.digest(ordinal): ordinal for ordinal in self._staging.missing()}
         batch: list[tuple[int, Buffer]] = []
         size = 0
-        for digest, plain in chain(_seeds(self._looks, lacking), self._remains.chunks(lacking)):
+        for digest, plain in chain(self._seeds(lacking), self._remains.chunks(lacking)):
             check()
             batch.append((lacking.pop(digest), plain))
             size += len(plain)
@@ -82,6 +91,16 @@ class Assembly:
                 self._staging.write(batch)
                 batch, size = [], 0
         self._staging.write(batch)
+
+    def _seeds(self, lacking: dict[Digest, int]) -> Iterator[tuple[Digest, bytes]]:
+        """The lacking chunks that files of the folder or of bases hold, whichever file they belong to there or here."""
+        looked = (one.found for one in self._looks if one.found is not None)
+        for source in chain(looked, (one.source for one in self._bases)):
+            for chunk in ChunkTable(source.manifest):
+                if chunk.digest in lacking:
+                    plain = _read(source, chunk.ordinal)
+                    if plain is not None:
+                        yield chunk.digest, plain
 
 
 def _ordinals(looks: Sequence[Look]) -> Iterator[int]:
@@ -92,16 +111,6 @@ def _ordinals(looks: Sequence[Look]) -> Iterator[int]:
         if one.state is not State.SAME:
             yield from range(start, end)
         start = end
-
-
-def _seeds(looks: Sequence[Look], lacking: dict[Digest, int]) -> Iterator[tuple[Digest, bytes]]:
-    """The chunks of the folder's own files that are lacking, whichever file they belong to there or here."""
-    for source in (one.found for one in looks if one.found is not None):
-        for chunk in ChunkTable(source.manifest):
-            if chunk.digest in lacking:
-                plain = _read(source, chunk.ordinal)
-                if plain is not None:
-                    yield chunk.digest, plain
 
 
 def _read(source: Source, ordinal: int) -> bytes | None:

@@ -60,6 +60,11 @@ class FolderTaker:
         self._assembly: Assembly | None = None
         self._remains: Remains | None = None
 
+    @property
+    def manifest_bytes(self) -> bytes:
+        """The manifest, byte for byte, once the transfer is complete. Raises ProtocolError before it came."""
+        return self._known().data()
+
     async def consider(self, offer: Offer) -> Settled | None:
         """Nothing may be sent here unasked. Raises RefusedError."""
         raise RefusedError("nothing can be sent here unasked")
@@ -111,7 +116,7 @@ class FolderTaker:
             if self._assembly is not None:
                 self._assembly.close()
             remains = self._remains = self._remains or Remains(self.folder, self.work)
-            self._assembly = Assembly(self.work / FILES, manifest, looks, remains)
+            self._assembly = Assembly(self.work / FILES, manifest, looks, remains, self._bases)
             missing = self._count(self._assembly.fill(check))
             return replace(missing, bases=self._name_bases(manifest, looks, check)) if missing.ordinals else missing
         finally:
