@@ -65,6 +65,8 @@ class TreeStore:
         self._papers: dict[Version, Papers] = {}
         self._damaged: frozenset[Version] = frozenset()
         self._used = 0
+        self.besides: Callable[[], int] = lambda: 0
+        """Bytes that this node keeps beside models on the disk: what waits to be published."""
         self.leases = Leases(self.used)
         self._stopping = threading.Event()
 
@@ -200,6 +202,12 @@ class TreeStore:
         """Bytes free for us on the file system, and bytes that versions and staging took at the last look."""
         return self._disk()[0], self._used
 
+    def left(self) -> int:
+        """Bytes that may still be written: what the disk has free now, and the node's own quota. Raises DiskError."""
+        free, total = self._disk()
+        left = free - reserve(total)
+        return min(left, self._quota - self._used) if self._quota else left
+
     def _papers_of(self, version: Version) -> Papers | None:
         known = self._papers.get(version)
         if known is not None and known.release == self.tree.release_digest(version):
@@ -232,7 +240,7 @@ class TreeStore:
         papers = taken(layout.manifests) + taken(layout.releases)
         return Room(
             free=free - reserve(total),
-            used=sum(versions.values()) + sum(staged.values()) + papers,
+            used=sum(versions.values()) + sum(staged.values()) + papers + self.besides(),
             quota=self._quota,
             pins=self._pins,
             versions=versions,
