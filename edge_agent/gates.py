@@ -7,7 +7,6 @@ has no say in.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
@@ -15,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from edge_agent.commands import check_command, check_places, facts_of, filled, run_command
 from edge_agent.watchers import Switch
 from modelsyncd.errors import BadInputError
-from modelsyncd.link.address import join
+from modelsyncd.link.address import is_loopback, join
 from modelsyncd.names import DEFAULT_CHANNEL, ModelRef, parse_ref
 
 LONGEST = 86_400.0  # seconds of a deadline
@@ -150,16 +149,9 @@ def _check_url(url: str) -> None:
         _ = parts.port
     except ValueError as error:
         raise BadInputError(f"a gate's url is none: {url[:80]!r}") from error
-    if parts.scheme != "http" or not _is_loopback(parts.hostname or "") or parts.username is not None:
+    if parts.scheme != "http" or not is_loopback(parts.hostname or "") or parts.username is not None:
         raise BadInputError(
             f"a gate's url must be on this machine, not {url[:80]!r}", hint="as in http://127.0.0.1:8000/health"
         )
     if not url.isascii() or any(c.isspace() for c in url):
         raise BadInputError(f"a gate's url has characters that must be escaped: {url[:80]!r}")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

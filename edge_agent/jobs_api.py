@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import AsyncIterator, Callable
 
 import grpc.aio
@@ -15,7 +14,7 @@ from edge_agent.job_words import channel_ref, release_ref, why_of
 from edge_agent.trying import Trying
 from modelsyncd.daemon.log import Log
 from modelsyncd.errors import BadInputError
-from modelsyncd.link.address import join, split, why_not_tcp
+from modelsyncd.link.address import is_loopback, join, split, why_not_tcp
 from modelsyncd.wire.status import Context, answering
 from modelsyncd.wire.v1 import jobs_pb2, jobs_pb2_grpc
 
@@ -134,7 +133,7 @@ def bind_loopback(server: grpc.aio.Server, listen: str) -> str:
     Raises BadInputError for an address that others could reach, ConflictError when the port is taken.
     """
     host, _ = split(listen)
-    if not _is_loopback(host):
+    if not is_loopback(host):
         raise BadInputError(
             f"{listen[:80]!r} is reachable from other machines; jobs are served to this one only",
             hint="use 127.0.0.1:PORT or [::1]:PORT",
@@ -143,10 +142,3 @@ def bind_loopback(server: grpc.aio.Server, listen: str) -> str:
         return join(host, server.add_insecure_port(listen))
     except RuntimeError as error:
         raise why_not_tcp(listen) from error
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

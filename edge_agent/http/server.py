@@ -7,7 +7,6 @@ ask, too, under a name of its own that leads to 127.0.0.1; so only requests for 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -15,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from modelsyncd.errors import BadInputError
-from modelsyncd.link.address import join, split, why_not_tcp
+from modelsyncd.link.address import is_loopback, join, split, why_not_tcp
 
 if sys.modules.get("ssl", sys) is None:  # the program's door keeps it out, and uvicorn wants its names
     del sys.modules["ssl"]
@@ -122,14 +121,6 @@ def _bound(host: str, port: int, listen: str) -> Iterator[socket.socket]:
         except OSError as error:
             raise why_not_tcp(listen) from error
         yield listener
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach it: "localhost", or an address of loopback."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _is_ours(host: str) -> bool:

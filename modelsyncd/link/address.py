@@ -7,6 +7,7 @@ socket, which says why.
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 from pathlib import Path
@@ -32,6 +33,14 @@ def split(address: str) -> tuple[str, int]:
 def join(host: str, port: int) -> str:
     """ "HOST:PORT", with brackets where needed."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a host: "localhost", or an address of loopback."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def unix_target(path: Path) -> str:
