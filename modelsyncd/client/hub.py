@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import os
-import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping
-from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +12,7 @@ from typing import Any, TypeVar
 
 from modelsyncd.client.asking import Parent
 from modelsyncd.client.hub_aio import KEEP, AsyncHubClient
+from modelsyncd.client.hub_loop import HubLoop
 from modelsyncd.client.hub_values import Which
 from modelsyncd.client.model import LocalModel, Model, Shown
 from modelsyncd.client.outgoing import Outbox, Published, Watcher
@@ -45,12 +43,7 @@ class HubClient:
         self._client = AsyncHubClient(target, cache=cache, keep=keep)
         self.target = self._client.target
         self.cache = self._client.cache
-        self._loop = asyncio.new_event_loop()
-        self._closed = threading.Event()
-        self._under_way: set[Future[Any]] = set()
-        self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="modelsyncd-hub", daemon=True)
-        self._thread.start()
+        self._loop = HubLoop()
         atexit.register(self.close)  # while its thread still runs: what is told of must not wait for it in vain
         try:
             self._run(self._client.__aenter__())
@@ -186,43 +179,21 @@ class HubClient:
 
     def close(self) -> None:
         """Hangs up, and ends what is under way; the cache stays."""
-        with self._lock:
-            if self._closed.is_set():
-                return
-            self._closed.set()
-            atexit.unregister(self.close)
-            under_way = list(self._under_way)
-        for future in under_way:
-            future.cancel()
-        asyncio.run_coroutine_threadsafe(self._client.close(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        atexit.unregister(self.close)
+        self._loop.close(self._client.close())
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        with self._lock:
-            if self._closed.is_set():
-                work.close()
-                raise _closed()
-            future = asyncio.run_coroutine_threadsafe(work, self._loop)
-            self._under_way.add(future)
-        try:
-            return future.result()
-        except CancelledError:
-            raise _closed() from None
-        finally:
-            future.cancel()  # for a Ctrl-C in the middle
-            self._under_way.discard(future)
+        return self._loop.run(work)
 
     def _step(self, steps: AsyncGenerator[T, None]) -> Iterator[T]:
         try:
             while (step := self._run(_next(steps))) is not None:
                 yield step
         except ConflictError:
-            if not self._closed.is_set():
+            if not self._loop.closed:
                 raise
         finally:
-            if not self._closed.is_set():
+            if not self._loop.closed:
                 self._run(steps.aclose())
 
     def __enter__(self) -> HubClient:
@@ -236,7 +207,3 @@ class HubClient:
 
 async def _next(steps: AsyncGenerator[T, None]) -> T | None:
     return await anext(steps, None)
-
-
-def _closed() -> ConflictError:
-    return ConflictError("this client was closed", safe="what was fetched stays in the cache")
