@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from modelsyncd.session.frames import Phase
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 from modelsyncd.wire.v1 import sync_pb2
 
@@ -24,8 +25,10 @@ class Place:
 
     @property
     def settled(self) -> bool:
-        """Whether the node has active what the hub wants."""
-        return self.standing is not None and self.standing.active == self.desired
+        """Whether the node has active what the hub wants, and is not trying it out."""
+        if self.standing is None or self.standing.phase == Phase.CONFIRMING.value:
+            return False
+        return self.standing.active == self.desired
 
 
 def places(

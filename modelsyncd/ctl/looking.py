@@ -22,6 +22,10 @@ class Fleet:
     at: float
     places: list[Place]
     idle: list[pb.NodeView]
+    nodes: Sequence[pb.NodeView] = ()
+    """All of them, by name."""
+    model: str = ""
+    """The only model that was asked for; empty for all."""
 
 
 async def look(hub: Hub, node: str, model: str) -> Fleet:
@@ -35,7 +39,7 @@ async def look(hub: Hub, node: str, model: str) -> Fleet:
     found, idle = places(nodes, following.assignments, await hub.models(model))
     if model:
         found, idle = [place for place in found if place.model == model], []
-    return Fleet(time.time(), found, idle)
+    return Fleet(time.time(), found, idle, sorted(nodes, key=lambda one: one.name), model)
 
 
 async def follow(hub: Hub, node: str, model: str, show: Callable[[Fleet], None]) -> None:

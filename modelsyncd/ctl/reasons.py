@@ -75,6 +75,9 @@ def blocks(case: Case) -> list[Block]:
         return [first]
     if case.transfer.is_over:
         return []
+    said = case.transfer.said
+    if said.phase == Phase.ROLLED_BACK.value and said.desired == case.transfer.place.desired:
+        return [_rolled_back(case)]
     return [*_away(case), *_ordered(case), *_by_hour(case), *_by_budget(case), *_by_others(case), *_went_wrong(case)]
 
 
@@ -87,6 +90,8 @@ def outlook(case: Case, found: Sequence[Block]) -> str:
         return _after(found[0], transfer.at)
     if transfer.seconds is not None:
         return f"It is here in about {duration(transfer.seconds)}, and is activated then."
+    if transfer.said.phase == Phase.CONFIRMING.value:
+        return "It is switched to, and has to prove itself: it stays, or the one before is back by itself."
     if transfer.said.phase in (Phase.VERIFIED.value, Phase.STAGED.value):
         return "It is whole on the node, and is activated next."
     return "Nothing is known to be in its way: it goes on by itself. Look again: modelsyncctl transfers"
@@ -101,8 +106,17 @@ def _after(block: Block, now: float) -> str:
         "priority": "It goes on by itself when that is done.",
         "unheard": "The node is told at once when it listens, and begins by itself.",
         "error": "It is tried again when the hub names another release, or somebody has put right what is wrong.",
+        "rolled-back": "It is not tried again there by itself: it waits for another release, or for somebody's word.",
         "window": "It waits until its windows are changed: none of them opens.",
     }.get(block.kind, "It waits until that is changed.")
+
+
+def _rolled_back(case: Case) -> Block:
+    fault = case.transfer.said.fault
+    text = fault.message or f"release {case.transfer.said.desired} did not prove itself on this node"
+    safe = f". Safe: {fault.safe}" if fault.safe else ""
+    again = f"modelsyncctl retry {case.lane} --node {case.node.name}"
+    return Block("rolled-back", f"{text}{safe}", again, case.transfer.said.since)
 
 
 # --- without these, nothing else matters ---

@@ -130,6 +130,8 @@ def report(view: sync_pb2.Report) -> Shape:
         "month": view.month or None,
         "month_wire": view.month_wire,
         "utc_offset": view.utc_offset or None,
+        "outbox_length": view.outbox_length,
+        "outbox_bytes": view.outbox_bytes,
         "standings": [standing(one) for one in view.standings],
     }
 

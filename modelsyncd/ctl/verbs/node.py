@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import click
 
-from modelsyncd.ctl import pairs, shape, standing
+from modelsyncd.ctl import outboxes, pairs, shape, standing
 from modelsyncd.ctl.asked import Asked, asked
-from modelsyncd.ctl.figures import ago, duration, local, moment, size, utc
+from modelsyncd.ctl.figures import ago, duration, local, moment, plain, size, utc
 from modelsyncd.ctl.figures import pairs as shown
 from modelsyncd.ctl.hub import connect
 from modelsyncd.ctl.table import Cell, Column, fields, table
@@ -110,6 +110,7 @@ async def _show(asked: Asked, name: str) -> None:
     document = shape.node(answer.node) | {
         "assignments": [shape.assignment(assignment) for assignment in following.assignments]
     }
+    document["outbox"] = outboxes.document(answer.node)
     asked.answer(document, node_text(answer.node, following.assignments, time.time()))
 
 
@@ -128,7 +129,13 @@ def node_text(node: pb.NodeView, following: Sequence[pb.AssignmentView], now: fl
         return fields([*known, ("report", "none yet")])
     known += [("disk free", size(node.report.disk_free)), ("disk used", size(node.report.disk_used))]
     rows = [standing.cells(one, one.desired, now) for one in node.report.standings]
-    return f"{fields(known)}\n\n{table(standing.COLUMNS, rows)}" if rows else fields(known)
+    waiting = [plain(line) for line in outboxes.lines([node], now)]
+    parts = [
+        fields(known),
+        *([table(standing.COLUMNS, rows)] if rows else []),
+        *(["\n".join(waiting)] if waiting else []),
+    ]
+    return "\n\n".join(parts)
 
 
 @command.command("label")

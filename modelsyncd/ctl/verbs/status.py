@@ -7,9 +7,9 @@ import sys
 
 import click
 
-from modelsyncd.ctl import shape, standing
+from modelsyncd.ctl import outboxes, shape, standing
 from modelsyncd.ctl.asked import Asked, asked
-from modelsyncd.ctl.figures import ago, count, utc
+from modelsyncd.ctl.figures import ago, count, plain, utc
 from modelsyncd.ctl.fleet import Place
 from modelsyncd.ctl.hub import connect
 from modelsyncd.ctl.looking import Fleet, follow, look
@@ -17,6 +17,7 @@ from modelsyncd.ctl.retry import insist
 from modelsyncd.ctl.table import Column, Row, table
 from modelsyncd.ctl.verbs.node import link
 from modelsyncd.names import parse_model, parse_node
+from modelsyncd.session.frames import Phase
 from modelsyncd.wire.v1 import sync_pb2
 
 _COLUMNS = (Column("NODE"), Column("LINK"), Column("SEEN"), *standing.COLUMNS)
@@ -59,6 +60,7 @@ def describe(fleet: Fleet) -> dict[str, object]:
         "settled": all(place.settled for place in fleet.places),
         "places": [_place(place) for place in fleet.places],
         "idle": [node.name for node in fleet.idle],
+        "outboxes": outboxes.documents(fleet.nodes, fleet.model),
     }
 
 
@@ -79,11 +81,22 @@ def text(fleet: Fleet) -> str:
     """For people."""
     rows = [_row(place, fleet.at) for place in fleet.places]
     rows += [[node.name, link(node), ago(node.last_seen, fleet.at), "follows nothing"] for node in fleet.idle]
+    waiting = [plain(line) for line in outboxes.lines(fleet.nodes, fleet.at, fleet.model)]
     if not rows:
-        return "No nodes. Let one in: modelsyncctl node invite NAME"
+        return "\n".join(waiting) or "No nodes. Let one in: modelsyncctl node invite NAME"
     late = sum(not place.settled for place in fleet.places)
     summary = "All is as desired." if not late else f"{count(late, 'place')} of {len(fleet.places)} not as desired yet."
-    return f"{table(_COLUMNS, rows)}\n\n{summary}"
+    return "\n".join([table(_COLUMNS, rows), "", summary, *_again(fleet), *waiting])
+
+
+def _again(fleet: Fleet) -> list[str]:
+    """What to type where a version gave way."""
+    lanes = {
+        f"{place.model}@{place.channel}"
+        for place in fleet.places
+        if place.standing is not None and place.standing.phase == Phase.ROLLED_BACK.value
+    }
+    return [f"To have what was rolled back tried again: modelsyncctl retry {lane}" for lane in sorted(lanes)]
 
 
 def _row(place: Place, now: float) -> Row:

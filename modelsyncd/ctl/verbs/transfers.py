@@ -7,8 +7,9 @@ import sys
 
 import click
 
+from modelsyncd.ctl import outboxes
 from modelsyncd.ctl.asked import Asked, asked
-from modelsyncd.ctl.figures import utc
+from modelsyncd.ctl.figures import plain, utc
 from modelsyncd.ctl.hub import connect
 from modelsyncd.ctl.looking import Fleet, follow, look
 from modelsyncd.ctl.retry import insist
@@ -56,12 +57,18 @@ def chosen(fleet: Fleet, *, everything: bool) -> list[Transfer]:
 
 def describe(found: list[Transfer], fleet: Fleet) -> dict[str, object]:
     """For programs."""
-    return {"at": utc(fleet.at), "transfers": [document(one) for one in found]}
+    return {
+        "at": utc(fleet.at),
+        "transfers": [document(one) for one in found],
+        "outboxes": outboxes.documents(fleet.nodes),
+    }
 
 
 def text(fleet: Fleet, *, everything: bool) -> str:
     """For people."""
     found = chosen(fleet, everything=everything)
-    if not found:
+    waiting = [plain(line) for line in outboxes.lines(fleet.nodes, fleet.at)]
+    if not found and not waiting:
         return "Nothing travels, and nothing waits to. What is over, too: modelsyncctl transfers --all"
-    return table(COLUMNS, [one.row for one in found])
+    rows = table(COLUMNS, [one.row for one in found]) if found else ""
+    return "\n\n".join(part for part in (rows, "\n".join(waiting)) if part)

@@ -6,7 +6,7 @@ import click
 
 from modelsyncd.ctl import shape
 from modelsyncd.ctl.asked import Asked, asked
-from modelsyncd.ctl.figures import local, plain, size, utc
+from modelsyncd.ctl.figures import count, local, pairs, plain, size, utc
 from modelsyncd.ctl.hub import Hub, connect
 from modelsyncd.ctl.retry import insist
 from modelsyncd.ctl.standing import progress
@@ -57,6 +57,9 @@ def describe(event: pb.WatchEventsResponse) -> dict[str, object] | None:
             return at | {"event": "moved", "model": event.moved.model, "move": shape.move(event.moved.move)}
         case "node":
             return at | {"event": "node", "node": shape.node(event.node)}
+        case "retried":
+            lane = {"model": event.retried.model, "channel": event.retried.channel}
+            return at | {"event": "retried"} | lane | {"nodes": list(event.retried.nodes), "who": event.retried.who}
         case _:
             return None
 
@@ -71,17 +74,23 @@ def _words(event: pb.WatchEventsResponse) -> str:
         case "released":
             inner = shape.opened(event.released)
             content = size(shape.content_size(inner))
-            return f"released  {event.released.model}:{event.released.number}, {content}, by {inner.producer}"
+            labels = f", {pairs(inner.labels)}" if inner.labels else ""
+            return f"released  {event.released.model}:{event.released.number}, {content}, by {inner.producer}{labels}"
         case "moved":
             move = event.moved.move
             before = f" (before: {move.from_number})" if move.from_number else ""
             return (
                 f"moved     {event.moved.model}@{move.channel} to {move.to_number}{before}, by {move.who}: {move.why}"
             )
+        case "retried":
+            again = event.retried
+            return f"retried   {again.model}@{again.channel} on {', '.join(again.nodes)}, by {again.who}"
         case _:
             link = "online" if event.node.online else "offline"
             standings = "; ".join(map(_standing, event.node.report.standings))
-            return f"node      {event.node.name} {link}" + (f": {standings}" if standings else "")
+            waiting = event.node.report.outbox_length
+            outbox = f"; {count(waiting, 'release')} to publish" if waiting else ""
+            return f"node      {event.node.name} {link}" + (f": {standings}" if standings else "") + outbox
 
 
 def _standing(standing: sync_pb2.Standing) -> str:

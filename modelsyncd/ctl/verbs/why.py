@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import click
 
-from modelsyncd.ctl import limits, shape
+from modelsyncd.ctl import limits, outboxes, shape
 from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.figures import ago, duration, local, moment, size, utc
 from modelsyncd.ctl.fleet import Place
@@ -119,6 +119,7 @@ def describe(page: Page) -> dict[str, object]:
             for block in found
         ],
         "next": outlook(case, found),
+        "outbox": outboxes.document(case.node, case.transfer.place.model),
     }
 
 
@@ -132,6 +133,7 @@ def text(page: Page) -> str:
         ("stands", _stands(case)),
         *_expected(case.transfer),
         *_limited(case),
+        *(("goes up", line.strip()) for line in outboxes.lines([case.node], now, case.transfer.place.model)),
     ]
     parts = [f"{case.lane} on {case.node.name}", fields(lines)]
     parts += [fields(_block(number, block, now)) for number, block in enumerate(found)]
