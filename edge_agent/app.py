@@ -177,7 +177,9 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
             group.create_task(sedna.run()),
             group.create_task(scrub.run()),
             group.create_task(_belong(settings, hurry, uplink)),
-            group.create_task(_heed(lifetime, [steward.hasten, outbox.hasten, uplink.hurry, hurry.set, sedna.again])),
+            group.create_task(
+                _heed(lifetime, [steward.hasten, outbox.hasten, uplink.hurry, hurry.set, sedna.again, tokens.again])
+            ),
             group.create_task(network.watch(uplink.hurry)),
         ]
         health.serving()

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from modelsyncd.errors import BadInputError, DiskError, NotFoundError
+from modelsyncd.daemon.log import Log
+from modelsyncd.errors import BadInputError, DiskError, ModelsyncError, NotFoundError
 
 TOKEN_CHARS = 16  # a shorter secret could be tried out
 _BEARER = "bearer "
@@ -63,6 +64,13 @@ class Tokens:
     def read(self) -> None:
         """Reads the files anew. Raises NotFoundError, DiskError, BadInputError for a token that could be guessed."""
         self._secrets = {name: _secret(path) for name, path in self._files.items()}
+
+    def again(self) -> None:
+        """Reads them anew if all can be read, and else keeps what it has and says why."""
+        try:
+            self.read()
+        except ModelsyncError as error:
+            Log().failure("tokens.unread", error)
 
     def caller(self, authorization: str) -> Caller:
         """Whose token is in "Bearer TOKEN"; NOBODY for none that is known. Takes as long whichever it is."""

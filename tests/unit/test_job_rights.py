@@ -109,6 +109,18 @@ def test_a_token_stands_for_its_name(tmp_path: Path) -> None:
         assert tokens.caller(said) is NOBODY
 
 
+def test_tokens_that_can_not_be_read_again_stay_as_they_were(tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("0123456789abcdef")
+    tokens = Tokens({"one": tmp_path / "one"})
+    tokens.read()
+    (tmp_path / "one").write_text("")
+    tokens.again()
+    assert tokens.caller("Bearer 0123456789abcdef").known
+    (tmp_path / "one").write_text("another-of-that-length")
+    tokens.again()
+    assert not tokens.caller("Bearer 0123456789abcdef").known
+
+
 def test_a_token_that_is_not_there_or_could_be_guessed_stops_the_agent(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no token"):
         Tokens({"one": tmp_path / "one"}).read()
