@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelsyncd.store.failpoints import VARIABLE
 from tests.architecture.tree import ROOT
 from tests.e2e.processes import AgentProgram, HubProgram
 from tests.e2e.waiting import PATIENCE, until
@@ -60,6 +61,23 @@ class Plant:
         """Returns once workers are told of this release."""
         until(lambda: self.word.startswith(f"{number}-"), f"workers are told of {number}")
 
+    def until_candidate(self, number: int) -> None:
+        """Returns once there is this release to evaluate against what serves."""
+        path = self.folder / "evaluate.env"
+        until(lambda: path.exists() and f"/{number}-" in path.read_text(), f"{number} is to be evaluated")
+
+    def until_killed(self) -> None:
+        """Returns once the agent has ended at the failpoint that was set for it."""
+        until(lambda: not self.agent.running, "the agent ends at its failpoint")
+
+    def start_with(self, failpoints: str) -> None:
+        """Starts the agent for a life that ends there."""
+        os.environ[VARIABLE] = failpoints
+        try:
+            self.agent.start()
+        finally:
+            del os.environ[VARIABLE]
+
     def environment(self, worker: str, **more: str) -> dict[str, str]:
         """As Sedna would set it for a worker; all of it ordinary."""
         addresses = re.findall(r"sedna\.serving address=(\S+)", self.agent.log.read_text())
@@ -104,6 +122,23 @@ class Worker:
 
     process: subprocess.Popen[bytes]
     log: Path
+    folder: Path
+
+    def written_in(self, looks: int) -> int:
+        """Bytes that it writes while it looks so often; each look leaves a small file in its TMPDIR."""
+        before = self._written
+        seen = {path.name for path in self.folder.iterdir()}
+
+        def look() -> bool:
+            return sum(1 for path in self.folder.glob("tmp*") if path.name not in seen) > looks
+
+        until(look, f"the worker looks {looks} times")
+        return self._written - before
+
+    @property
+    def _written(self) -> int:
+        counts = Path(f"/proc/{self.process.pid}/io").read_text()
+        return next(int(line.split()[1]) for line in counts.splitlines() if line.startswith("wchar:"))
 
     @property
     def said(self) -> list[dict[str, object]]:
@@ -160,7 +195,7 @@ def serving(plant: Plant, name: str = "serve") -> Iterator[Worker]:
         command = [sys.executable, "-m", "tests.fakes.sedna_job", "serve"]
         process = subprocess.Popen(command, stdout=out, stderr=out, env=environment, cwd=ROOT)
     try:
-        yield Worker(process, log)
+        yield Worker(process, log, plant.folder)
     finally:
         process.kill()
         process.wait()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.fleet import standing, until_active, until_told
+from tests.e2e.fleet import number_at, standing, until_active, until_told
 from tests.e2e.processes import HubProgram
-from tests.e2e.sedna import MODEL, STABLE, plant, serving
+from tests.e2e.sedna import CANDIDATE, MODEL, STABLE, plant, serving
 from tests.e2e.waiting import until
 from tests.fakes.sedna_job import digest, model_bytes
 
@@ -22,8 +22,18 @@ def published(folder: Path, precision: float, size: int) -> Path:
     return path
 
 
+def _measured(hub: HubProgram, number: int) -> dict[str, float]:
+    return {one["name"]: one["value"] for one in hub.ctl.json("metrics", f"{MODEL}:{number}")["numbers"]}
+
+
+def _failure(hub: HubProgram) -> str:
+    found = standing(hub, "edge-1", STABLE)
+    error = (found or {}).get("error") or {}
+    return str(error.get("message", ""))
+
+
 @pytest.mark.slow
-def test_workers_load_each_published_model_whole_and_one_that_can_not_be_loaded_gives_way(
+def test_what_is_trained_is_evaluated_promoted_when_better_and_loaded_and_what_can_not_be_loaded_gives_way(
     own_hub: HubProgram, tmp_path: Path
 ) -> None:
     hub = own_hub
@@ -33,22 +43,49 @@ def test_workers_load_each_published_model_whole_and_one_that_can_not_be_loaded_
         site.until_told(1)
         with serving(site) as worker:
             worker.until_loaded(digest(first))
-            until_told(hub, site.agent, STABLE, 1)
-            for number, size in ((2, 6), (3, 12)):
-                path = published(tmp_path / str(number), 0.8 + number / 100, size * MEGABYTE)
-                hub.ctl.json("push", str(path), MODEL, "--channel", "stable")
-                worker.until_loaded(digest(path))
+            for number, precision, size in ((2, 0.85, 6), (3, 0.9, 12)):
+                trained = site.train(number, precision, size * MEGABYTE)
+                until_active(site.agent, CANDIDATE, number)
+                site.until_candidate(number)
+                site.evaluate()
+                worker.until_loaded(trained)
                 until_told(hub, site.agent, STABLE, number)
-            good, before = digest(path), len(worker.said)
-            hub.ctl.json("push", str(published(tmp_path / "4", -1, MEGABYTE)), MODEL, "--channel", "stable")
+            assert worker.written_in(looks=10) < MEGABYTE  # of a model with 12
+            site.train(4, 0.9, MEGABYTE)  # as good, and not better
+            site.until_candidate(4)
+            site.evaluate()
+            before = len(worker.said)
+            site.train(5, -1, MEGABYTE)  # looks best, and can't be loaded
+            site.until_candidate(5)
+            site.evaluate()
             worker.until_failed()
-            worker.until_loaded(good, before)
-            until_active(site.agent, STABLE, 3)
-            until(lambda: _failure(hub), "the hub knows why the fourth gave way")
-            assert "serve of default/helmet-detection could not load it" in _failure(hub)
+            worker.until_loaded(trained, before)
+            until(lambda: "could not load it" in _failure(hub), "the hub knows why the fifth gave way")
+            assert number_at(site.agent, STABLE) == 3
+            kept = {"precision": 0.9, "precision_delta": 0.0, "promoted": 0.0}
+            until(
+                lambda: _measured(hub, 4) == kept, "the hub knows what the fourth was like, and that it was not better"
+            )
+            until(lambda: _measured(hub, 5).get("loaded") == 0.0, "the hub knows that the fifth was not loaded")
+            assert _measured(hub, 3)["loaded"] == 1.0
 
 
-def _failure(hub: HubProgram) -> str:
-    found = standing(hub, "edge-1", STABLE)
-    error = (found or {}).get("error") or {}
-    return str(error.get("message", ""))
+@pytest.mark.slow
+def test_an_agent_that_is_killed_between_two_phases_shows_the_right_version_when_it_runs_again(
+    own_hub: HubProgram, tmp_path: Path
+) -> None:
+    hub = own_hub
+    with plant(hub, "edge-1", tmp_path) as site:
+        # before the job's folder is written; between its file and its name; between its name and its word
+        points = ("channel-switched=kill", "link-switched=kill@3", "link-switched=kill@4", "")
+        for number, point in enumerate(points, 1):
+            path = published(tmp_path / str(number), 0.8, MEGABYTE + number)
+            hub.ctl.json("push", str(path), MODEL, "--channel", "stable")
+            if number > 1:
+                site.until_killed()
+                site.agent.start()
+            site.until_told(number)
+            assert digest(site.folder / "model.pth") == digest(path)
+            site.agent.kill()
+            if point:
+                site.start_with(point)
