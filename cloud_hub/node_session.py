@@ -7,10 +7,10 @@ it says anything new; of the reports that came while one was stored, the newest 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from cloud_hub.catalog import Catalog
+from cloud_hub.catalog import Catalog, RightRow
 from cloud_hub.desired import desired
 from cloud_hub.events import Event, NodeChanged
 from cloud_hub.gate import removed
@@ -93,20 +93,22 @@ class NodeSession:
         self._tell(NodeChanged(self._clock(), self._node))
         live.stirred.put(True)
         said: Desired | None = None
+        allowed: Sequence[RightRow] = ()
         while True:
             await live.stirred.take()
             try:
-                wanted = await asyncio.to_thread(self._desired)
+                wanted, rights = await asyncio.to_thread(self._desired)
             except NotFoundError:
                 live.cut(removed(self._node))
                 return
-            if said is None or replace(wanted, generation=said.generation) != said:
+            # What it may publish is no part of a Desired, but a new one has it try again what was refused before.
+            if said is None or rights != allowed or replace(wanted, generation=said.generation) != said:
                 self._heed(wanted)
                 pump.say(wanted)
-                said = wanted
+                said, allowed = wanted, rights
 
-    def _desired(self) -> Desired:
-        return desired(self._catalog.assignments.desired(self._node))
+    def _desired(self) -> tuple[Desired, Sequence[RightRow]]:
+        return desired(self._catalog.assignments.desired(self._node)), self._catalog.rights.list(self._node)
 
     async def _store_reports(self) -> None:
         while True:

@@ -30,7 +30,7 @@ from modelsyncd.session.frames import Fault
 from modelsyncd.session.progress import Progress
 
 AT_ONCE = 3  # items of different models that are offered at the same time
-LOOK_AGAIN = 300.0  # seconds after which a refused one is offered again: somebody may have acted at the hub
+LOOK_AGAIN = 300.0  # seconds after which the wall clock is looked at again: it may have been set meanwhile
 _NUMBER = re.compile(r":([1-9][0-9]{0,18})\b")
 
 OFFLINE = "the hub can't be reached"
@@ -225,8 +225,6 @@ class Sender:
             return
         setback = set_back(way.setback, fault, self._clock(), self._jitter())
         refused = not fault.retryable and fault.code != DamageError.code
-        if refused:
-            setback = replace(setback, next_try=self._clock() + LOOK_AGAIN)
         self._ways[name] = replace(way, setback=setback, refused=refused)
 
     def broke(self, name: str, fault: Fault) -> None:
