@@ -26,7 +26,8 @@ listen = "127.0.0.1:0"
 model = "acme/helmet"
 results = ["{results}"]
 trigger = "precision_delta > 0.01"
-
+"""
+GATE = """
 [gate."acme/helmet@stable"]
 confirm = true
 deadline = 60
@@ -161,13 +162,13 @@ class Worker:
 
 
 @contextmanager
-def plant(hub: HubProgram, name: str, root: Path) -> Iterator[Plant]:
-    """A node that runs, follows both channels, and may publish."""
+def plant(hub: HubProgram, name: str, root: Path, gate: str = GATE) -> Iterator[Plant]:
+    """A node that runs, follows both channels, and may publish; workers have the last word, unless there is no gate."""
     agent = AgentProgram.invited(hub, name, root / name)
     found = Plant(hub, agent, root)
     found.results.mkdir(parents=True)
     settings = root / f"{name}.toml"
-    settings.write_text(SETTINGS.format(results=found.results))
+    settings.write_text(SETTINGS.format(results=found.results) + gate)
     agent.command += ["--config", str(settings)]
     for ref in (STABLE, CANDIDATE):
         hub.ctl.json("assign", ref, "--node", name)

@@ -75,7 +75,7 @@ def test_an_agent_that_is_killed_between_two_phases_shows_the_right_version_when
     own_hub: HubProgram, tmp_path: Path
 ) -> None:
     hub = own_hub
-    with plant(hub, "edge-1", tmp_path) as site:
+    with plant(hub, "edge-1", tmp_path, gate="") as site:
         # before the job's folder is written; between its file and its name; between its name and its word
         points = ("channel-switched=kill", "link-switched=kill@3", "link-switched=kill@4", "")
         for number, point in enumerate(points, 1):
