@@ -8,6 +8,7 @@ from modelsyncd.ctl import shape
 from modelsyncd.ctl.figures import moment, utc
 from modelsyncd.ctl.hub import Hub
 from modelsyncd.ctl.table import Column, table
+from modelsyncd.errors import WrongProtocolError
 from modelsyncd.wire.v1 import records_pb2 as pb
 
 COLUMNS = (
@@ -33,9 +34,12 @@ async def pages(hub: Hub, ref: str, name: str) -> AsyncIterator[Sequence[pb.Numb
 
 
 async def newest(hub: Hub, ref: str, name: str = "") -> Sequence[pb.Number]:
-    """Of each release and name the newest number."""
+    """Of each release and name the newest number; none at a hub that does not know of numbers."""
     request = pb.ListNumbersRequest(ref=ref, name=name, newest=True)
-    return (await hub.ask(hub.records.ListNumbers, request)).numbers
+    try:
+        return (await hub.ask(hub.records.ListNumbers, request)).numbers
+    except WrongProtocolError:
+        return ()  # a hub of before keeps none
 
 
 def describe(one: pb.Number) -> shape.Shape:
