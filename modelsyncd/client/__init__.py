@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from modelsyncd.client.choosing import connect
 from modelsyncd.client.model import Failure, LocalModel, LocalVersion, Model, Shown
 from modelsyncd.client.outgoing import Outbox, Published, Step, Waiting
-from modelsyncd.client.released import Ancestor, Release
+from modelsyncd.client.released import Ancestor, Node, Release
 from modelsyncd.client.target import DEFAULT_SOCKET, VARIABLE
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ __all__ = [
     "LocalModel",
     "LocalVersion",
     "Model",
+    "Node",
     "Outbox",
     "Published",
     "Release",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import builtins
 import os
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from modelsyncd.client.hub_loop import HubLoop
 from modelsyncd.client.hub_values import Which
 from modelsyncd.client.model import LocalModel, Model, Shown
 from modelsyncd.client.outgoing import Outbox, Published, Watcher
-from modelsyncd.client.released import Release
+from modelsyncd.client.released import Node, Release
 from modelsyncd.errors import ConflictError
 
 T = TypeVar("T")
@@ -78,6 +79,14 @@ class HubClient:
         """A channel, and the versions of its model in the cache."""
         return self._run(self._client.show(ref))
 
+    def nodes(self, labels: Mapping[str, str] | None = None) -> builtins.list[Node]:
+        """The nodes with these labels, by name, and whether they are online.
+
+        >>> [node.name for node in hub.nodes({"site": "north"}) if node.online]
+        ['lima', 'oslo']
+        """
+        return self._run(self._client.nodes(labels))
+
     def release(self, ref: Which) -> Release:
         """What the hub says of a release, without fetching it: labels, metrics, parents, producer."""
         return self._run(self._client.release(ref))
@@ -108,17 +117,20 @@ class HubClient:
         """
         return self._step(self._client.watch(ref))
 
-    def releases(self, model: str, *, labels: Mapping[str, str] | None = None, after: int = 0) -> Iterator[Release]:
+    def releases(
+        self, model: str, *, labels: Mapping[str, str] | None = None, after: int = 0, wait: float | None = None
+    ) -> Iterator[Release]:
         """The releases of a model with these labels and a number above `after`: those there, and those that come.
 
-        In order of their numbers, each once, whatever becomes of the link meanwhile; for ever. Nothing is fetched.
+        In order of their numbers, each once, whatever becomes of the link meanwhile; for ever, or until none came for
+        `wait` seconds. Nothing is fetched.
 
         >>> for update in hub.releases("acme/helmet-updates", labels={"round": "3"}):
         ...     print(update.ref, update.producer)
         ...     break
         acme/helmet-updates:1 node/oslo
         """
-        return self._step(self._client.releases(model, labels=labels, after=after))
+        return self._step(self._client.releases(model, labels=labels, after=after, wait=wait))
 
     # --- the way up ---
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import os
 import time
 import uuid
@@ -17,7 +18,7 @@ from modelsyncd.client.hub_publishing import Publisher
 from modelsyncd.client.hub_values import Which, channelled, context_of, exact, released
 from modelsyncd.client.model import LocalModel, LocalVersion, Model, Shown
 from modelsyncd.client.outgoing import Outbox, Published, Watcher
-from modelsyncd.client.released import Release
+from modelsyncd.client.released import Node, Release
 from modelsyncd.client.target import seconds_of
 from modelsyncd.digest import digest_of, to_text
 from modelsyncd.errors import BadInputError, ConflictError
@@ -82,6 +83,11 @@ class AsyncHubClient:
         versions = await asyncio.to_thread(self._rack.versions, parsed.model)
         return Shown(await self._listed(parsed, number), tuple(map(_local, versions)), previous=0)
 
+    async def nodes(self, labels: Mapping[str, str] | None = None) -> builtins.list[Node]:
+        """The nodes with these labels, by name. Raises RoadError."""
+        answer = await self._hub.ask(self._hub.catalog.ListNodes, pb.ListNodesRequest(selector=labels or {}))
+        return [Node(one.name, one.online, dict(one.labels), one.last_seen) for one in answer.nodes]
+
     async def release(self, ref: Which) -> Release:
         """What the hub says of a release, without fetching it. Raises NotFoundError, RoadError."""
         return released(await self._hub.release(exact(ref)))
@@ -126,14 +132,21 @@ class AsyncHubClient:
             yield model
 
     async def releases(
-        self, model: str, *, labels: Mapping[str, str] | None = None, after: int = 0
+        self, model: str, *, labels: Mapping[str, str] | None = None, after: int = 0, wait: float | None = None
     ) -> AsyncGenerator[Release, None]:
         """The releases of a model with these labels that are there, and then those that come, each once."""
         wanted = dict(labels or {}).items()
-        async for view in news.releases(self._hub, parse_model(model), after):
-            found = released(view)
-            if wanted <= dict(found.labels).items():
+        views = news.releases(self._hub, parse_model(model), after)
+        try:
+            while True:
+                async with asyncio.timeout(wait):
+                    while not wanted <= (found := released(await anext(views))).labels.items():
+                        pass
                 yield found
+        except TimeoutError:
+            return
+        finally:
+            await views.aclose()
 
     # --- the way up ---
 

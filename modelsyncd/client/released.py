@@ -50,3 +50,13 @@ class Release:
     def ref(self) -> str:
         """namespace/name:number."""
         return f"{self.name}:{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node, as the hub sees it; `last_seen` is seconds since 1970 UTC, 0 for never."""
+
+    name: str
+    online: bool
+    labels: Mapping[str, str] = field(default_factory=dict)
+    last_seen: float = 0.0

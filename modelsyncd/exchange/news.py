@@ -7,7 +7,7 @@ each link, once nothing more can be missed, the catalogue is looked at; events t
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from modelsyncd.errors import NotFoundError, RefusedError, RoadError
 from modelsyncd.exchange.hub import Hub
@@ -20,7 +20,7 @@ from modelsyncd.wire.v1 import catalog_pb2 as pb
 _ONE_BY_ONE = 16  # releases: more are asked for in one answer, with all that came before
 
 
-async def releases(hub: Hub, model: ModelName, after: int) -> AsyncIterator[pb.ReleaseView]:
+async def releases(hub: Hub, model: ModelName, after: int) -> AsyncGenerator[pb.ReleaseView, None]:
     """The releases with greater numbers, each once and in order: those that are there, and those that come."""
     last = after
     async for event in _news(hub, model):

@@ -192,6 +192,21 @@ async def test_many_releases_that_are_there_come_in_order(job: AnyHub, model: st
     await found.aclose()
 
 
+async def test_who_waits_so_long_for_the_next_release_ends_then(job: AnyHub, model: str, tmp_path: Path) -> None:
+    assert [one.number async for one in job.releases(model, wait=0.3)] == []
+    await job.publish(write(tmp_path / "a", 1, 10), model, labels={"round": "1"})
+    await job.publish(write(tmp_path / "a", 2, 10), model, labels={"round": "2"})
+    found = job.releases(model, labels={"round": "2"}, wait=60)
+    assert (await following(found)).number == 2
+    await found.aclose()
+
+
+async def test_nodes_are_told_with_their_labels(hub: HubProgram, job: AnyHub) -> None:
+    await asyncio.to_thread(hub.ctl.json, "node", "invite", f"cloud-{next(NAMES)}", "--label", "site=cloud")
+    assert await job.nodes({"site": "nowhere"}) == []
+    assert {(one.online, one.labels["site"]) for one in await job.nodes({"site": "cloud"})} == {(False, "cloud")}
+
+
 async def test_releases_and_switches_outlive_the_hub(own_hub: HubProgram, kind: str, tmp_path: Path) -> None:
     async with HUB_CLIENTS[kind](own_hub.context, cache=tmp_path / "cache") as job:
         await job.publish(write(tmp_path / "a", 1), "acme/helmet@stable")

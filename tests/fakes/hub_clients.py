@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from modelsyncd.client import AsyncHubClient, HubClient, LocalModel, Model, Outbox, Published, Release, Shown
+from modelsyncd.client import AsyncHubClient, HubClient, LocalModel, Model, Node, Outbox, Published, Release, Shown
 from modelsyncd.client.hub_values import Which
 
 T = TypeVar("T")
@@ -51,9 +52,12 @@ class ThreadedHub:
         return _stepping(lambda: self.client.watch(ref))
 
     def releases(
-        self, model: str, *, labels: Mapping[str, str] | None = None, after: int = 0
+        self, model: str, *, labels: Mapping[str, str] | None = None, after: int = 0, wait: float | None = None
     ) -> AsyncGenerator[Release, None]:
-        return _stepping(lambda: self.client.releases(model, labels=labels, after=after))
+        return _stepping(lambda: self.client.releases(model, labels=labels, after=after, wait=wait))
+
+    async def nodes(self, labels: Mapping[str, str] | None = None) -> builtins.list[Node]:
+        return await asyncio.to_thread(self.client.nodes, labels)
 
     async def publish(self, path: Path, model: str, **rest: object) -> Published:
         return await asyncio.to_thread(self.client.publish, path, model, **rest)  # type: ignore[arg-type]
