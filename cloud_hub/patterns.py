@@ -36,8 +36,6 @@ def covers(pattern: str, name: str) -> bool:
 
 def _parsed(text: str, parse: Callable[[str], object], what: str, hint: str) -> str:
     stem = text.removesuffix(_REST)
-    if _REST in stem:
-        raise InvalidNameError(f"{text[:80]!r} is no pattern of {what}: * stands at the end only", hint=hint)
     try:
         parse(stem + _ANY if stem != text else text)
     except InvalidNameError as error:

@@ -110,10 +110,12 @@ def test_nodes_that_follow_the_channel_hear_a_larger_count_and_others_do_not(cat
     assert catalog.retries.retry(HELMET, "stable", N1, by(100.6)) == ["n1"]
     assert catalog.retries.retry(HELMET, "stable", N1, by(50.0)) == ["n1"]
     assert (counts(catalog, "n1"), counts(catalog, "n2")) == ([102], [100])
+    catalog.retries.retry(HELMET, "stable", Whom("n2"), by(500.0))
+    assert counts(catalog, "n2") == [500]
     every = {node: desired(rows) for node, rows in catalog.assignments.desired_by_node().items()}
     assert every == {node: desired(catalog.assignments.desired(node)) for node in ("n1", "n2", "n3")}
     assert kinds(catalog)[0] == ("retry", "acme/helmet@stable", "")
-    assert [row.by.note for row in catalog.decisions.list("n2")] == ["lens"]
+    assert [row.by.note for row in catalog.decisions.list("n2")] == ["", "lens"]
 
 
 def test_a_node_let_in_anew_is_never_told_a_count_that_it_heard_before(catalog: Catalog) -> None:
