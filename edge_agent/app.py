@@ -26,6 +26,7 @@ from edge_agent.job_publishing import Publishing
 from edge_agent.job_reading import Reading
 from edge_agent.job_rights import Rights
 from edge_agent.jobs_api import JobsApi, bind_loopback
+from edge_agent.layouts.settings import parse_layouts
 from edge_agent.orders import Orders
 from edge_agent.outbox.box import NodeOutbox
 from edge_agent.outbox.words import Outbox
@@ -68,6 +69,7 @@ from modelsyncd.wire import nouns
 from modelsyncd.wire.v1 import jobs_pb2_grpc
 
 if TYPE_CHECKING:
+    from edge_agent.layouts.keeper import Layouts
     from edge_agent.sedna.service import Sedna
 
 CACHE = "cache.db"
@@ -170,16 +172,18 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
         http = await stack.enter_async_context(_http(settings, steward, store, rights, tokens))
         group = await stack.enter_async_context(asyncio.TaskGroup())
         hurry = asyncio.Event()
+        layouts = _layouts(settings, steward, watchers, store)
+        told = [steward.hasten, outbox.hasten, uplink.hurry, hurry.set, sedna.again, tokens.again]
+        told += [one.again for one in layouts]
         tasks = [
             group.create_task(steward.run()),
             group.create_task(publishing.run()),
             group.create_task(outbox.run()),
             group.create_task(sedna.run()),
+            *(group.create_task(one.run()) for one in layouts),
             group.create_task(scrub.run()),
             group.create_task(_belong(settings, hurry, uplink)),
-            group.create_task(
-                _heed(lifetime, [steward.hasten, outbox.hasten, uplink.hurry, hurry.set, sedna.again, tokens.again])
-            ),
+            group.create_task(_heed(lifetime, told)),
             group.create_task(network.watch(uplink.hurry)),
         ]
         health.serving()
@@ -230,6 +234,15 @@ def _sedna(
         leases=store.leases,
         outbox=outbox,
     )
+
+
+def _layouts(settings: Settings, steward: Steward, watchers: Watchers, store: TreeStore) -> list[Layouts]:
+    if not settings.layout:
+        return []
+    from edge_agent.layouts.keeper import Layouts  # noqa: PLC0415 - most nodes have no use for it
+
+    wanted, tree, leases = parse_layouts(settings.layout), store.tree, store.leases
+    return [Layouts(wanted, steward, tree, watchers, leases, data=settings.folder, jitter=JITTER)]
 
 
 def _producer(folder: Path) -> str:

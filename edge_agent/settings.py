@@ -11,6 +11,7 @@ import aiofiles
 from edge_agent.gates import Gate, parse_gates
 from edge_agent.hooks import Hook, check_patterns
 from edge_agent.job_rights import Grant
+from edge_agent.layouts.settings import LayoutSettings, parse_layouts
 from edge_agent.pins import parse_pins
 from edge_agent.sedna.settings import SednaSettings
 from modelsyncd.daemon.log import Style
@@ -62,6 +63,8 @@ class Settings:
     """What finds out whether a version works, by MODEL@CHANNEL."""
     hook: Mapping[str, Hook] = field(default_factory=dict)
     """What runs after a switch, by a pattern for models."""
+    layout: Mapping[str, LayoutSettings] = field(default_factory=dict)
+    """Folders of model servers that show what a channel leads to, by MODEL@CHANNEL."""
     sedna: SednaSettings = field(default_factory=SednaSettings)
     """What is done for jobs of Sedna."""
 
@@ -78,6 +81,7 @@ class Settings:
         parse_pins(self.pins)
         parse_gates(self.gate)
         check_patterns(self.hook)
+        parse_layouts(self.layout)
         if self.log_format not in set(Style):
             raise BadInputError(f"there is no log format {self.log_format!r}", hint=f"choose of {', '.join(Style)}")
         if self.log_level.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:

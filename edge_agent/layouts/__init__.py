@@ -1,0 +1,1 @@
+"""Folders as model servers expect them, kept in step with what is active on the node."""
