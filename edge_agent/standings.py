@@ -96,7 +96,7 @@ def _of_goal(
         bytes_done=goal.size if held else progress.done,
         bytes_had=goal.size if held and not progress.total else progress.had,  # nothing was ever fetched for it
         bytes_wire=progress.wire,
-        fault=_why(failed) if failed else setback.fault if setback else None,
+        fault=_why(goal, failed) if failed else setback.fault if setback else None,
         next_try=wall(setback.next_try) if setback and phase is Phase.FAILED else 0.0,
         bytes_coded=progress.coded,
         giver_cpu=progress.giver_cpu,
@@ -110,7 +110,7 @@ def _of_goal(
     )
 
 
-def _why(failed: Failed) -> Fault:
+def _why(goal: Goal, failed: Failed) -> Fault:
     """What the hub is told of a version that gave way."""
     led = f"{failed.back.model}:{failed.back.number} is active again" if failed.back else "nothing is active"
     number = failed.version.number
@@ -118,7 +118,7 @@ def _why(failed: Failed) -> Fault:
         GateFailedError(
             f"{failed.version.model}:{number} did not prove itself on this node: {failed.why}",
             safe=led,
-            hint=f"publish a better release, or have this one tried again: modelsyncctl retry {failed.version.model}",
+            hint=f"publish a better release, or have this one tried again: modelsyncctl retry {goal.ref}",
         )
     )
 
