@@ -19,7 +19,7 @@ from math import inf
 from pathlib import Path
 
 from edge_agent.moment import Moment
-from edge_agent.outbox.delivery import Delivery
+from edge_agent.outbox.delivery import Delivery, Speaker
 from edge_agent.outbox.givers import Givers
 from edge_agent.outbox.lineage import Lineage
 from edge_agent.outbox.numbers import Numbers, Post, post
@@ -33,7 +33,6 @@ from modelsyncd.daemon.log import Log
 from modelsyncd.digest import Digest
 from modelsyncd.errors import ConflictError, ModelsyncError, NotFoundError
 from modelsyncd.link.backoff import Backoff
-from modelsyncd.link.pump import Pump
 from modelsyncd.names import parse_channel
 from modelsyncd.release import check_labels
 from modelsyncd.session.effects import Finished
@@ -123,7 +122,7 @@ class NodeOutbox:
         """Manifests that are offered now."""
         return self._sender.offered
 
-    def attach(self, pump: Pump, taking: Callable[[], Container[Digest]]) -> None:
+    def attach(self, pump: Speaker, taking: Callable[[], Container[Digest]]) -> None:
         """A session is up. `taking` are manifests that are being fetched in it."""
         self._taking = taking
         self._delivery.attach(pump)

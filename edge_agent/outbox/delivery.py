@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
+from typing import Protocol
 
 from edge_agent.outbox.givers import Givers
 from edge_agent.outbox.lineage import Lineage
@@ -22,14 +23,26 @@ from edge_agent.outbox.rest import Rest
 from edge_agent.outbox.sender import Sender
 from edge_agent.outbox.words import Done
 from modelsyncd.daemon.log import Log
+from modelsyncd.digest import Digest
 from modelsyncd.errors import BadInputError, DamageError, DiskError, ModelsyncError, NotFoundError
-from modelsyncd.link.pump import Pump
 from modelsyncd.session.effects import Finished
 from modelsyncd.session.events import Settled
 from modelsyncd.session.faults import fault_of
+from modelsyncd.session.frames import Frame
+from modelsyncd.session.progress import Progress
 from modelsyncd.store.durable import erase
 
 GRACE = 900.0  # seconds for which content stays that the hub has: a channel that is moved to it needs no byte of it
+
+
+class Speaker(Protocol):
+    """What offers are said to: a session's pump, or a test's."""
+
+    def say(self, frame: Frame) -> None:
+        """Sends it."""
+
+    def progress(self, manifest: Digest) -> Progress:
+        """How far a transfer has come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +77,7 @@ class Delivery:
         self._clock = clock
         self._done = done
         self._tell = tell
-        self._pump: Pump | None = None
+        self._pump: Speaker | None = None
         self._offerings: dict[str, Offering] = {}
         self._ends: deque[_End] = deque()
         self._sent_at: dict[str, float] = {}
@@ -83,7 +96,7 @@ class Delivery:
 
     # --- sessions ---
 
-    def attach(self, pump: Pump) -> None:
+    def attach(self, pump: Speaker) -> None:
         """A session is up, and the hub has said its first word."""
         self._pump = pump
         self._sender.attach()
@@ -156,7 +169,8 @@ class Delivery:
     async def _take_note(self, end: _End) -> None:
         paper, settled = self._sender.paper(end.name), end.finished.settled
         if paper is None:
-            return  # taken back meanwhile
+            self._sender.answered(end.name)  # taken back meanwhile
+            return
         if settled is not None:
             try:
                 await asyncio.to_thread(self._rest.confirm, end.name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import threading
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,7 +19,7 @@ from pathlib import Path
 from edge_agent.outbox.words import Measured
 from modelsyncd.daemon.log import Log
 from modelsyncd.digest import checksum
-from modelsyncd.errors import DiskFullError, ModelsyncError
+from modelsyncd.errors import BadInputError, DiskFullError, ModelsyncError
 from modelsyncd.link.backoff import Backoff
 from modelsyncd.names import parse_model
 from modelsyncd.store.durable import disk_errors, make_folder, sync_folder, write_at, write_file
@@ -28,6 +29,7 @@ from modelsyncd.store.papers import read_paper
 MOST = 100_000  # numbers that may wait: 30 MB at most
 BATCH = 1_000  # numbers of one request
 PATIENCE = 300.0  # seconds between two tries at most, while there is a session
+LARGEST = (1 << 63) - 1  # number of a release
 _KEY = 16  # bytes
 
 
@@ -74,7 +76,10 @@ class Numbers:
             self._rewrite(kept)
 
     def add(self, numbers: Sequence[Measured]) -> None:
-        """Durable when it returns. Raises DiskFullError when too many wait, DiskError."""
+        """Durable when it returns. Raises DiskFullError when too many wait, DiskError, BadInputError."""
+        for one in numbers:
+            if not (0 < one.number <= LARGEST and math.isfinite(one.value) and math.isfinite(one.at)):
+                raise BadInputError(f"{one.name[:40]!r} = {one.value} of {one.model}:{one.number} can't be kept")
         fresh = [Kept(os.urandom(_KEY), one) for one in numbers]
         raw = b"".join(map(_line, fresh))
         with self._lock:

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Container, Sequence
 from typing import Protocol
 
+from edge_agent.outbox.delivery import Speaker
 from modelsyncd.digest import Digest
-from modelsyncd.link.pump import Pump
 from modelsyncd.session.effects import Finished, Keep
 from modelsyncd.session.events import Settled
 from modelsyncd.session.frames import Desired, Offer, Part, Report
@@ -29,7 +29,7 @@ class Outgoing(Protocol):
     def changed(self) -> asyncio.Event:
         """Set when something is different from now."""
 
-    def attach(self, pump: Pump, taking: Callable[[], Container[Digest]]) -> None:
+    def attach(self, pump: Speaker, taking: Callable[[], Container[Digest]]) -> None:
         """A session is up. `taking` are manifests that are being fetched in it."""
 
     def detach(self) -> None:
@@ -60,7 +60,7 @@ class Nothing:
     def __init__(self) -> None:
         self.changed = asyncio.Event()
 
-    def attach(self, pump: Pump, taking: Callable[[], Container[Digest]]) -> None:
+    def attach(self, pump: Speaker, taking: Callable[[], Container[Digest]]) -> None:
         """Nothing."""
 
     def detach(self) -> None:

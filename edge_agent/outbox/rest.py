@@ -75,7 +75,10 @@ class Rest:
 
     def manifest_bytes(self, paper: Paper) -> bytes:
         """An item's manifest. Raises DamageError, DiskError."""
-        data = read_paper(self._place(paper.id) / MANIFEST)
+        path = self._place(paper.id) / MANIFEST
+        if not path.is_file():
+            raise DamageError(f"outbox item {paper.id} has lost its manifest")
+        data = read_paper(path)
         if digest_of(data) != paper.manifest:
             raise DamageError(f"the manifest of outbox item {paper.id} was changed on this disk")
         return data

@@ -90,11 +90,9 @@ class Sender:
         self._ways.setdefault(paper.id, Way())
 
     def remove(self, name: str) -> None:
-        """It waits no longer: the hub has it, or somebody took it back."""
-        paper = self._items.pop(name, None)
+        """It waits no longer: the hub has it, or somebody took it back. What was offered stays so until it is answered."""
+        self._items.pop(name, None)
         self._ways.pop(name, None)
-        if paper is not None and self._offered.get(paper.manifest) == name:
-            del self._offered[paper.manifest]
 
     def paper(self, name: str) -> Paper | None:
         """An item that waits."""
@@ -206,17 +204,22 @@ class Sender:
         done = paper.size - max(0, progress.total - progress.done) if progress.total else way.done
         self._ways[name] = replace(way, done=max(0, min(done, paper.size)), wire=way.base + progress.wire)
 
+    def answered(self, name: str) -> None:
+        """Its offer is over, in whichever way."""
+        self._offered = {manifest: holder for manifest, holder in self._offered.items() if holder != name}
+        self._close(name)
+
     def settled(self, name: str, settled: Settled) -> None:
         """The hub has it."""
         paper = self._items.get(name)
         if paper is not None:
             model = paper.publication.model
             self._numbers[model] = max(self._numbers.get(model, 0), settled.number + 1)
-        self._answered(name)
+        self.answered(name)
 
     def failed(self, name: str, fault: Fault) -> None:
         """It did not go well."""
-        self._answered(name)
+        self.answered(name)
         paper, way = self._items.get(name), self._ways.get(name)
         if paper is None or way is None or self.open():  # the latter: we ended it ourselves
             return
@@ -229,7 +232,7 @@ class Sender:
 
     def broke(self, name: str, fault: Fault) -> None:
         """Its copy is not what was stored: it can't be sent, and holds up nothing."""
-        self._answered(name)
+        self.answered(name)
         way = self._ways.get(name)
         if way is not None:
             self._ways[name] = replace(way, setback=Setback(fault, 1, inf), refused=False, broken=True)
@@ -238,12 +241,6 @@ class Sender:
 
     def _ordered(self) -> list[Paper]:
         return [self._items[name] for name in sorted(self._items)]
-
-    def _answered(self, name: str) -> None:
-        paper = self._items.get(name)
-        if paper is not None and self._offered.get(paper.manifest) == name:
-            del self._offered[paper.manifest]
-        self._close(name)
 
     def _close(self, name: str) -> None:
         way = self._ways.get(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,16 @@ from tests.e2e.conftest import StartAgent
 from tests.e2e.content import change, folder, tree
 from tests.e2e.fleet import through, until_active
 from tests.e2e.processes import AgentProgram, HubProgram
-from tests.e2e.travel import WORDS
+from tests.e2e.travel import RATE, WORDS, allowed
 from tests.e2e.waiting import until
-from tests.fakes.link.relay import tcp_link
+from tests.fakes.link.relay import TcpLink, tcp_link
 from tests.fakes.link.shape import Way
+from tests.fakes.trained import saved, trained, weights
+from tests.fault.reach import FULL
 
 pytestmark = pytest.mark.slow
+
+LAYERS = 8  # MiB of the model that is trained further
 
 
 def publish(agent: AgentProgram, path: Path, model: str, *, wait: bool = False) -> str:
@@ -110,3 +114,63 @@ def test_what_is_refused_waits_for_a_right_and_holds_up_no_other_model(
     own_hub.ctl.json("allow", "cam", "acme/helmet")
     until_there(own_hub, agent, "acme/helmet", 1)
     assert not waiting.exists()
+
+
+def test_what_was_trained_further_travels_as_the_difference_to_what_the_node_has(
+    own_hub: HubProgram, tmp_path: Path
+) -> None:
+    model = weights(tmp_path.name, LAYERS)
+    old, new = saved(model, tmp_path / "old"), saved(trained(model), tmp_path / "new")
+    newer = saved(trained(trained(model), seed=2), tmp_path / "newer")
+    own_hub.ctl.json("push", str(old), "lab/net@stable")
+    with tcp_link(own_hub.address, RATE) as link:
+        agent = through(AgentProgram.invited(own_hub, "lab-node", tmp_path / "lab-node"), link)
+        own_hub.ctl.json("allow", "lab-node", "lab/*")
+        own_hub.ctl.json("assign", "lab/net@stable", "--node", agent.name)
+        agent.start()
+        try:
+            until_active(agent, "lab/net@stable", 1)
+            before = link.carried(Way.UP)
+            publish(agent, new, "lab/net", wait=True)
+            first = link.carried(Way.UP) - before
+            publish(agent, newer, "lab/net", wait=True)  # against what it published itself, which no channel names
+            second = link.carried(Way.UP) - before - first
+        finally:
+            agent.kill()
+    assert pulled(own_hub, "lab/net:2", tmp_path / "second") == tree(new)
+    assert pulled(own_hub, "lab/net:3", tmp_path / "third") == tree(newer)
+    assert max(first, second) < 0.5 * (LAYERS << 20), (first, second)
+
+
+CUTS = 5
+COUNT, SIZE, SPEED = (3, 100_000_000, 10_000_000) if FULL else (2, 16_000_000, RATE)
+
+
+def test_nodes_publish_through_links_that_are_cut_five_times_and_send_at_most_a_window_again(
+    own_hub: HubProgram, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        links: list[TcpLink] = []
+        agents: list[AgentProgram] = []
+        for number in range(COUNT):
+            link = stack.enter_context(tcp_link(own_hub.address, SPEED))
+            name = f"cut-{number}"
+            agent = through(AgentProgram.invited(own_hub, name, tmp_path / name), link)
+            own_hub.ctl.json("allow", name, f"round/update-{number}")
+            for cut in range(1, CUTS + 1):
+                link.cut_at(Way.UP, cut * SIZE // (CUTS + 1))
+            agent.start()
+            stack.callback(agent.kill)
+            origin = folder(tmp_path / f"origin-{number}", seed=number, size=SIZE)
+            publish(agent, origin, f"round/update-{number}")
+            links.append(link)
+            agents.append(agent)
+        for number, agent in enumerate(agents):
+            until_there(own_hub, agent, f"round/update-{number}", 1, seconds=300)
+    for number, link in enumerate(links):
+        assert [one["number"] for one in releases(own_hub, f"round/update-{number}")] == [1]
+        assert link.cuts == CUTS
+        again = link.carried(Way.UP) - SIZE
+        assert again <= allowed(CUTS, SIZE) - SIZE - CUTS * (RATE - SPEED), f"{again} bytes were sent again"
+        dest = tmp_path / f"pulled-{number}"
+        assert pulled(own_hub, f"round/update-{number}:1", dest) == tree(tmp_path / f"origin-{number}")
