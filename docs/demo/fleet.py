@@ -64,12 +64,16 @@ class Fleet:
         self.ctl("list")
         return next(line.split('"')[1] for line in self.context.read_text().splitlines() if line.startswith("hub"))
 
-    def start_agent(self, name: str, hub: str) -> None:
+    def start_agent(self, name: str, hub: str) -> subprocess.Popen[bytes]:
         """Invites a node and starts its agent."""
-        token = self.ctl("node", "invite", name)["token"]
+        return self.start_again(name, hub, "--invite", str(self.ctl("node", "invite", name)["token"]))
+
+    def start_again(self, name: str, hub: str, *more: str) -> subprocess.Popen[bytes]:
+        """Starts the agent of a node that was let in before."""
         data = self.root / name
-        process = self.start(name, "modelsync-agent", "run", "--data", str(data), "--hub", hub, "--invite", token)
+        process = self.start(name, "modelsync-agent", "run", "--data", str(data), "--hub", hub, *more)
         self.ready(name, data / "agent.sock", process)
+        return process
 
 
 @contextmanager

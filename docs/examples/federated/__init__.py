@@ -1,0 +1,1 @@
+"""Federated learning: nodes train on what never leaves them, a job in the cloud averages what they learned."""
