@@ -27,6 +27,7 @@ from edge_agent.job_reading import Reading
 from edge_agent.job_rights import Rights
 from edge_agent.jobs_api import JobsApi, bind_loopback
 from edge_agent.layouts.settings import parse_layouts
+from edge_agent.lease_memory import LeaseMemory
 from edge_agent.orders import Orders
 from edge_agent.outbox.box import NodeOutbox
 from edge_agent.outbox.words import Outbox
@@ -176,6 +177,7 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
         told = [steward.hasten, outbox.hasten, uplink.hurry, hurry.set, sedna.again, tokens.again]
         told += [one.again for one in layouts]
         tasks = [
+            group.create_task(LeaseMemory(settings.folder, store.leases, steward.look).run()),  # before any pruning
             group.create_task(steward.run()),
             group.create_task(publishing.run()),
             group.create_task(outbox.run()),

@@ -1,7 +1,7 @@
 """The only place that knows which versions are held by somebody on this node, so that they stay while they are.
 
-In memory: a hold ends with the process of whoever holds it, or with ours. What is active, previous or wanted needs no
-lease to stay. All methods may be called from any thread.
+In memory: a hold ends with the process of whoever holds it, or with ours (see `lease_memory`). What is active, previous
+or wanted needs no lease to stay. All methods may be called from any thread.
 """
 
 from __future__ import annotations
@@ -44,6 +44,11 @@ class Leases:
         self._used = used
         self._lock = threading.Lock()
         self._holders: dict[Version, Counter[str]] = {}
+        self._told: list[Callable[[], object]] = []
+
+    def tell(self, listener: Callable[[], object]) -> None:
+        """Calls it, in any thread, when a hold has begun or ended."""
+        self._told.append(listener)
 
     def hold(self, version: Version, holder: str = "") -> Lease:
         """Keeps a version for somebody, whose name is for people.
@@ -52,7 +57,7 @@ class Leases:
         """
         with self._lock:
             self._holders.setdefault(version, Counter())[holder] += 1
-        self._used(version)
+        self._changed(version)
         return Lease(version, lambda: self._end(version, holder))
 
     def held(self) -> frozenset[Version]:
@@ -77,4 +82,9 @@ class Leases:
                 del holders[holder]
             if not holders:
                 del self._holders[version]
+        self._changed(version)
+
+    def _changed(self, version: Version) -> None:
         self._used(version)
+        for listener in self._told:
+            listener()

@@ -12,7 +12,7 @@ from modelsyncd.ctl.supervision import Policy, Supervised, signal_of
 from modelsyncd.errors import NotFoundError, RoadError
 
 
-@click.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command("run")
 @click.option("--signal", "number", metavar="NAME", help="Send this at a switch, as in HUP, instead of starting anew.")
 @click.option("--grace", type=click.FloatRange(min=0), default=10.0, show_default=True, help="Seconds to end in.")
 @click.option(
@@ -42,8 +42,7 @@ def command(
     In COMMAND, {path} becomes the version's folder or file, {number} its number, and {channel_path} the path that
     follows the channel. The version is held while the command uses it. Ends with the command, and with its exit code.
     """
-    words = command[1:] if command[0] == "--" else command
-    policy = Policy(words, signal_of(number) if number else None, grace, confirm_after)
+    policy = Policy(command, signal_of(number) if number else None, grace, confirm_after)
     codes: list[int] = []
     asked.run(_run(asked, model, policy, wait, socket=socket, codes=codes), interrupted="The command was ended.")
     click.get_current_context().exit(codes[0] if codes else 0)
