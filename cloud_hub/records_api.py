@@ -104,6 +104,8 @@ def number_of(view: pb.Number, who: str, now: float) -> NumberRow:
         raise BadInputError("a number needs a name")
     if max(map(len, (view.name, view.dataset, view.stage))) > LIMITS.label_chars:
         raise LimitError(f"name, dataset and stage of a number have at most {LIMITS.label_chars} characters")
+    if not all(text.isprintable() for text in (view.name, view.dataset, view.stage)):
+        raise BadInputError("name, dataset and stage of a number have no control characters")
     if not math.isfinite(view.value):
         raise BadInputError(f"{view.name[:40]} is {view.value}, and only finite numbers can be kept")
     if not 0 <= view.at < LATEST:

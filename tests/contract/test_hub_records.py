@@ -13,10 +13,12 @@ import pytest
 
 from cloud_hub import app
 from modelsyncd.digest import Digest, digest_of
-from modelsyncd.errors import BadInputError, LimitError, NotFoundError, RefusedError
+from modelsyncd.errors import BadInputError, LimitError, NotFoundError, NumberTakenError, RefusedError
 from modelsyncd.link.channel import open_channel
 from modelsyncd.session.events import Settled
+from modelsyncd.session.frames import Part
 from modelsyncd.trust.identity import Identity
+from modelsyncd.wire.nouns import decode_release
 from modelsyncd.wire.status import translated
 from modelsyncd.wire.v1 import catalog_pb2, limits_pb2, records_pb2, rights_pb2
 from modelsyncd.wire.v1.limits_pb2_grpc import LimitServiceStub
@@ -168,6 +170,39 @@ async def test_a_node_in_session_hears_at_once_that_it_should_try_again_and_watc
         call.cancel()
 
 
+async def test_of_many_nodes_that_publish_at_once_each_gets_its_number_and_sends_each_chunk_once(hub: Hub) -> None:
+    names = [f"n{place}" for place in range(1, 6)]
+    identities = {name: await hub.node(name, site="oslo") for name in names}
+    right = rights_pb2.RightView(whom=limits_pb2.Whom(selector={"site": "oslo"}), models="acme/update")
+    async with rights_of(hub) as rights:
+        await rights.Allow(rights_pb2.AllowRequest(right=right))
+    given: dict[str, list[int]] = {name: [] for name in names}
+
+    async def publish(name: str) -> int:
+        for number in range(1, 100):  # as a node does: the same content under the next number
+            content = {"m": weights(int(name[1:]), 5 * STEP)}
+            mine = publication(content, number=number, producer=f"node/{name}", model="acme/update")
+            try:
+                settled = await hub.push(mine, identities[name])
+            except NumberTakenError:
+                continue
+            finally:
+                given[name] += [ordinal for part, ordinal in mine.given if part is Part.CONTENT]
+            assert settled.created
+            return settled.number
+        raise AssertionError(f"{name} had no luck")
+
+    async with asyncio.TaskGroup() as group:
+        tasks = {name: group.create_task(publish(name)) for name in names}
+    numbers = {task.result(): name for name, task in tasks.items()}
+    assert sorted(numbers) == [1, 2, 3, 4, 5]
+    async with hub.catalog() as catalog:
+        history = await catalog.GetHistory(catalog_pb2.GetHistoryRequest(model="acme/update"))
+    producers = {one.number: decode_release(one.signed.release).producer for one in history.releases}
+    assert producers == {number: f"node/{name}" for number, name in numbers.items()}
+    assert all(sorted(ordinals) == list(range(5)) for ordinals in given.values())
+
+
 # --- numbers ---
 
 
@@ -194,13 +229,15 @@ async def test_a_node_says_numbers_of_what_it_follows_or_may_publish_and_each_co
         number("", name="no key"),
         number("g", "nonsense"),
         number("h", at=-1.0),
+        number("i", dataset="a\0b"),
+        number("j", stage="s" * 257),
     ]
     async with records_of(hub, node) as records:
         for added in (2, 0):
             answer = await records.RecordNumbers(records_pb2.RecordNumbersRequest(numbers=said))
             assert answer.added == added
             why = {one.key: one.why for one in answer.refused}
-            assert set(why) == {b"c", b"d", b"e", b"f", b"", b"g", b"h"}
+            assert set(why) == {b"c", b"d", b"e", b"f", b"", b"g", b"h", b"i", b"j"}
             assert why[b"c"] == "node/n1 neither follows acme/secret nor may publish it"
             assert why[b"d"] == "there is no release acme/helmet:7"
     async with records_of(hub, hub.admin()) as records:

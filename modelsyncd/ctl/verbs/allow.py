@@ -104,7 +104,8 @@ async def _list(asked: Asked, node: str) -> None:
 def list_text(rights: Sequence[pb.RightView], node: str, now: float) -> str:
     """For people."""
     if not rights:
-        return f"{f'Node {node}' if node else 'No node'} may publish {'nothing' if node else 'anything'}. {_USE}"
+        who = f"Node {node} may publish nothing" if node else "No node may publish anything"
+        return f"{who}. For example: modelsyncctl allow {node or 'edge-1'} 'acme/*'"
     rows = [
         [
             one.models,
