@@ -90,7 +90,7 @@ class Sender:
         self._ways.setdefault(paper.id, Way())
 
     def remove(self, name: str) -> None:
-        """It waits no longer: the hub has it, or somebody took it back. What was offered stays so until it is answered."""
+        """It waits no longer: the hub has it, or somebody took it back. An offer of it stays until it is answered."""
         self._items.pop(name, None)
         self._ways.pop(name, None)
 
