@@ -32,6 +32,13 @@ $(VENV)/.dev: pyproject.toml .ci/constraints.txt | $(BIN)/python
 	@$(PIP) -e '.[dev,demo]' && $(PIP) $(MODEL)
 	@touch $@
 
+# A model server for one test, in an environment of its own: it needs an older protobuf than ours.
+$(VENV)/.mlserver: .ci/mlserver.txt | $(BIN)/python
+	@echo "Making the environment of a model server in $(VENV)/mlserver (once; about a minute) …"
+	@$(BIN)/python -m venv $(VENV)/mlserver
+	@$(VENV)/mlserver/bin/python -m pip --disable-pip-version-check -q install -r .ci/mlserver.txt
+	@touch $@
+
 $(VENV)/.bench: $(VENV)/.dev
 	@echo "Adding torch and ONNX Runtime to the environment in $(VENV) (once; a few minutes) …"
 	@$(PIP) '$(TORCH)' && $(PIP) -e '.[bench]'
@@ -40,7 +47,7 @@ $(VENV)/.bench: $(VENV)/.dev
 demo: $(VENV)/.demo ## Runs the main job: a hub, two agents, a real model, an update, a rollback.
 	@$(BIN)/python -m docs.demo
 
-test: $(VENV)/.dev ## Runs all tests.
+test: $(VENV)/.dev $(VENV)/.mlserver ## Runs all tests.
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 faults: $(VENV)/.dev ## Kills, cuts and corrupts in full reach, for hours; MODELSYNCD_FAULTS_SECONDS bounds it.

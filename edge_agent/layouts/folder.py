@@ -117,10 +117,13 @@ class Shelf:
     def _mend(self, target: Path, source: Path, there: Laid, mark: Laid) -> None:
         for path, state in mark.sources.items():
             if there.sources[path] != state:
-                durable.erase(target / path)
-                with disk_errors(target / path):
-                    self._put(source / path, target / path)
-                durable.sync_folder((target / path).parent)
+                file = target / path
+                fresh = file.with_name(f".{file.name}.new")
+                durable.erase(fresh)
+                with disk_errors(fresh):
+                    self._put(source / path, fresh)
+                durable.rename(fresh, file)
+                durable.erase(fresh)  # rename(2) does nothing between two names of one file
         durable.write_file(target / MARK, _encoded(mark))
 
     def _put(self, source: Path, path: Path) -> None:

@@ -238,13 +238,14 @@ class Layouts:
     async def _note(self, kept: Kept, standing: Standing) -> None:
         if standing == kept.standing:
             return
-        kept.standing = standing
-        self._tell()
         async with self._saving:
+            told = {str(one.layout.ref): one.standing for one in self._kept.values()}
             try:
-                await asyncio.to_thread(self._file.save, {name: one.standing for name, one in self._kept.items()})
+                await asyncio.to_thread(self._file.save, told | {str(kept.layout.ref): standing})
             except ModelsyncError as error:
                 Log().failure("layouts.unsaved", error)
+            kept.standing = standing
+        self._tell()
 
     def _tell(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()

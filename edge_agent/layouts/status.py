@@ -7,6 +7,7 @@ say it has; so a file that is lost costs one question that was not needed.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,10 +31,11 @@ class Standing:
 
 
 class Standings:
-    """The file. Synchronous; one thread at a time."""
+    """The file. Synchronous; from any thread."""
 
     def __init__(self, data: Path) -> None:
         self._path = data / FILE
+        self._lock = threading.Lock()
 
     def load(self) -> dict[str, Standing]:
         """By layout, as in "acme/helmet@stable"; nothing for a file that is broken. Raises DiskError."""
@@ -50,4 +52,5 @@ class Standings:
     def save(self, standings: Mapping[str, Standing]) -> None:
         """Durable when it returns. Raises DiskError."""
         told = {name: asdict(each) for name, each in sorted(standings.items())}
-        durable.write_file(self._path, (json.dumps(told, indent=2) + "\n").encode())
+        with self._lock:  # who asked for it may have been cancelled, and another one come
+            durable.write_file(self._path, (json.dumps(told, indent=2) + "\n").encode())
