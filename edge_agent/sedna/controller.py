@@ -10,11 +10,12 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Protocol
 
-from edge_agent.outbox.words import Measured, Origin, Outbox, Publication
+from edge_agent.outbox.words import Measured, Origin, Publication, Stored
 from edge_agent.sedna.deeds import Deed, Judge, Known, Publish, Record, Vouch, deeds
 from edge_agent.sedna.failures import Failures
 from edge_agent.sedna.jobs import Job
@@ -22,17 +23,39 @@ from edge_agent.sedna.keeper import Channels, Keeper
 from edge_agent.sedna.reports import COMPLETED, DEPLOY, FAILED, INFERENCE, Report, parse_report
 from edge_agent.sedna.results import publishable
 from edge_agent.sedna.spool import Spool
-from edge_agent.trying import Trying
 from edge_agent.watchers import Active
 from modelsyncd.daemon.log import Log
-from modelsyncd.errors import BadInputError, ConflictError, DiskError, ModelsyncError, RefusedError
+from modelsyncd.errors import BadInputError, ConflictError, DiskError, DiskFullError, ModelsyncError, RefusedError
 from modelsyncd.names import ModelRef
 
 PAUSE = 30.0  # seconds before something that the disk refused is tried again
+TRIES = 10
 COUNTING = 600.0  # seconds between two records of a worker's running counts
 _STRANGERS = 100
 USER = "sedna"
 Json = Mapping[str, object]
+
+
+class Confirming(Protocol):
+    """Who takes a word about a version."""
+
+    def confirm(self, ref: ModelRef, number: int, works: bool, why: str, who: str) -> bool:
+        """Whether it counted."""
+
+
+class Tray(Protocol):
+    """Where goes what is for the hub; see `edge_agent.outbox.words.Outbox`."""
+
+    async def store(
+        self,
+        wanted: Publication,
+        reading: Callable[[int, int], None] = ...,
+        check: Callable[[], None] = ...,
+    ) -> Stored:
+        """Keeps a copy; durable when it returns."""
+
+    async def record(self, numbers: Sequence[Measured]) -> None:
+        """Keeps numbers until the hub has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +91,10 @@ class Controller:
         self,
         jobs: Mapping[str, Job],
         channels: Channels,
-        trying: Trying,
+        trying: Confirming,
         keeper: Keeper,
         *,
-        outbox: Outbox,
+        outbox: Tray,
         failures: Failures,
         spool: Spool,
         wall: Callable[[], float] = time.time,
@@ -200,11 +223,19 @@ class Controller:
                     await self._insist(partial(asyncio.to_thread, self._spool.done, number), job)
 
     async def _insist(self, work: Callable[[], Awaitable[object]], job: Job) -> None:
-        """Does it, again after a while where the disk was in the way; what can't be done is said and left."""
+        """Does it, again after a while where the disk was in the way; what can't be done is said and left.
+
+        A full disk is waited for. All else that a disk says may come from what a job has put there.
+        """
+        tries = 0
         while True:
             try:
                 await work()
             except DiskError as error:
+                tries += not isinstance(error, DiskFullError)
+                if tries >= TRIES:
+                    Log().failure("sedna.not-done", error, job=job.name)
+                    return
                 Log().failure("sedna.waits", error, job=job.name)
                 await asyncio.sleep(PAUSE)
             except ModelsyncError as error:

@@ -24,6 +24,7 @@ from modelsyncd.store.durable import disk_errors
 
 CANDIDATE = "candidate"
 _NO_SECOND_NAMES = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP}
+_SHARED = 0o1777  # as /tmp: everybody may write there, and remove only what is his own
 _TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")  # as Python's tempfile names them
 
 
@@ -33,20 +34,19 @@ class Folder:
     def __init__(self, place: Place, data: Path, *, shared: bool = False) -> None:
         self._place = place
         self._data = data
-        self._mode = 0o1777 if shared else 0o755
+        self._shared = shared
         self._copies = False  # where second names can't be had
 
     def prepare(self) -> None:
         """Makes the folder, and removes what a killed process left half-made. Raises DiskError."""
         folder = self._place.folder
-        durable.make_folder(folder)
+        durable.make_folder(folder / CANDIDATE)  # before others may write beside it
         with disk_errors(folder):
-            if folder.stat().st_mode & 0o7777 != self._mode:
-                folder.chmod(self._mode)
+            if self._shared and folder.stat().st_mode & 0o7777 != _SHARED:
+                folder.chmod(_SHARED)
         for each in (folder, folder / CANDIDATE):
-            if each.is_dir():
-                durable.clear_leftovers(each)
-                durable.sync_folder(each)  # what was named and not synced looks durable to us, and is not
+            durable.clear_leftovers(each)
+            durable.sync_folder(each)  # what was named and not synced looks durable to us, and is not
 
     def word(self) -> str:
         """The word that workers read now, "" for none. Raises DiskError."""
@@ -62,7 +62,6 @@ class Folder:
 
     def show_candidate(self, file: Path, word: str) -> None:
         """Whoever evaluates finds this file as the new model. Raises DiskError."""
-        durable.make_folder(self._place.folder / CANDIDATE)
         self._put(self._place.folder / CANDIDATE, file, word)
 
     def pair(self, new: tuple[Path, str], old: tuple[Path, str]) -> None:
@@ -75,7 +74,7 @@ class Folder:
             )
         ]
         text = names.environment(*urls)
-        path = self._place.folder / names.ENVIRONMENT
+        path = self._place.folder / CANDIDATE / names.ENVIRONMENT  # where nobody else can write: it will be sourced
         if self._read(path) != text:
             durable.write_file(path, text)
 
@@ -83,7 +82,7 @@ class Folder:
         """The files of versions that are there, of both channels. Raises DiskError."""
         for folder in (self._place.folder, self._place.folder / CANDIDATE):
             with disk_errors(folder):
-                found = sorted(folder.iterdir()) if folder.is_dir() else []
+                found = sorted(folder.iterdir())
             yield from (path for path in found if names.is_versioned(path.name))
 
     def remove(self, paths: Collection[Path]) -> None:

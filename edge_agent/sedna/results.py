@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 
 from edge_agent.sedna.jobs import Job
 from modelsyncd.errors import BadInputError, NotFoundError, RefusedError
-from modelsyncd.store.durable import disk_errors
 
 _LOCAL = "file://"
 
@@ -33,15 +32,14 @@ def local_path(job: Job, url: str) -> Path:
 def publishable(job: Job, url: str) -> Path:
     """The file or folder itself, without any link on the way.
 
-    Raises BadInputError, RefusedError, NotFoundError, DiskError.
+    Raises BadInputError, RefusedError, NotFoundError.
     """
     path = local_path(job, url)
-    with disk_errors(path):
-        try:
-            real = Path(os.path.realpath(path, strict=True))
-        except FileNotFoundError as error:
-            raise NotFoundError(f"{path} is not there, and {job.name} has reported it as trained") from error
+    try:
+        real = Path(os.path.realpath(path, strict=True))
         roots = [Path(os.path.realpath(root)) for root in job.results]
+    except OSError as error:
+        raise NotFoundError(f"{path} was reported as trained by {job.name}: {error.strerror}") from error
     if not any(real.is_relative_to(root) for root in roots):
         allowed = ", ".join(str(root) for root in job.results) or "no folder"
         raise RefusedError(

@@ -8,14 +8,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from edge_agent.leases import Leases
-from edge_agent.outbox.words import Outbox
-from edge_agent.sedna.controller import Controller
+from edge_agent.sedna.controller import Confirming, Controller, Tray
 from edge_agent.sedna.failures import Failures
 from edge_agent.sedna.jobs import understand_all
 from edge_agent.sedna.keeper import Channels, Keeper
 from edge_agent.sedna.settings import SednaSettings
 from edge_agent.sedna.spool import Spool
-from edge_agent.trying import Trying
 from edge_agent.watchers import Watchers
 from modelsyncd.daemon.log import Log
 
@@ -29,10 +27,10 @@ class Sedna:
         data: Path,
         *,
         channels: Channels,
-        trying: Trying,
+        trying: Confirming,
         watchers: Watchers,
         leases: Leases,
-        outbox: Outbox,
+        outbox: Tray,
     ) -> None:
         """Raises BadInputError, InvalidNameError for settings that can't be."""
         jobs = understand_all(settings.job, data)

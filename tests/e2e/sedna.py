@@ -64,7 +64,7 @@ class Plant:
 
     def until_candidate(self, number: int) -> None:
         """Returns once there is this release to evaluate against what serves."""
-        path = self.folder / "evaluate.env"
+        path = self.folder / "candidate/evaluate.env"
         until(lambda: path.exists() and f"/{number}-" in path.read_text(), f"{number} is to be evaluated")
 
     def until_killed(self) -> None:
@@ -113,7 +113,7 @@ class Plant:
 
     def evaluate(self) -> None:
         """Measures the candidate against what serves."""
-        urls = (self.folder / "evaluate.env").read_text().strip().removeprefix("MODEL_URLS=").strip("'")
+        urls = (self.folder / "candidate/evaluate.env").read_text().strip().removeprefix("MODEL_URLS=").strip("'")
         self.run("evaluate", MODEL_URLS=urls)
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_agent.leases import Leases
-from edge_agent.outbox.absent import NoOutbox
 from edge_agent.outbox.words import Measured, Publication, Stored
 from edge_agent.sedna.controller import Controller
 from edge_agent.sedna.failures import Failures
@@ -17,7 +16,6 @@ from edge_agent.sedna.jobs import Job, understand
 from edge_agent.sedna.keeper import Keeper
 from edge_agent.sedna.settings import JobSettings
 from edge_agent.sedna.spool import Spool
-from edge_agent.trying import NoTrials
 from edge_agent.watchers import Active, Switch, Watchers
 from modelsyncd.digest import digest_of
 from modelsyncd.names import ModelRef, parse_model, parse_ref
@@ -26,7 +24,7 @@ from modelsyncd.store.version import Version
 STABLE, CANDIDATE = parse_ref("acme/helmet@stable"), parse_ref("acme/helmet@candidate")
 
 
-class Channels(NoTrials):
+class Channels:
     """The channels of a node, whose versions lie in a folder; and whoever is told of what works."""
 
     def __init__(self, data: Path, watchers: Watchers) -> None:
@@ -69,7 +67,7 @@ class Channels(NoTrials):
         return active
 
 
-class Tray(NoOutbox):
+class Tray:
     """An outbox that keeps what it is given in a list. While `open` is not set, storing takes for ever."""
 
     def __init__(self) -> None:

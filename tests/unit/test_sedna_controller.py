@@ -11,7 +11,7 @@ import pytest
 from edge_agent.outbox.words import Origin, Publication
 from edge_agent.sedna.settings import JobSettings
 from edge_agent.sedna.spool import MOST
-from modelsyncd.errors import BadInputError, DiskFullError
+from modelsyncd.errors import BadInputError, DiskError, DiskFullError
 from modelsyncd.names import ModelRef, parse_model
 from tests.fakes.sedna_node import CANDIDATE, Node
 
@@ -148,13 +148,13 @@ async def test_what_the_disk_refuses_is_done_later_and_what_can_not_be_is_left(
     out = tmp_path / "out"
     out.mkdir()
     node = Node(tmp_path / "data", JobSettings("acme/helmet", results=(str(out),)))
-    node.tray.errors = [DiskFullError("full"), DiskFullError("full"), BadInputError("no model")]
+    node.tray.errors = [*[DiskFullError("full")] * 20, BadInputError("no model"), *[DiskError("unreadable")] * 10]
     async with node.live():
         await ready(node)
-        await node.controller.answer("w", trained(out, loss=1))
-        await node.controller.answer("w", trained(out, loss=2))
+        for loss in (1, 2, 3):
+            await node.controller.answer("w", trained(out, loss=loss))
         await node.until(lambda: not waiting(node))
-    assert [dict(one.metrics) for one in node.tray.stored] == [{"loss": 2.0}]
+    assert [dict(one.metrics) for one in node.tray.stored] == [{"loss": 3.0}]
 
 
 @pytest.mark.parametrize(("precision", "promoted"), [(0.93, True), (0.9, False)])
@@ -164,7 +164,7 @@ async def test_the_better_one_of_two_serves(tmp_path: Path, precision: float, pr
     node.channels.switch(two, CANDIDATE)
     async with node.live():
         await ready(node)
-        await node.until((node.folder / "evaluate.env").exists)
+        await node.until((node.folder / "candidate/evaluate.env").exists)
         results = [
             {"url": str(node.folder / "candidate" / f"model.{two.folder_name}"), "metrics": {"precision": [precision]}},
             {"url": str(node.folder / "model.pth"), "metrics": {"precision": [0.9]}},

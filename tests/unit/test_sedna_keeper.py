@@ -183,8 +183,8 @@ async def test_the_two_models_to_evaluate_are_named_by_files_that_never_change(t
     node.channels.switch(one)
     node.channels.switch(two, CANDIDATE)
     async with node.live():
-        await node.until((node.folder / "evaluate.env").exists)
-    line = (node.folder / "evaluate.env").read_text()
+        await node.until((node.folder / "candidate/evaluate.env").exists)
+    line = (node.folder / "candidate/evaluate.env").read_text()
     urls = line.removeprefix("MODEL_URLS='").removesuffix("'\n").split(";")
     if mounted:
         assert urls == [f"/models/candidate/model.{two.folder_name}", f"/models/model.{one.folder_name}"]

@@ -56,7 +56,9 @@ def test_only_what_lies_in_an_allowed_folder_is_published(tmp_path: Path) -> Non
     for path in (secret, tmp_path / "outside", tmp_path):
         with pytest.raises(RefusedError):
             publishable(found, str(path))
-    with pytest.raises(NotFoundError):
-        publishable(found, f"{allowed}/2")
+    (allowed / "round").symlink_to(allowed / "round")
+    for url in ("2", "round", "1/model.pb/x", "x" * 300):
+        with pytest.raises(NotFoundError):
+            publishable(found, f"{allowed}/{url}")
     with pytest.raises(RefusedError):
         publishable(job(), f"{allowed}/1")

@@ -91,7 +91,7 @@ class Site:
     def learn(self, number: int, count: int, wrong: float) -> dict[str, Any]:
         """One round: trains, waits until the result is here as a candidate, evaluates; what the hub then knows."""
         self.work("train", str(count), str(wrong), MODEL_URL=str(self.results / str(number)), MODEL_NAME="model.npy")
-        pair = self.folder / "evaluate.env"
+        pair = self.folder / "candidate/evaluate.env"
         until(lambda: pair.exists() and f"/{number}-" in pair.read_text(), f"{MODEL}:{number} is a candidate")
         urls = pair.read_text().strip().removeprefix("MODEL_URLS=").strip("'")
         self.work("evaluate", MODEL_URLS=urls)
