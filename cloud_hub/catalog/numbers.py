@@ -70,12 +70,14 @@ class Numbers:
     def newest(self, ref: ModelRef, name: str = "") -> Sequence[NumberRow]:
         """Of each name about each release the newest, by number and name."""
         table = schema.numbers
-        alike = (table.c.number, table.c.name)
-        rank = func.row_number().over(partition_by=alike, order_by=(table.c.at.desc(), table.c.id.desc()))
-        ranked = select(table, rank.label("rank")).where(_about(ref, name)).subquery()
-        query = select(ranked).where(ranked.c.rank == 1).order_by(ranked.c.number, ranked.c.name)
+        alike = (table.c.model, table.c.number, table.c.name)
+        # The index answers this alone; a window over the rows would read each of them.
+        last = select(*alike, func.max(table.c.at).label("at")).where(_about(ref, name)).group_by(*alike).subquery()
+        same = and_(*(table.c[column] == last.c[column] for column in ("model", "number", "name", "at")))
+        query = select(table).join(last, same).order_by(table.c.number, table.c.name, table.c.id)
         with self._database.read() as connection:
-            return [_row(row) for row in connection.execute(query).mappings()]
+            rows = [_row(row) for row in connection.execute(query).mappings()]
+        return list({(row.number, row.name): row for row in rows}.values())
 
 
 def _there(connection: Connection, wanted: Collection[ModelName]) -> set[tuple[ModelName, int]]:

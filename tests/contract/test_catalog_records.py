@@ -187,12 +187,15 @@ def test_numbers_are_asked_for_by_release_and_name_and_the_newest_of_each(catalo
     commit(catalog, 1, "v1")
     commit(catalog, 2, "v2")
     catalog.numbers.add([number(1), number(2, "recall"), number(3), number(4, of=2), number(5, "recall", at=0.5)])
+    catalog.numbers.add([number(6, "loss", at=1.0), number(7, "loss", at=1.0, of=2), number(8, "loss", at=1.0, of=2)])
     one = parse_ref("acme/helmet:1")
-    assert [row.value for row in catalog.numbers.list(one).rows] == [0.5, 0.1, 0.2, 0.3]
+    assert [row.value for row in catalog.numbers.list(one).rows] == [0.5, 0.1, 0.6, 0.2, 0.3]
     assert [row.value for row in catalog.numbers.list(one, "recall").rows] == [0.5, 0.2]
     assert [(row.number, row.name, row.value) for row in catalog.numbers.newest(ALL)] == [
+        (1, "loss", 0.6),
         (1, "precision", 0.3),
         (1, "recall", 0.2),
+        (2, "loss", 0.8),
         (2, "precision", 0.4),
     ]
     assert [row.value for row in catalog.numbers.newest(one, "recall")] == [0.2]
