@@ -6,16 +6,16 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks import coded, crowd, cuts, growth, links, memory, returns, transfer, unchanged, wear
+from benchmarks import coded, crowd, cuts, federated, growth, jobs, links, memory, returns, transfer, unchanged, wear
 from benchmarks.table import machine
 
 
 def main() -> None:
     """Runs what was asked for, in a folder that is removed afterwards."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    every = ["transfer", "memory", "coded", "unchanged", "growth", "crowd", "wear", "cuts", "returns", "links"]
+    every = ["transfer", "memory", "coded", "unchanged", "growth", "crowd", "wear", "cuts", "returns", "links", "jobs", "federated"]
     parser.add_argument("which", nargs="*", default=every, help=", ".join(every))
-    parser.add_argument("--gib", type=float, default=1.0, help="size for transfer and unchanged (default 1)")
+    parser.add_argument("--gib", type=float, default=1.0, help="size for transfer, unchanged and federated (default 1)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of transfer (default 3)")
     parser.add_argument("--large", type=float, default=4.0, help="size for memory, GiB (default 4)")
     parser.add_argument("--sizes", type=float, nargs="*", default=[1, 4, 16], help="sizes for growth, GiB")
@@ -50,6 +50,10 @@ def main() -> None:
                     returns.run(root, asked.rounds)
                 case "links":
                     links.run(root, asked.rounds)
+                case "federated":
+                    federated.run(root, asked.gib)
+                case "jobs":
+                    jobs.run(root, asked.gib, asked.rounds)
                 case _:
                     parser.error(f"no benchmark {which!r}: {', '.join(every)}")
 
