@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloud_hub import app
+from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest, digest_of
 from modelsyncd.errors import BadInputError, LimitError, NotFoundError, NumberTakenError, RefusedError
 from modelsyncd.link.channel import open_channel
-from modelsyncd.session.events import Settled
+from modelsyncd.session.events import Encoded, Settled
 from modelsyncd.session.frames import Part
 from modelsyncd.trust.identity import Identity
 from modelsyncd.wire.nouns import decode_release
@@ -116,6 +117,54 @@ async def test_a_right_that_ends_in_mid_push_ends_the_push_and_what_came_is_kept
     assert (await hub.push(mine, node)).created
     sent = [ordinal for _, ordinal in mine.given]
     assert len(sent) < 2 * 301
+
+
+class Waiting:
+    """Gives what a publication gives, and waits for `go` before the chunks after the first few."""
+
+    def __init__(self, publication: Publication) -> None:
+        self.what = publication
+        self.reached, self.go = asyncio.Event(), asyncio.Event()
+
+    async def load(
+        self,
+        manifest: Digest,
+        part: Part,
+        ordinals: Sequence[int],
+        codecs: frozenset[Codec],
+        bases: Sequence[Digest],
+        *,
+        rate: float = 0.0,
+    ) -> Sequence[Encoded]:
+        if part is Part.CONTENT and len(self.what.given) > 10:
+            self.reached.set()
+            await self.go.wait()
+        return await self.what.load(manifest, part, ordinals, codecs, bases, rate=rate)
+
+
+async def test_what_arrives_after_the_right_has_ended_fails_that_transfer_and_not_the_session(hub: Hub) -> None:
+    node = await hub.node("n1")
+    await allow(hub, "n1", "acme/*")
+    mine = Waiting(from_node(4, 1, chunks=300))
+    base = publication({"base": weights(5, 5 * STEP)}, model="acme/base", channel="stable")
+    await hub.push(base)
+    puller = Puller()
+    async with hub.talk(node, giver=mine, taker=puller) as talk:
+        talk.say(mine.what.offer)
+        async with asyncio.timeout(60):
+            await mine.reached.wait()
+        async with rights_of(hub) as rights:
+            await rights.Disallow(rights_pb2.DisallowRequest(whom=limits_pb2.Whom(node="n1"), models="acme/*"))
+        mine.go.set()
+        outcome = await talk.outcome(mine.what.offer)
+        assert isinstance(outcome, RefusedError)
+        assert outcome.hint == "modelsyncctl allow n1 acme/helmet"
+        async with hub.catalog() as catalog:
+            wanted = catalog_pb2.AssignmentView(model="acme/base", channel="stable", node="n1")
+            await catalog.Assign(catalog_pb2.AssignRequest(assignment=wanted))
+        talk.take(base.offer)
+        assert isinstance(await talk.outcome(base.offer), Settled)
+    assert puller.content(base.offer) == b"".join(base.chunks)
 
 
 async def test_a_right_is_given_listed_and_taken_back_by_admins_only(hub: Hub) -> None:
