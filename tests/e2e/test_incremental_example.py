@@ -20,7 +20,7 @@ def tell(**environment: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=280,
         cwd=ROOT,
         env={**os.environ, **environment},
     )
@@ -41,11 +41,13 @@ def check(story: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_example_works() -> None:
     check(tell())
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(LIBRARY not in os.environ, reason=f"{LIBRARY} names no checkout of Sedna")
 def test_the_example_works_with_sednas_own_library() -> None:
     folders = os.environ[LIBRARY]

@@ -33,6 +33,7 @@ def _failure(hub: HubProgram) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_what_is_trained_is_evaluated_promoted_when_better_and_loaded_and_what_can_not_be_loaded_gives_way(
     own_hub: HubProgram, tmp_path: Path
 ) -> None:
@@ -71,6 +72,7 @@ def test_what_is_trained_is_evaluated_promoted_when_better_and_loaded_and_what_c
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_an_agent_that_is_killed_between_two_phases_shows_the_right_version_when_it_runs_again(
     own_hub: HubProgram, tmp_path: Path
 ) -> None:
