@@ -70,6 +70,8 @@ def test_the_next_bundle_is_coded_against_this_one_and_moves_as_one_to_and_fro(
     plan = hub.ctl.json("plan", "two/line:2", "--from", "two/line:1")
     assert plan["bytes_coded"] > 0.9 * plan["bytes"]
     assert plan["coded_wire"] < 0.5 * plan["bytes_coded"]
+    member = hub.ctl.json("plan", "two/line:1", "--from", "two/big:1")
+    assert member["bytes_had"] >= 0.99 * sum(len(data) for data, _ in tree(tmp_path / "big-1").values())
     hub.ctl.json("rollback", "two/line")
     path = until_active(agent, "two/line@stable", 1)
     assert {place: tree(path / place) for place in models} == {place: tree(tmp_path / f"{place}-1") for place in models}
