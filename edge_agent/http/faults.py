@@ -15,6 +15,15 @@ Handler = Callable[[Request], Awaitable[Response]]
 Headers = Callable[[ModelsyncError], Mapping[str, str]]
 
 
+class AnsweredError(Exception):
+    """An error of ours, and headers with which it is answered. No class of errors: those are known by their codes."""
+
+    def __init__(self, error: ModelsyncError, headers: Mapping[str, str]) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.headers = headers
+
+
 def answering(headers: Headers = lambda _: {}) -> Callable[[Handler], Handler]:
     """Wraps a handler, so that what it raises becomes a status and the sentences of the error, as JSON."""
 
@@ -23,6 +32,9 @@ def answering(headers: Headers = lambda _: {}) -> Callable[[Handler], Handler]:
         async def answer(request: Request) -> Response:
             try:
                 return await handler(request)
+            except AnsweredError as answered:
+                error, told = answered.error, answered.headers
+                return JSONResponse(_body(error), _status(error), {**headers(error), **told})
             except ModelsyncError as error:
                 if _status(error) >= 500:
                     Log().failure("http.failed", error, path=request.url.path[:200])

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from edge_agent.http.content import file_answer
-from edge_agent.http.faults import answering
+from edge_agent.http.faults import AnsweredError, answering
 from edge_agent.http.readers import Readers
 from edge_agent.http.versions import MAIN, Entry, Shown, Versions
 from modelsyncd.errors import InvalidNameError, LimitError, ModelsyncError, NotFoundError, RefusedError
@@ -27,18 +27,6 @@ _API = "/api/models/{namespace}/{name}"
 _POINTER = 134  # bytes of a git-lfs pointer with a size of nine digits; clients read it and use it for nothing
 _QUESTION = 1 << 20  # bytes of a question about paths
 _HEX_OID = 40
-
-
-class _NoEntryError(NotFoundError):
-    """There is no such file in this version."""
-
-    def __init__(self, shown: Shown, error: NotFoundError) -> None:
-        super().__init__(error.message, hint=error.hint)
-        self.commit = shown.commit
-
-
-class _NoModelError(NotFoundError):
-    """This node does not follow such a model."""
 
 
 class HubFace:
@@ -91,7 +79,7 @@ class HubFace:
         deep = request.query_params.get("recursive", "").lower() in ("1", "true")
         found = list(_listed(shown, folder, deep=deep))
         if folder and not found:
-            raise _NoEntryError(shown, NotFoundError(f"{folder[:200]!r} is no folder of this version"))
+            raise _no_entry(shown, NotFoundError(f"{folder[:200]!r} is no folder of this version"))
         return JSONResponse(found, headers={"x-repo-commit": shown.commit})
 
     async def paths(self, request: Request) -> Response:
@@ -108,7 +96,7 @@ class HubFace:
         try:
             entry = shown.file(request.path_params["path"])
         except NotFoundError as error:
-            raise _NoEntryError(shown, error) from error
+            raise _no_entry(shown, error) from error
         return await file_answer(request, self._versions, shown, entry, {"x-repo-commit": shown.commit})
 
     async def _shown(self, request: Request) -> Shown:
@@ -117,11 +105,11 @@ class HubFace:
         try:
             model = parse_model(f"{found['namespace']}/{found['name']}")
         except InvalidNameError as error:
-            raise _NoModelError(error.message) from error
+            raise _no_model(error.message) from error
         revision = found.get("revision", MAIN)
         self._demand(request, model, revision)
         if all(ref.model != model for ref in self._versions.refs):
-            raise _NoModelError(f"this node does not follow {model}")
+            raise _no_model(f"this node does not follow {model}")
         return await self._versions.of_revision(model, revision)
 
     def _demand(self, request: Request, model: ModelName, revision: str) -> None:
@@ -140,16 +128,21 @@ def _headers(error: ModelsyncError) -> Mapping[str, str]:
     """The words by which these clients tell errors apart."""
     told = {"x-error-message": error.message.encode("ascii", "replace").decode()}
     match error:
-        case _NoEntryError():
-            return told | {"x-error-code": "EntryNotFound", "x-repo-commit": error.commit}
-        case _NoModelError():
-            return told | {"x-error-code": "RepoNotFound"}
         case NotFoundError():
             return told | {"x-error-code": "RevisionNotFound"}
         case RefusedError():
             return told | {"x-error-code": "GatedRepo"}
         case _:
             return told
+
+
+def _no_model(why: str) -> AnsweredError:
+    return AnsweredError(NotFoundError(why), {"x-error-code": "RepoNotFound"})
+
+
+def _no_entry(shown: Shown, error: NotFoundError) -> AnsweredError:
+    """With the commit, so that clients remember that the file is not in it."""
+    return AnsweredError(error, {"x-error-code": "EntryNotFound", "x-repo-commit": shown.commit})
 
 
 def _listed(shown: Shown, folder: str, *, deep: bool) -> Iterable[dict[str, object]]:
