@@ -18,11 +18,12 @@ from modelsyncd.store.failpoints import Point
 from tests.fakes.hub_tale import HubTale, WornTale
 from tests.fakes.memory_disk import memory_disk
 from tests.fakes.node_tale import MendingTale, NodeTale
+from tests.fakes.outbox_tale import OutboxTale
 from tests.fakes.trial_tale import TrialTale
 from tests.fault.deaths import Death, Tale, passings, survive
 from tests.fault.reach import FULL, seeds
 
-TALES: tuple[Tale, ...] = (NodeTale(), MendingTale(), TrialTale(), HubTale(), WornTale())
+TALES: tuple[Tale, ...] = (NodeTale(), MendingTale(), TrialTale(), OutboxTale(), HubTale(), WornTale())
 NEEDS_A_NETWORK = {Point.NODE_KEY_KEPT, Point.INVITE_KEPT, Point.ENROLMENT_ANSWERED, Point.IDENTITY_KEPT}
 """These are passed by the process that enrols: `test_killed_enrolling.py` kills it there."""
 PASSINGS = (1, 2, 3, 5, 8, 13, 21, 34, 55) if FULL else (1,)
