@@ -247,6 +247,8 @@ def noting(folder: Path) -> Hook:
         "import os, sys, time\n"
         "folder, number = sys.argv[1:]\n"
         "open(folder + '/began-' + number, 'w').close()\n"
+        "count = lambda word: sum(name.startswith(word) for name in os.listdir(folder))\n"
+        "if count('began') - count('done') > 1: open(folder + '/together', 'w').close()\n"
         "while not os.path.exists(folder + '/go'): time.sleep(0.01)\n"
         "open(folder + '/done-' + number, 'w').close()\n"
     )
@@ -254,7 +256,7 @@ def noting(folder: Path) -> Hook:
 
 
 def begun(folder: Path) -> set[str]:
-    return {path.name for path in folder.glob("began-*")}
+    return {path.name for path in folder.iterdir() if path.name.startswith(("began", "together"))}
 
 
 async def test_for_one_channel_one_hook_runs_at_a_time_and_the_newest_switch_is_next(tmp_path: Path) -> None:
