@@ -36,7 +36,7 @@ class AsyncClient:
     >>> async with AsyncClient() as agent:
     ...     async with agent.acquire("acme/helmet@stable") as model:
     ...         print(model.number)
-    7
+    1
     """
 
     def __init__(self, target: str | Path | None = None, *, token: str = "") -> None:

@@ -37,7 +37,7 @@ class Client:
 
     >>> with Client() as agent:
     ...     print(agent.get("acme/helmet@stable").number)
-    7
+    1
     """
 
     def __init__(self, target: str | Path | None = None, *, token: str = "") -> None:
@@ -54,7 +54,7 @@ class Client:
 
         >>> for local in client.list():
         ...     print(local.ref, local.phase, local.desired)
-        acme/helmet@stable active 7
+        acme/helmet@stable active 1
         """
         answer = self._ask(self._jobs.List, jobs_pb2.ListRequest())
         return [listed(message) for message in answer.models]
@@ -85,7 +85,7 @@ class Client:
 
         >>> for version in client.show("acme/helmet").versions:
         ...     print(version.number, version.size, version.whole)
-        7 1002 True
+        1 1002 True
         """
         return shown(self._ask(self._jobs.Show, jobs_pb2.ShowRequest(ref=ref)))
 
@@ -116,7 +116,7 @@ class Client:
         >>> for model in client.follow("acme/helmet@stable"):
         ...     print("load", model.number)
         ...     break
-        load 7
+        load 1
         """
         holds: list[Grip] = []  # at most two: what is in use, and what is told of next
         told: Model | None = None
@@ -146,7 +146,7 @@ class Client:
         >>> for model in client.watch("acme/helmet@stable"):
         ...     print(model.ref, model.number)
         ...     break
-        acme/helmet@stable 7
+        acme/helmet@stable 1
         """
         last: dict[str, tuple[int, str]] = {}
         while not self._closed.is_set():
@@ -215,8 +215,8 @@ class Client:
         SourceChangedError, DiskFullError, and what the hub refuses it with.
 
         >>> done = client.publish(trained, "acme/helmet", parents=[model], metrics={"map": 0.71}, wait=False)
-        >>> done.model, done.id, done.number
-        ('acme/helmet', '000001', 0)
+        >>> done.model, done.number  # the hub gives the number
+        ('acme/helmet', 0)
         """
         request = asking.publish(path, model, parents=parents, labels=labels, metrics=metrics, note=note, wait=wait)
         publishing = Publishing(model)
@@ -249,22 +249,22 @@ class Client:
         measured, seconds since 1970 UTC, 0 for now. Raises NotFoundError, BadInputError, DiskError.
 
         >>> client.record(model, {"accuracy": 0.93}, dataset="line-3", stage="eval")
-        7
+        1
         """
         return self._ask(self._jobs.Record, asking.record(model, metrics, dataset, stage, at)).number
 
     def outbox(self) -> Outbox:
         """What waits to be published, what is on its way, and what was refused.
 
-        >>> [(item.id, item.model, item.refused) for item in client.outbox().items]
-        [('000001', 'acme/helmet', False)]
+        >>> [(item.model, item.total, item.refused) for item in client.outbox().items]
+        [('acme/helmet', 1000, False)]
         """
         return outbox_of(self._ask(self._jobs.ListOutbox, jobs_pb2.ListOutboxRequest()))
 
     def withdraw(self, id: str) -> None:  # noqa: A002
         """Takes something out of the outbox. Raises NotFoundError, ConflictError when the hub has it.
 
-        >>> client.withdraw("000001")
+        >>> client.withdraw(done.id)
         """
         self._ask(self._jobs.Withdraw, jobs_pb2.WithdrawRequest(id=id))
 
