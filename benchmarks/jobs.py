@@ -1,14 +1,14 @@
 """What a thousand questions a second from jobs cost them, a transfer beside them, and what the client costs to load.
 
 Jobs ask in processes of their own over the agent's socket, each at its share of the rate; the transfer is of bytes that
-nothing makes smaller, from a hub on the same machine. The rates with and without jobs are taken in turn.
+nothing makes smaller, from a hub on the same machine. The rates with and without jobs are taken in turn, and the best of
+each counts. Hub, agent and jobs share the machine's cores.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -71,10 +71,10 @@ def run(root: Path, gib: float, rounds: int) -> None:
                 "a transfer",
                 *_figures(busy),
                 "-",
-                f"{statistics.median(beside):.0f}",
-                f"{statistics.median(beside) / statistics.median(alone):.0%}",
+                f"{max(beside):.0f}",
+                f"{max(beside) / max(alone):.0%}",
             ),
-            ("(a transfer alone)", "-", "-", "-", "-", f"{statistics.median(alone):.0f}", "100%"),
+            ("(a transfer alone)", "-", "-", "-", "-", f"{max(alone):.0f}", "100%"),
         ],
     )
     grpc = _import("grpc")
