@@ -62,7 +62,7 @@ def _walk(real: Path, caller: Caller) -> Iterator[Seen]:
         _demand(folder, status, caller, _SEARCH)
         # Of the way there only what somebody else could rename: others come and go in a folder like /tmp.
         above = os.lstat(folder.parent)
-        settled = above.st_uid == 0 and not above.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        settled = caller.owner or (above.st_uid == 0 and not above.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
         yield _seen(folder, status, 0 if settled else status.st_ctime_ns)
     yield from _below(real, caller)
 
