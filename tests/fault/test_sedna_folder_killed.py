@@ -17,6 +17,7 @@ from modelsyncd.names import parse_model
 from modelsyncd.store import failpoints
 from modelsyncd.store.failpoints import Point
 from modelsyncd.store.version import Version
+from tests.fakes.memory_disk import memory_disk
 
 CONTENTS = {number: b"model %d " % number * 1_000 for number in (1, 2)}
 VERSIONS = {number: Version(parse_model("a/b"), number, digest_of(data)) for number, data in CONTENTS.items()}
@@ -65,6 +66,12 @@ def seen(root: Path) -> tuple[int, int]:
     return told, next(number for number, content in CONTENTS.items() if content == stable)
 
 
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    with memory_disk() as folder:
+        yield folder
+
+
 @contextmanager
 def meeting(met: Callable[[Point], None]) -> Iterator[None]:
     failpoints.watch(met)
@@ -95,11 +102,11 @@ def test_at_every_moment_the_word_and_the_name_lead_to_a_whole_model_and_the_nam
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_whoever_is_killed_at_any_moment_ends_in_a_right_one_at_the_next_start(tmp_path: Path, kind: str) -> None:
-    count = passings(tmp_path / "count", kind)
+def test_whoever_is_killed_at_any_moment_ends_in_a_right_one_at_the_next_start(disk: Path, kind: str) -> None:
+    count = passings(disk / "count", kind)
     assert count >= 10
     for last in range(1, count + 1):
-        root = tmp_path / str(last)
+        root = disk / str(last)
         show(root, kind, 1)
         met: list[Point] = []
 

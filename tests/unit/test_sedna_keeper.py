@@ -12,6 +12,7 @@ import pytest
 from edge_agent.sedna.settings import JobSettings
 from modelsyncd.store import durable
 from modelsyncd.store.version import Version
+from tests.fakes.memory_disk import memory_disk
 from tests.fakes.sedna_job import HotUpdate
 from tests.fakes.sedna_node import CANDIDATE, Node
 
@@ -101,6 +102,22 @@ async def test_where_second_names_can_not_be_had_there_are_copies(
         await node.until(lambda: shows(node, two))
     assert (hot / "model.pth").read_bytes() == b"2"
     assert not (hot / "model.pth").samefile(node.channels.folder(two) / "model.pth")
+
+
+async def test_a_folder_on_another_file_system_gets_copies(tmp_path: Path) -> None:
+    with memory_disk() as elsewhere:
+        if elsewhere.stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("there is one file system here")
+        hot = elsewhere / "hot"
+        node = Node(tmp_path / "data", JobSettings("acme/helmet", folders=(f"{hot}=/model-hot-update",)))
+        one, two = node.channels.put(1), node.channels.put(2)
+        for version, content in ((one, b"1"), (two, b"2")):
+            node.channels.switch(version)
+            async with node.live():
+                await node.until(lambda version=version: shows(node, version))  # type: ignore[misc]
+            for name in (f"model.{version.folder_name}", "model.pth"):
+                assert not (hot / name).is_symlink()
+                assert (hot / name).read_bytes() == content
 
 
 async def test_a_mended_file_is_shown_in_the_place_of_the_damaged_one(tmp_path: Path) -> None:
