@@ -24,6 +24,10 @@ def word(node: Node, folder: Path | None = None) -> str:
     return str(json.loads(path.read_text())["model_config"]["model_update_time"])
 
 
+def _device(path: Path) -> int:
+    return path.stat().st_dev
+
+
 def _content(path: str) -> bytes:
     return Path(path).read_bytes()
 
@@ -106,7 +110,7 @@ async def test_where_second_names_can_not_be_had_there_are_copies(
 
 async def test_a_folder_on_another_file_system_gets_copies(tmp_path: Path) -> None:
     with memory_disk() as elsewhere:
-        if elsewhere.stat().st_dev == tmp_path.stat().st_dev:
+        if _device(elsewhere) == _device(tmp_path):
             pytest.skip("there is one file system here")
         hot = elsewhere / "hot"
         node = Node(tmp_path / "data", JobSettings("acme/helmet", folders=(f"{hot}=/model-hot-update",)))
