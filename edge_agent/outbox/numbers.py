@@ -70,7 +70,7 @@ class Numbers:
         raw = read_paper(self._path)
         lines = raw.splitlines()
         kept = [found for line in lines if (found := _read(line)) is not None]
-        if len(kept) < len(lines) or not raw.endswith(b"\n"):
+        if len(kept) < len(lines):
             Log().warning("numbers.broken", path=self._path, lost=len(lines) - len(kept))
         with self._lock:
             self._rewrite(kept)
