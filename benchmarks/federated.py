@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from benchmarks import peers
-from benchmarks.lab import Lab, drop_written, lab, until
+from benchmarks.lab import Lab, drop_written, lab
 from benchmarks.table import show
 from modelsyncd.client import Client, HubClient, Step
 
@@ -20,64 +22,103 @@ LAYER = 64 << 20  # bytes of a tensor
 STEP = np.float32(1e-3)  # how far a round moves a weight, beside 0.05 that weights have
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A step: seconds by the clock, seconds of CPU of all who took part, bytes that travelled."""
+
+    what: str
+    seconds: float
+    cpu: float
+    wire: int
+
+
+class Steps:
+    """The steps of a round, each measured from `begin` to `end`."""
+
+    def __init__(self, cpu: Callable[[], float]) -> None:
+        self.rows: list[Row] = []
+        self._cpu = cpu
+        self._began = (0.0, 0.0)
+
+    def begin(self) -> None:
+        """The clock starts."""
+        self._began = time.monotonic(), self._cpu()
+
+    def end(self, what: str, wire: int = 0) -> None:
+        """The clock has run so far."""
+        began, cpu = self._began
+        self.rows.append(Row(what, time.monotonic() - began, self._cpu() - cpu, wire))
+
+
 def run(root: Path, gib: float) -> None:
     """Prints the table."""
     layers = max(1, int(gib * (1 << 30)) // LAYER)
     weights = root / "weights"
     _fresh(weights, layers)
     size = (weights / "model.safetensors").stat().st_size
-    with lab(root / "lab") as here, here.agent("node") as (_agent, data):
+    with lab(root / "lab") as here, here.agent("node") as (agent, data):
         here.ctl("assign", f"{GLOBAL}@stable", "--node", "node")
         here.ctl("allow", "node", UPDATES)
+        steps = Steps(lambda: here.hub.cpu() + agent.cpu() + time.process_time())
         with HubClient(here.context, cache=root / "cache") as cloud, Client(data / "agent.sock") as node:
-            rows = _round(here, cloud, node, weights)
-    copied = _timed(lambda: _copy(weights, root / "copy"))
-    rsync = peers.rsync_download(weights / "model.safetensors", root / "rsync")
-    rows.append(("cp -r and sync", copied, size))
-    rows.append(("rsync daemon (no TLS, no sync)", rsync, size))
+            _round(here, cloud, node, weights, steps)
+    beside = Steps(lambda: sum(os.times()[:4]))
+    beside.begin()
+    shutil.copytree(weights, root / "copy")
+    drop_written(root / "copy" / "model.safetensors")
+    beside.end("cp -r and sync", size)
+    beside.begin()
+    peers.rsync_download(weights / "model.safetensors", root / "rsync")
+    beside.end("rsync daemon (no TLS, no sync)", size)
+    copied, rsync = beside.rows
     show(
         f"A round of federated learning with {size / (1 << 30):.2f} GiB of float32 weights, all of them changed",
-        ("what", "seconds", "of cp and sync", "of rsync", "MB that travelled"),
-        [(what, seconds, seconds / copied, seconds / rsync, f"{wire / 1e6:,.0f}") for what, seconds, wire in rows],
+        ("what", "seconds", "of cp and sync", "of rsync", "CPU seconds", "CPU of rsync's", "MB that travelled"),
+        [
+            (
+                row.what,
+                row.seconds,
+                row.seconds / copied.seconds,
+                row.seconds / rsync.seconds,
+                row.cpu,
+                row.cpu / rsync.cpu,
+                f"{row.wire / 1e6:,.0f}",
+            )
+            for row in (*steps.rows, copied, rsync)
+        ],
     )
 
 
-def _round(here: Lab, cloud: HubClient, node: Client, weights: Path) -> list[tuple[str, float, int]]:
-    rows = []
-    began = time.monotonic()
+def _round(here: Lab, cloud: HubClient, node: Client, weights: Path, steps: Steps) -> None:
+    steps.begin()
     first = cloud.publish(weights, f"{GLOBAL}@stable")
-    rows.append(("cloud publishes the first model", time.monotonic() - began, first.wire))
-    began = time.monotonic()
     model = node.get(f"{GLOBAL}@stable", wait=900)
-    rows.append(("node has it (what was left of its fetch)", time.monotonic() - began, _fetched(here)))
+    steps.end("cloud publishes the first model, node has it", first.wire + _fetched(here))
 
     _moved(model.path, weights, seed=1)
-    stored: list[float] = []
-    began = time.monotonic()
 
     def watch(step: Step) -> None:
         if step.stage == "stored":
-            stored.append(time.monotonic() - began)
+            steps.end("node publishes its update: durable on the node")
 
+    steps.begin()
     update = node.publish(weights, UPDATES, parents=[model], labels={"round": "1"}, progress=watch)
-    rows.append(("node publishes its update: durable on the node", stored[0], 0))
-    rows.append(("… at the hub, in all", time.monotonic() - began, update.wire))
+    steps.end("… at the hub, in all", update.wire)
 
-    began = time.monotonic()
+    steps.begin()
     told = next(iter(cloud.releases(UPDATES, labels={"round": "1"})))
     got = cloud.get(told)
-    rows.append(("cloud has the update", time.monotonic() - began, 0))
+    steps.end("cloud has the update")
     _same(got.path, weights)
 
     _moved(got.path, weights, seed=2)
-    began = time.monotonic()
+    steps.begin()
     second = cloud.publish(weights, f"{GLOBAL}@stable", parents=[(told.ref, "aggregated-from")])
-    rows.append(("cloud publishes the aggregate", time.monotonic() - began, second.wire))
-    began = time.monotonic()
-    until(lambda: node.get(f"{GLOBAL}@stable").number == second.number)
-    rows.append(("node has the aggregate", time.monotonic() - began, _fetched(here)))
+    for now in node.watch(f"{GLOBAL}@stable"):
+        if now.number == second.number:
+            break
+    steps.end("cloud publishes the aggregate, node has it", second.wire + _fetched(here))
     _same(node.get(f"{GLOBAL}@stable").path, weights)
-    return rows
 
 
 def _fetched(here: Lab) -> int:
@@ -118,14 +159,3 @@ def _same(got: Path, weights: Path) -> None:
             if not block:
                 return
     raise RuntimeError(f"{path} is not what was published")
-
-
-def _copy(source: Path, target: Path) -> None:
-    shutil.copytree(source, target)
-    drop_written(target / "model.safetensors")
-
-
-def _timed(work: Callable[[], None]) -> float:
-    began = time.monotonic()
-    work()
-    return time.monotonic() - began
