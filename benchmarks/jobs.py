@@ -1,8 +1,8 @@
 """What a thousand questions a second from jobs cost them, a transfer beside them, and what the client costs to load.
 
-Jobs ask in processes of their own over the agent's socket, each at its share of the rate; the transfer is of bytes that
-nothing makes smaller, from a hub on the same machine. The rates with and without jobs are taken in turn, and the best of
-each counts. Hub, agent and jobs share the machine's cores.
+Jobs ask in processes of their own over the agent's socket, each at its share of the rate; the transfer is of bytes
+that nothing makes smaller, from a hub on the same machine. The rates with and without jobs are taken in turn, and the
+best of each counts. Hub, agent and jobs share the machine's cores.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ _SOCKET_PATH_BYTES = 107  # sun_path of Linux has 108 bytes with its end
 
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 5_000),  # for a handshake, in truth: an agent on a busy machine takes its time
     ("grpc.max_reconnect_backoff_ms", 2_000),  # an agent on the same machine is back within seconds
     ("grpc.enable_http_proxy", 0),  # the agent is on this machine: no proxy could reach it
     ("grpc.use_local_subchannel_pool", 1),  # another client's backoff is not ours
