@@ -187,6 +187,8 @@ class NodeOutbox:
         except asyncio.CancelledError:
             storing.given_up = True
             raise
+        if known:
+            self.hasten()  # whoever publishes it again may know that what refused it is mended
         return Stored(paper.id, paper.manifest, paper.size, known)
 
     async def follow(self, id: str) -> AsyncIterator[Sending | Done]:  # noqa: A002

@@ -146,14 +146,14 @@ class Sender:
         self._manners = manners
         for name, way in self._ways.items():
             if way.refused:
-                self._ways[name] = replace(way, setback=_now(way.setback, self._clock()))
+                self._ways[name] = replace(way, setback=_now(way.setback, self._clock()), refused=False)
 
     def hasten(self) -> None:
         """Somebody acted: everything is tried at once, but for what is broken."""
         now = self._clock()
         for name, way in self._ways.items():
             if way.setback is not None and not way.broken:
-                self._ways[name] = replace(way, setback=_now(way.setback, now))
+                self._ways[name] = replace(way, setback=_now(way.setback, now), refused=False)
 
     def open(self) -> str:
         """Why nothing may be sent now; "" when it may."""
@@ -181,8 +181,9 @@ class Sender:
         return found
 
     def begin(self, paper: Paper) -> None:
-        """It was offered."""
+        """It was offered: what was said of an earlier try counts no more."""
         self._offered[paper.manifest] = paper.id
+        self._ways[paper.id] = replace(self._ways[paper.id], refused=False)
 
     def wakes(self) -> float:
         """When to look again, on the clock; infinite for never."""
