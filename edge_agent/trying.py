@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from modelsyncd.errors import ConflictError
 from modelsyncd.names import ModelRef
 
 
@@ -50,23 +49,3 @@ class Trying(Protocol):
 
     def failed(self, ref: ModelRef) -> Failed | None:
         """What failed last and was not tried again."""
-
-
-class NoTrials:
-    """Trying on a node that tries nothing."""
-
-    def confirm(self, ref: ModelRef, number: int, works: bool, why: str, who: str) -> bool:
-        """Nobody waits for it. Raises ConflictError for what can't be put right here."""
-        if not works:
-            raise ConflictError(f"this agent can't go back from {ref.model}:{number}", safe="nothing was changed")
-        return False
-
-    def retry(self, ref: ModelRef) -> int:
-        """Nothing failed."""
-        return 0
-
-    def trial(self, ref: ModelRef) -> Trial | None:
-        """None."""
-
-    def failed(self, ref: ModelRef) -> Failed | None:
-        """None."""

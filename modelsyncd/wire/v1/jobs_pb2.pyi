@@ -652,7 +652,7 @@ class PublishStored(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     KNOWN_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Names it in the outbox: "000012"."""
+    """Names it in the outbox: "01a2073e4ec3"."""
     manifest: _builtins.str
     """"b3:" + hex of the manifest's digest."""
     size: _builtins.int
@@ -831,7 +831,7 @@ class Outgoing(_message.Message):
     USER_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Names it: "000012"."""
+    """Names it: "01a2073e4ec3"."""
     model: _builtins.str
     """namespace/name."""
     channel: _builtins.str
