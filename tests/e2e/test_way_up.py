@@ -116,6 +116,29 @@ def test_what_is_refused_waits_for_a_right_and_holds_up_no_other_model(
     assert not waiting.exists()
 
 
+def test_numbers_that_were_recorded_with_the_hub_away_arrive_once(
+    own_hub: HubProgram, start_agent: StartAgent, tmp_path: Path
+) -> None:
+    origin = folder(tmp_path / "origin")
+    own_hub.ctl.json("push", str(origin), "acme/helmet@stable")
+    agent = start_agent(own_hub, "cam")
+    own_hub.ctl.json("assign", "acme/helmet@stable", "--node", "cam")
+    until_active(agent, "acme/helmet@stable", 1)
+    own_hub.kill()
+    with Client(agent.data / "agent.sock") as client:
+        client.record("acme/helmet:1", {"recall": 0.71, "map": 0.5}, stage="eval")
+    agent.kill()
+    agent.start()
+    own_hub.restart()
+    told = until(
+        lambda: own_hub.ctl.json("metrics", "acme/helmet")["numbers"], "numbers of acme/helmet", seconds=90, pause=0.2
+    )
+    assert sorted((one["name"], one["value"], one["who"]) for one in told) == [
+        ("map", 0.5, "node/cam"),
+        ("recall", 0.71, "node/cam"),
+    ]
+
+
 def test_what_was_trained_further_travels_as_the_difference_to_what_the_node_has(
     own_hub: HubProgram, tmp_path: Path
 ) -> None:
