@@ -247,8 +247,6 @@ def noting(folder: Path) -> Hook:
         "import os, sys, time\n"
         "folder, number = sys.argv[1:]\n"
         "open(folder + '/began-' + number, 'w').close()\n"
-        "count = lambda word: sum(name.startswith(word) for name in os.listdir(folder))\n"
-        "if count('began') - count('done') > 1: open(folder + '/together', 'w').close()\n"
         "while not os.path.exists(folder + '/go'): time.sleep(0.01)\n"
         "open(folder + '/done-' + number, 'w').close()\n"
     )
@@ -256,19 +254,21 @@ def noting(folder: Path) -> Hook:
 
 
 def begun(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir() if path.name.startswith(("began", "together"))}
+    return {path.name for path in folder.iterdir() if path.name.startswith("began")}
 
 
 async def test_for_one_channel_one_hook_runs_at_a_time_and_the_newest_switch_is_next(tmp_path: Path) -> None:
-    async with hooked(acme_helmet=noting(tmp_path)) as hooks:
+    async with hooked(**{"acme_*": noting(tmp_path)}) as hooks:
         hooks.call(switch(tmp_path, 1))
         await until((tmp_path / "began-1").exists)
         for number in (2, 3, 4):
             hooks.call(switch(tmp_path, number))
         hooks.call(switch(tmp_path, 9, VEST))
+        await until((tmp_path / "began-9").exists)
+        assert begun(tmp_path) == {"began-1", "began-9"}, "another one began before the first had ended"
         (tmp_path / "go").touch()
         await until((tmp_path / "done-4").exists)
-    assert begun(tmp_path) == {"began-1", "began-4"}
+    assert begun(tmp_path) == {"began-1", "began-4", "began-9"}
 
 
 async def test_channels_do_not_wait_for_each_other(tmp_path: Path) -> None:
