@@ -215,7 +215,10 @@ class Controller:
     async def _carry_out(self, queue: asyncio.Queue[tuple[int, Entry, Job, Deed]]) -> None:
         while True:
             number, entry, job, deed = await queue.get()
-            await self._insist(partial(self._do, entry, job, deed), job)
+            try:
+                await self._insist(partial(self._do, entry, job, deed), job)
+            except Exception as error:  # noqa: BLE001 - a report must not end the agent, at this start and each after it
+                Log().failure("sedna.not-done", error, job=job.name)
             self._left[number] -= 1
             if not self._left[number]:
                 del self._left[number]

@@ -72,7 +72,7 @@ def numbers(said: object) -> dict[str, float]:
         if len(found) == _NUMBERS:
             break
         if name and len(name) <= _NAME:
-            found[name] = value
+            found[_text(name)] = value
     return found
 
 
@@ -112,4 +112,4 @@ def _number(said: object) -> float | None:
 
 
 def _text(said: object) -> str:
-    return said if isinstance(said, str) else ""
+    return said.encode(errors="replace").decode() if isinstance(said, str) else ""  # JSON can write what is no text

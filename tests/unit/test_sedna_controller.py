@@ -255,3 +255,16 @@ async def test_a_report_that_waits_and_can_not_be_read_is_left_out(tmp_path: Pat
         await ready(node)
         assert await node.controller.answer("w", body(kind="deploy", status="completed")) == OK
         await asyncio.wait_for(node.until(lambda: node.channels.said), 60)
+
+
+async def test_a_fault_of_our_own_ends_neither_the_agent_nor_its_next_start(
+    tmp_path: Path,
+) -> None:
+    node = Node(tmp_path, JobSettings("acme/helmet", results=(str(tmp_path),)))
+    node.tray.errors = [RuntimeError("a bug")]
+    async with node.live():
+        await ready(node)
+        for loss in (1, 2):
+            await node.controller.answer("w", trained(tmp_path, loss=loss))
+        await node.until(lambda: node.tray.stored and not waiting(node))
+    assert [dict(one.metrics) for one in node.tray.stored] == [{"loss": 2.0}]

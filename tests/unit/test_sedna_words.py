@@ -138,6 +138,13 @@ def test_numbers_are_found_in_whatever_form_workers_write_them(said: object, fou
     assert numbers(said) == found
 
 
+def test_what_is_no_text_in_a_report_becomes_text() -> None:
+    result = {"format": "\ud800", "url": "/out/\udfff", "metrics": {"loss\ud800": 1}}
+    said = report(kind="train", status="completed", results=[result], ownerName="helmet\ud800")
+    assert said.results == (Result("?", "/out/?", {"loss?": 1.0}),)
+    assert said.owner == "default/helmet?"
+
+
 # --- settings ---
 
 
