@@ -22,6 +22,7 @@ from edge_agent.reconcile import (
     is_active,
     reconcile,
 )
+from edge_agent.trials import Forget, GoBack, Judge, Try
 from modelsyncd.digest import Digest, digest_of
 from modelsyncd.names import ModelName, ModelRef
 from modelsyncd.release import SignedRelease
@@ -126,6 +127,8 @@ def carry_out(action: Action, seen: Observed, goals: Goals) -> Observed:
             return replace(seen, taking={**seen.taking, offered.manifest: priority})
         case Go() | Refuse():
             raise AssertionError("nothing is limited here, and nothing asked for leave")
+        case Try() | Judge() | GoBack() | Forget():
+            raise AssertionError("no channel has a gate here")
 
 
 def finish(seen: Observed, goals: Goals, manifest: Digest) -> Observed:
