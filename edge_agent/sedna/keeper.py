@@ -23,6 +23,7 @@ from edge_agent.watchers import Active, Watchers
 from modelsyncd.daemon.log import Log
 from modelsyncd.errors import BadInputError, ModelsyncError
 from modelsyncd.names import ModelRef
+from modelsyncd.store.durable import disk_errors
 from modelsyncd.store.version import Version
 
 PAUSE = 30.0  # seconds before a folder that could not be written is tried again
@@ -208,7 +209,7 @@ def folder_of(active: Active) -> Path:
 
 
 def model_file(job: Job, active: Active) -> Path:
-    """Which file of a version is the model. Raises BadInputError when the settings do not say, or say wrong."""
+    """Which file of a version is the model. Raises BadInputError when the settings do not say, or say wrong, DiskError."""
     folder = folder_of(active)
     if job.file:
         file = folder / job.file
@@ -219,7 +220,9 @@ def model_file(job: Job, active: Active) -> Path:
             f"{active.ref.model}:{active.number} has several files",
             hint=f'say which is the model: file = "…" in [sedna.job."{job.name}"]',
         )
-    if not file.is_file():
+    with disk_errors(file):
+        there = file.is_file()
+    if not there:
         raise BadInputError(
             f"{active.ref.model}:{active.number} has no file {job.file!r}, which is the model for {job.name}",
             safe="workers keep the model that they have",
