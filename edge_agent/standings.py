@@ -96,7 +96,7 @@ def _of_goal(
         bytes_done=goal.size if held else progress.done,
         bytes_had=goal.size if held and not progress.total else progress.had,  # nothing was ever fetched for it
         bytes_wire=progress.wire,
-        fault=_why(goal, failed) if failed else setback.fault if setback else None,
+        fault=_why(goal, failed) if failed and phase is Phase.ROLLED_BACK else setback.fault if setback else None,
         next_try=wall(setback.next_try) if setback and phase is Phase.FAILED else 0.0,
         bytes_coded=progress.coded,
         giver_cpu=progress.giver_cpu,
@@ -143,8 +143,8 @@ def _phase(goal: Goal, observed: Observed, progress: Progress) -> Phase:
     manifest = goal.version.manifest
     if is_active(goal, observed):
         return Phase.ACTIVE
-    if observed.tried.bars(goal.ref, goal.version, goal.retry):
-        return Phase.ROLLED_BACK
+    if observed.tried.bars(goal.ref, goal.version, goal.retry):  # until the channel leads elsewhere, nothing is back
+        return Phase.CONFIRMING if observed.active.get(goal.ref) == goal.version else Phase.ROLLED_BACK
     trial = observed.tried.known.trials.get(goal.ref) if goal.ref in observed.tried.gated else None
     if trial is not None and trial.version == goal.version:
         return Phase.CONFIRMING if observed.active.get(goal.ref) == goal.version else Phase.ACTIVATING

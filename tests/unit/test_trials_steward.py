@@ -314,3 +314,17 @@ async def test_a_job_that_can_not_use_a_version_says_so_during_any_trial(tmp_pat
         assert not node.switching.confirm(HELMET, 1, True, "", "job"), "nobody waits for that word"
         assert node.switching.confirm(HELMET, 1, False, "", "job")
         await node.until_phase(Phase.ROLLED_BACK, 0)
+
+
+async def test_nothing_counts_as_rolled_back_before_the_channel_leads_back(tmp_path: Path) -> None:
+    async with Node(tmp_path).running() as node:
+        await node.prove(1)
+        await node.want(2, 2)
+        await node.until_phase(Phase.CONFIRMING, 2)
+        node.holdings.broken["go_back"] = DiskError("can't write")
+        assert node.switching.confirm(HELMET, 2, False, "", "job")
+        await node.until(lambda: TrialFile(tmp_path).load().failures)
+        assert (node.standing().phase, node.standing().fault) == (Phase.CONFIRMING, None)
+        del node.holdings.broken["go_back"]
+        node.steward.hasten()
+        await node.until_phase(Phase.ROLLED_BACK, 1)
