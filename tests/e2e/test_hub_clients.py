@@ -231,6 +231,7 @@ async def test_a_job_that_follows_holds_what_it_uses(hub: HubProgram, kind: str,
         one = await following(followed)
         for number in (2, 3):
             await job.publish(write(tmp_path / "a", number), f"{model}@stable")
+        await job.get(model)  # the channel's link leads on
         await job.get(f"{model}:2")
         assert one.path.is_dir()
         three = await following(followed)

@@ -225,6 +225,21 @@ async def test_a_pull_decodes_against_what_it_named(tmp_path: Path) -> None:
     assert (tmp_path / "dest" / "model.safetensors").read_bytes() == (new / "model.safetensors").read_bytes()
 
 
+async def test_what_a_base_holds_is_copied_and_does_not_travel(tmp_path: Path) -> None:
+    old, _new = pair(tmp_path)
+    (base,) = await read_bases([old], silent=True)
+    push = Publisher(old, [])
+    taker = FolderTaker(tmp_path / "dest", Variant("default", push.ref), 1, force=False, bases=[base])
+    offer = Offer(SignedRelease(b""), push.ref.digest)
+    missing = await taker.survey(offer, Part.MANIFEST)
+    pieces = await push.giver.load(push.ref.digest, Part.MANIFEST, missing.ordinals, READABLE, ())
+    await taker.keep([keep_of(offer, Part.MANIFEST, one) for one in pieces])
+    assert list((await taker.survey(offer, Part.CONTENT)).ordinals) == []
+    await taker.complete(offer)
+    taker.close()
+    assert (tmp_path / "dest" / "model.safetensors").read_bytes() == (old / "model.safetensors").read_bytes()
+
+
 def keep_of(offer: Offer, part: Part, chunk: Encoded) -> Keep:
     return Keep(offer, part, chunk.ordinal, chunk.codec, chunk.payload, chunk.base)
 

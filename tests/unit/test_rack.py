@@ -97,6 +97,7 @@ def test_the_versions_used_last_stay(rack: Rack) -> None:
     assert numbers(rack) == [4, 1]
     rack.tidy(HELMET, NOW)
     assert numbers(rack) == [4, 1]
+    assert len(list((rack.root / "models" / "acme" / "helmet" / "versions").iterdir())) == 4
     assert sorted(path.name for path in (rack.root / "leases" / "acme" / "helmet").iterdir()) == []
 
 

@@ -1,0 +1,106 @@
+"""Hearing of releases and switches over links that end: each is told once, whatever the hub says again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from modelsyncd.errors import NotFoundError
+from modelsyncd.exchange import news
+from modelsyncd.exchange.hub import Hub
+from modelsyncd.names import ModelName, ModelRef
+from modelsyncd.wire.v1 import catalog_pb2 as pb
+
+MODEL = ModelName("acme", "helmet")
+
+
+class Link:
+    """One call of WatchEvents: some events, then its end."""
+
+    def __init__(self, events: list[pb.WatchEventsResponse]) -> None:
+        self._events = events
+
+    async def initial_metadata(self) -> None:
+        """At once."""
+
+    async def __aiter__(self) -> AsyncIterator[pb.WatchEventsResponse]:
+        for event in self._events:
+            yield event
+
+    def cancel(self) -> None:
+        """Nothing to end."""
+
+
+class FakeHub:
+    """A hub with releases up to `newest`, and links that each bring some events."""
+
+    def __init__(self, newest: int, links: list[list[pb.WatchEventsResponse]]) -> None:
+        self.newest = newest
+        self._links = iter(links)
+        self.catalog = SimpleNamespace(WatchEvents=lambda _request: Link(next(self._links, [])))
+
+    @contextmanager
+    def road(self, _unsure: str) -> Iterator[None]:
+        yield
+
+    async def release(self, ref: str) -> pb.ReleaseView:
+        number = int(ref.partition(":")[2] or self.newest)
+        if not 0 < number <= self.newest:
+            raise NotFoundError(ref)
+        return view(number)
+
+
+def view(number: int) -> pb.ReleaseView:
+    found = pb.ReleaseView(model=str(MODEL), number=number)
+    found.signed.release = b"release %d" % number
+    return found
+
+
+def released(number: int) -> pb.WatchEventsResponse:
+    return pb.WatchEventsResponse(released=view(number))
+
+
+def moved(channel: str) -> pb.WatchEventsResponse:
+    return pb.WatchEventsResponse(moved=pb.ChannelMoved(model=str(MODEL), move=pb.Move(channel=channel)))
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def pause(_seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(news.network, "pause", pause)
+
+
+async def told(steps: AsyncIterator[pb.ReleaseView], seconds: float = 0.3) -> list[int]:
+    found = []
+    try:
+        async with asyncio.timeout(seconds):
+            async for step in steps:
+                found.append(step.number)  # noqa: PERF401 -- kept when the time is over
+    except TimeoutError:
+        pass
+    return found
+
+
+async def test_a_release_that_is_heard_of_again_is_not_told_again() -> None:
+    hub = FakeHub(3, [[released(2), released(3)], [released(3)], []])
+    assert await told(news.releases(cast("Hub", hub), MODEL, after=1)) == [2, 3]
+
+
+async def test_releases_of_which_no_event_came_are_told_before_the_one_that_was_heard_of() -> None:
+    hub = FakeHub(1, [[released(5)]])
+    steps = news.releases(cast("Hub", hub), MODEL, after=0)
+    assert (await anext(steps)).number == 1
+    hub.newest = 5
+    assert await told(steps) == [2, 3, 4, 5]
+
+
+async def test_a_channel_that_is_moved_to_where_it_was_is_not_told_again() -> None:
+    hub = FakeHub(3, [[moved("stable"), moved("canary")], [moved("stable")], []])
+    assert await told(news.switches(cast("Hub", hub), ModelRef(MODEL, channel="stable"))) == [3]
