@@ -18,7 +18,7 @@ from edge_agent.judges import Judges
 from edge_agent.reconcile import Activate
 from edge_agent.stock import Stock, Store
 from edge_agent.trial_file import TrialFile
-from edge_agent.trials import Failed, Forget, GoBack, Judge, Known, Trial, Tried, Try
+from edge_agent.trials import PARDONED, Failed, Forget, GoBack, Judge, Known, Trial, Tried, Try
 from edge_agent.watchers import Active, Switch, Watchers
 from modelsyncd.daemon.log import Log
 from modelsyncd.errors import ModelsyncError
@@ -85,7 +85,7 @@ class Switching:
 
     def failed(self, ref: ModelRef) -> Failed | None:
         """What failed there last, and was not tried again."""
-        return next(reversed(self._known.failures.get(ref, ())), None)
+        return next((one for one in reversed(self._known.failures.get(ref, ())) if one.retry != PARDONED), None)
 
     # --- what happens ---
 
@@ -113,7 +113,7 @@ class Switching:
         failed = self.failed(ref)
         if failed is None:
             return 0
-        self._change(self._known.forgiven(ref, failed.version))
+        self._change(self._known.pardoned(ref, failed.version))
         self._kick()
         return failed.number
 

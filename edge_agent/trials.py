@@ -14,6 +14,7 @@ from modelsyncd.names import ModelRef
 from modelsyncd.store.version import Version
 
 REMEMBERED = 16  # failures of each channel
+PARDONED = -1  # less than anybody's count of retries
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,12 @@ class Known:
         """What was on trial there failed."""
         rest = self.forgiven(ref, failed.version).ended(ref)
         return replace(rest, failures={**rest.failures, ref: (*rest.failures.get(ref, ()), failed)[-REMEMBERED:]})
+
+    def pardoned(self, ref: ModelRef, version: Version) -> Known:
+        """A version may be tried again there. That it failed stays known: the channel may yet have to be led back."""
+        failures = self.failures.get(ref, ())
+        kept = tuple(replace(one, retry=PARDONED) if one.version == version else one for one in failures)
+        return replace(self, failures={**self.failures, ref: kept}) if kept else self
 
     def forgiven(self, ref: ModelRef, version: Version) -> Known:
         """That a version failed there counts no more."""

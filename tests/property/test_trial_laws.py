@@ -172,7 +172,7 @@ class Node:
         """Somebody at the node says that what failed last is to be tried again."""
         failures = self.known.failures.get(REF, ())
         if failures:
-            self.known = self.known.forgiven(REF, failures[-1].version)
+            self.known = self.known.pardoned(REF, failures[-1].version)
             self.barred.discard(failures[-1].version)
             self.save()
 
