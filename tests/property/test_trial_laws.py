@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge_agent.goals import Goal, Goals
@@ -211,6 +211,7 @@ def befall(node: Node, what: str, how: object) -> None:
 
 
 @given(st.lists(happenings, max_size=40))
+@example([("want", 1), ("live", (2, 4)), ("verdict", (False, True)), ("forgive", None)])  # before the way back
 @settings(max_examples=400, deadline=None)
 def test_what_failed_is_never_in_use_once_a_node_rests_and_what_was_proven_is_never_lost(
     story: list[tuple[str, object]],
