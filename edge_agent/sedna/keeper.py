@@ -209,7 +209,7 @@ def folder_of(active: Active) -> Path:
 
 
 def model_file(job: Job, active: Active) -> Path:
-    """Which file of a version is the model. Raises BadInputError when the settings say none, or a wrong one; DiskError."""
+    """Which file of a version is the model. Raises DiskError, and BadInputError for settings that do not fit it."""
     folder = folder_of(active)
     if job.file:
         file = folder / job.file
