@@ -2,6 +2,9 @@
 
 Frames follow it: one that takes longer than a quarter of a second would hold up what is said beside the bulk, and what
 was cut off with it; one that is much smaller would cost more than it carries.
+
+A first window may be over before a rate can be measured. What came of it in less than a sample's time is the least that
+the link carries in that time, so the frames of the next window are as large as that.
 """
 
 from __future__ import annotations
@@ -24,12 +27,13 @@ class Flow:
         self._asked_at: float | None = None
         self._since: float | None = None
         self._bytes = 0
+        self._most = 0  # bytes that came in less than SAMPLE: a rate that nobody could measure yet is at least that
 
     @property
     def frame_bytes(self) -> int:
         """How large a frame should be; whoever asks takes no more than the protocol's largest."""
         if not self.rate:
-            return FIRST_FRAME
+            return max(FIRST_FRAME, int(self._most * FRAME_SECONDS / SAMPLE) // STEP * STEP)
         return max(FRAME_FLOOR, int(self.rate * FRAME_SECONDS) // STEP * STEP)
 
     def asked(self, now: float) -> None:
@@ -51,6 +55,7 @@ class Flow:
         self._bytes += count
         waited = now - self._since
         if waited < SAMPLE:
+            self._most = max(self._most, self._bytes)
             return
         measured = self._bytes / waited
         self.rate = (self.rate + measured) / 2 if self.rate else measured

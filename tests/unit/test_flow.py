@@ -32,6 +32,41 @@ def test_a_first_frame_is_small_because_nothing_is_known() -> None:
     assert Flow().frame_bytes == FIRST_FRAME
 
 
+def test_what_came_before_a_rate_was_measured_makes_the_next_frames_larger() -> None:
+    flow = Flow()
+    sizes = []
+    for begun in range(4):  # windows of 256 KiB that a fast link carries in no time
+        flow.asked(float(begun))
+        frame = min(flow.frame_bytes, 64 << 10)
+        for part in range(0, 256 << 10, frame):
+            flow.arrived(frame, begun + 0.1 + part * 1e-9)
+        flow.idle()
+        assert flow.rate == 0.0
+        sizes.append(flow.frame_bytes)
+    assert sizes[0] == (256 << 10) - FIRST_FRAME
+    assert sizes == sorted(sizes)
+
+
+@pytest.mark.parametrize("rate", [8e3, 32e3, 60e3])
+def test_a_slow_link_gets_no_larger_frames_while_its_rate_is_unknown(rate: float) -> None:
+    flow = Flow()
+    for begun in range(0, 100, 20):
+        stream(flow, rate, 0.84, 4 << 10, start=float(begun))  # a quarter of a second's payload, and idle again
+        flow.idle()
+        assert flow.rate == 0.0
+        assert flow.frame_bytes == FIRST_FRAME
+
+
+def test_a_measured_rate_overrules_what_was_guessed() -> None:
+    flow = Flow()
+    flow.asked(0.0)
+    for part in range(8):
+        flow.arrived(32 << 10, 0.1 + part * 0.001)  # what a stall had held back comes at once
+    assert flow.frame_bytes == 7 * (32 << 10)
+    stream(flow, 32e3, 60, 4 << 10)
+    assert flow.frame_bytes == 4 << 10
+
+
 def test_the_way_is_the_shortest_wait_for_a_first_frame() -> None:
     flow = Flow()
     stream(flow, 32e3, 10, 4 << 10, start=0, way=0.9)
