@@ -74,7 +74,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     async def pause(_seconds: float) -> None:
         await asyncio.sleep(0)
 
-    monkeypatch.setattr(news.network, "pause", pause)
+    monkeypatch.setattr("modelsyncd.link.network.pause", pause)
 
 
 async def told(steps: AsyncIterator[pb.ReleaseView], seconds: float = 0.3) -> list[int]:
