@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -133,13 +135,14 @@ def test_a_token_that_is_not_there_or_could_be_guessed_stops_the_agent(tmp_path:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for one in (tmp_path, *tmp_path.parents[:2]):
-        one.chmod(0o755)
-    made = tmp_path / "made"
-    (made / "deep").mkdir(parents=True)
-    (made / "deep" / "file").write_text("x")
-    return made
+def folder() -> Iterator[Path]:
+    """Not below pytest's own folders, which nobody else may enter."""
+    with tempfile.TemporaryDirectory(prefix="modelsyncd-") as name:
+        Path(name).chmod(0o755)
+        made = Path(name) / "made"
+        (made / "deep").mkdir(parents=True)
+        (made / "deep" / "file").write_text("x")
+        yield made
 
 
 def stranger(folder: Path, *, uid: int = 54_321, groups: frozenset[int] = frozenset()) -> Caller:
