@@ -36,8 +36,11 @@ class Ended:
 
     @property
     def how(self) -> str:
-        """In a few words."""
-        return f"exit status {self.code}" if self.code >= 0 else f"ended by {signal.Signals(-self.code).name}"
+        """In a few words; real-time signals have no name."""
+        if self.code >= 0:
+            return f"exit status {self.code}"
+        names = {one.value: one.name for one in signal.Signals}
+        return f"ended by {names.get(-self.code, f'signal {-self.code}')}"
 
 
 def check_command(arguments: Sequence[str], what: str) -> None:
@@ -45,6 +48,8 @@ def check_command(arguments: Sequence[str], what: str) -> None:
     if not arguments or not arguments[0]:
         raise BadInputError(f"{what} is empty", hint='as in ["/usr/local/bin/check", "{path}"]')
     for text in arguments:
+        if "\0" in text:
+            raise BadInputError(f"{what} has a NUL character in it")
         check_places(text, what)
 
 

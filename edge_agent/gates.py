@@ -83,6 +83,8 @@ async def judge(gate: Gate, switch: Switch, seconds: float) -> Verdict:
             await asyncio.Event().wait()
     except TimeoutError:
         pass
+    if seconds <= 0:
+        return Verdict(False, f"the agent was down when its {gate.deadline:g} s were over")
     if gate.command is not None:
         return Verdict(False, f"{gate.command[0]} did not end within {gate.deadline:g} s")
     if gate.url:

@@ -89,6 +89,8 @@ class Hooks:
             log.warning("hook.late", timeout_s=hook.timeout)
         except OSError as error:
             log.warning("hook.failed", why=error.strerror)
+        except Exception as error:  # noqa: BLE001 - the task's outermost frame: a hook must not take the agent away
+            log.failure("hook.failed", error)
         else:
             took = time.monotonic() - began
             if ended.code:

@@ -67,6 +67,7 @@ class JobsApi(jobs_pb2_grpc.JobsServiceServicer):
         if not request.number:
             raise BadInputError("the number of the release is missing", hint="say which one it is about")
         counted = self._trying.confirm(ref, request.number, request.works, why_of(request), str(caller))
+        await self._trying.settled()  # the job goes on, and may never say it again
         facts = {"model": str(ref), "version": str(request.number), "works": str(request.works).lower()}
         Log().info("job.confirmed", **facts, who=str(caller), counted=str(counted).lower())
         return jobs_pb2.ConfirmResponse(counted=counted)
@@ -77,6 +78,7 @@ class JobsApi(jobs_pb2_grpc.JobsServiceServicer):
         caller, ref = self._caller(context), channel_ref(request.ref)
         self._rights.demand(caller, Right.CONFIRM, ref)
         number = self._trying.retry(ref)
+        await self._trying.settled()
         Log().info("job.retried", model=str(ref), version=number, who=str(caller))
         return jobs_pb2.RetryResponse(number=number)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from edge_agent.leases import Leases
@@ -21,6 +21,7 @@ from modelsyncd.store.version import Version
 
 FILE = "leases.json"
 GRACE = 20.0  # seconds: a client is back within two, unless its machine is very busy
+AGAIN = 30.0  # seconds after which a disk that refused is asked again
 HOLDER = "whoever held it before the agent restarted"
 
 
@@ -56,10 +57,17 @@ class LeaseMemory:
             group.create_task(self._let_go())
             while True:
                 held = self._leases.held()
+                patience = None
                 if held != self._written:
-                    await asyncio.to_thread(self._write, held)
-                    self._written = held
-                await changed.wait()
+                    try:
+                        await asyncio.to_thread(self._write, held)
+                        self._written = held
+                    except ModelsyncError as error:
+                        Log().failure("leases.forgotten", error)
+                        patience = AGAIN
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(patience):
+                        await changed.wait()
                 changed.clear()
 
     async def _let_go(self) -> None:
@@ -82,11 +90,9 @@ class LeaseMemory:
             raise InvalidNameError(f"{self._path} holds no versions") from error
 
     def _write(self, held: frozenset[Version]) -> None:
+        """Raises DiskError."""
         found = [
             {"model": str(one.model), "number": one.number, "manifest": one.manifest.hex()}
             for one in sorted(held, key=lambda one: (one.model, one.number, one.manifest))
         ]
-        try:
-            write_file(self._path, json.dumps(found).encode())
-        except ModelsyncError as error:
-            Log().failure("leases.forgotten", error)
+        write_file(self._path, json.dumps(found).encode())

@@ -65,6 +65,7 @@ class Switching:
         self.urgent = False
         """Whether a version failed since `save` was called last: nothing else is as urgent as the way back."""
         self._retries: Mapping[ModelRef, int] = {}
+        self._writing = asyncio.Lock()
         self._kick: Callable[[], object] = lambda: None
         self._log = Log()
 
@@ -120,14 +121,15 @@ class Switching:
     async def save(self) -> None:
         """Makes durable what was found out. What the disk refuses is kept in mind, and saved with the next word."""
         self.urgent = False
-        while self._known != self._saved:
-            known = self._known
-            try:
-                await asyncio.to_thread(self._file.save, known)
-            except ModelsyncError as error:
-                self._log.failure("trials.unsaved", error)
-                return
-            self._saved = known
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Returns when what was said is durable, or when the disk refused it."""
+        try:
+            while self._known != self._saved:
+                await self._write()
+        except ModelsyncError as error:
+            self._log.failure("trials.unsaved", error)
 
     async def make(self, move: Move, stock: Stock) -> Stock:
         """Carries one out; what there is then. Raises ModelsyncError, and nothing was switched."""
@@ -161,21 +163,27 @@ class Switching:
 
     async def _try(self, move: Try, stock: Stock) -> Stock:
         deadline = self._gates[move.ref].deadline
-        known = self._known.tried(move.ref, Trial(move.version, move.back, self._wall(), deadline, move.retry))
-        before = self._known
-        self._change(known)  # from here on a verdict about what is there now comes too late
+        before, trial = self._known, Trial(move.version, move.back, self._wall(), deadline, move.retry)
+        self._change(before.tried(move.ref, trial))  # from here on a verdict about what is there now comes too late
         try:
-            await asyncio.to_thread(self._file.save, known)
+            await self._write()
         except ModelsyncError:
-            self._change(before)
+            self._change(self._known.undone(move.ref, before))  # what was said of other channels meanwhile stays
             raise
-        self._saved = known
         self._ends[move.ref] = self._clock() + deadline
         # Where this fails, the link may lead to either version: what is seen there next decides.
         active = await asyncio.to_thread(self._store.try_out, move.ref, move.version, move.back)
         stock = self._tell(active, stock)
         self._ask(move.ref, stock)
         return stock
+
+    async def _write(self) -> None:
+        """Makes durable what is known now. Raises DiskError."""
+        async with self._writing:
+            known = self._known
+            if known != self._saved:
+                await asyncio.to_thread(self._file.save, known)
+                self._saved = known
 
     def _ask(self, ref: ModelRef, stock: Stock) -> None:
         trial, active = self._known.trials.get(ref), stock.active.get(ref)

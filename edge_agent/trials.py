@@ -85,6 +85,16 @@ class Known:
         kept = tuple(replace(one, retry=PARDONED) if one.version == version else one for one in failures)
         return replace(self, failures={**self.failures, ref: kept}) if kept else self
 
+    def undone(self, ref: ModelRef, before: Known) -> Known:
+        """What is known of one channel is as it was; all others stay as they are."""
+        trials = {one: trial for one, trial in self.trials.items() if one != ref}
+        failures = {one: failed for one, failed in self.failures.items() if one != ref}
+        if ref in before.trials:
+            trials[ref] = before.trials[ref]
+        if ref in before.failures:
+            failures[ref] = before.failures[ref]
+        return replace(self, trials=trials, failures=failures)
+
     def forgiven(self, ref: ModelRef, version: Version) -> Known:
         """That a version failed there counts no more."""
         kept = tuple(one for one in self.failures.get(ref, ()) if one.version.manifest != version.manifest)

@@ -44,6 +44,9 @@ class Trying(Protocol):
     def retry(self, ref: ModelRef) -> int:
         """Lets what failed be tried again; its number, 0 for none."""
 
+    async def settled(self) -> None:
+        """Returns when what was said is durable, or when the disk refused it."""
+
     def trial(self, ref: ModelRef) -> Trial | None:
         """What is tried now."""
 

@@ -78,6 +78,9 @@ class FakeTrying:
         failed = self.failures.pop(ref, None)
         return failed.number if failed is not None else 0
 
+    async def settled(self) -> None:
+        """Nothing is kept here."""
+
     def trial(self, ref: ModelRef) -> FakeTrial | None:
         return self.trials.get(ref)
 
