@@ -69,7 +69,7 @@ async def test_both_ends_of_a_real_connection_have_what_was_chosen(authority: Au
 async def test_a_second_session_of_a_channel_that_lost_its_connection_has_it_too(authority: Authority) -> None:
     chosen = Congestion(OTHER)
     identity = authority.issue_admin("anna", time.time())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         async with hub(authority, "127.0.0.1:0", Congestion("system")) as address:
             channel = open_channel(address, identity)
             async with open_session(channel, address, opened=chosen.outgoing) as stream:
