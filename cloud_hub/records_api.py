@@ -122,7 +122,10 @@ def _place(text: str) -> tuple[float, int] | None:
     found = re.fullmatch(r"(0x[01]\.[0-9a-f]{1,13}p[+-][0-9]{1,4})/([0-9]{1,18})", text)
     if found is None:
         raise BadInputError(f"{text[:80]!r} is nothing that this hub said", hint="begin again without it")
-    return float.fromhex(found[1]), int(found[2])
+    try:
+        return float.fromhex(found[1]), int(found[2])
+    except OverflowError as error:
+        raise BadInputError(f"{text[:80]!r} is nothing that this hub said", hint="begin again without it") from error
 
 
 def _view(row: NumberRow) -> pb.Number:

@@ -95,9 +95,9 @@ def _deployed(job: Job, report: Report, known: Known) -> Iterator[Deed]:
 def _trained(job: Job, report: Report, known: Known) -> Iterator[Deed]:
     labels = {"sedna-job": job.name[:_LABEL], "sedna-worker": report.worker[:_LABEL]}
     if "currentRound" in report.facts:
-        labels["round"] = f"{report.facts['currentRound']:g}"
+        labels["round"] = f"{report.facts['currentRound']:.17g}"
     if "sampleCount" in report.facts:
-        labels["samples"] = f"{report.facts['sampleCount']:g}"
+        labels["samples"] = f"{report.facts['sampleCount']:.17g}"
     first = _first(job, report.results)
     if not any(one.url for one in report.results):
         yield from _told(report, known.serving, report.facts)

@@ -312,9 +312,9 @@ def test_everything_that_training_reports_is_published_and_one_of_it_is_evaluate
             {"format": "pb", "url": "/out/1/model.pb", "metrics": {"loss": 1}},
             {"format": "ckpt", "url": "/out/1", "metrics": {"loss": 1}},
         ],
-        ownerInfo={"currentRound": 4, "sampleCount": 120},
+        ownerInfo={"currentRound": 4, "sampleCount": 1234567},
     )
-    labels = {"sedna-job": "default/helmet", "sedna-worker": "w", "round": "4", "samples": "120"}
+    labels = {"sedna-job": "default/helmet", "sedna-worker": "w", "round": "4", "samples": "1234567"}
     assert deeds(job(), said, Known(serving=3)) == [
         Publish("/out/1/model.pb", True, 3, {"loss": 1.0}, {**labels, "format": "pb"}),
         Publish("/out/1", False, 3, {"loss": 1.0}, {**labels, "format": "ckpt"}),
