@@ -101,6 +101,7 @@ class HubIntake:
                 f"{release.model}:{release.number} can't be published: the next free number is {expected}",
                 safe=_SAFE,
                 hint=f"publish it as {release.model}:{expected}; no chunk travels twice",
+                next_number=expected,
             )
         return None
 

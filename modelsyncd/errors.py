@@ -96,10 +96,14 @@ class ConflictError(ModelsyncError):
 
 
 class NumberTakenError(ConflictError):
-    """The release number is not the next one; the message and the hint say which is."""
+    """The release number is not the next one; `next_number` is, or 0 where it is not known."""
 
     code = "number-taken"
     retryable = True
+
+    def __init__(self, message: str = "", *, safe: str = "", hint: str = "", next_number: int = 0) -> None:
+        super().__init__(message, safe=safe, hint=hint)
+        self.next_number = next_number
 
 
 class LockedError(ConflictError):

@@ -246,6 +246,7 @@ def _create(
             f"{release.model}:{release.number} can't be committed: the next free number is {expected}",
             safe="nothing was changed, and no chunk has to travel again",
             hint=f"publish it again: it will become {release.model}:{expected}",
+            next_number=expected,
         )
     table = schema.models
     if expected == 1:

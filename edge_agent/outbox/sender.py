@@ -11,7 +11,6 @@ All methods belong to the loop's thread; none of them blocks.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
@@ -31,7 +30,6 @@ from modelsyncd.session.progress import Progress
 
 AT_ONCE = 3  # items of different models that are offered at the same time
 LOOK_AGAIN = 300.0  # seconds after which the wall clock is looked at again: it may have been set meanwhile
-_NUMBER = re.compile(r":([1-9][0-9]{0,18})\b")
 
 OFFLINE = "the hub can't be reached"
 PAUSED = "the node is paused at the hub"
@@ -251,9 +249,8 @@ class Sender:
     def _renumber(self, paper: Paper, way: Way, fault: Fault) -> None:
         """Somebody else published meanwhile: the hub says which number is free."""
         model = paper.publication.model
-        said = _NUMBER.findall(fault.hint) or _NUMBER.findall(fault.message)
         before = self._numbers.get(model, 0)
-        self._numbers[model] = int(said[-1]) if said else before + 1
+        self._numbers[model] = fault.next_number or before + 1
         if self._numbers[model] == before:  # it would be refused in the same way: not at once again
             self._ways[paper.id] = replace(way, setback=set_back(way.setback, fault, self._clock(), self._jitter()))
 

@@ -121,10 +121,10 @@ class Push:
             offer = Offer(SignedRelease(release), self.ref.digest, self.wish.channel)
             try:
                 settled = await self._offer(offer)
-            except NumberTakenError:
+            except NumberTakenError as error:
                 if tried == NUMBERS_TRIED:
                     raise
-                number = await insist(
+                number = error.next_number or await insist(
                     lambda: next_number(self.hub, self.wish.model), retry=self.retry, note=self.watched.note
                 )
                 continue

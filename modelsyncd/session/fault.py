@@ -14,3 +14,5 @@ class Fault:
     safe: str = ""
     hint: str = ""
     retryable: bool = False
+    next_number: int = 0
+    """With "number-taken": the number that is free; 0 where it is not said."""

@@ -6,7 +6,7 @@ one who catches it writes it to the log; the peer learns only that it happened.
 
 from __future__ import annotations
 
-from modelsyncd.errors import ModelsyncError, error_classes
+from modelsyncd.errors import ModelsyncError, NumberTakenError, error_classes
 from modelsyncd.session.fault import Fault
 
 INTERNAL = Fault(
@@ -21,7 +21,8 @@ def fault_of(error: BaseException) -> Fault:
     ours = _ours(error)
     if ours is None:
         return INTERNAL
-    return Fault(ours.code, ours.message, ours.safe, ours.hint, ours.retryable)
+    free = ours.next_number if isinstance(ours, NumberTakenError) else 0
+    return Fault(ours.code, ours.message, ours.safe, ours.hint, ours.retryable, free)
 
 
 def error_of(fault: Fault) -> ModelsyncError:
@@ -30,6 +31,8 @@ def error_of(fault: Fault) -> ModelsyncError:
     A code that this version does not know becomes a plain ModelsyncError that names the code in its message.
     """
     known = error_classes().get(fault.code)
+    if known is NumberTakenError:
+        return NumberTakenError(fault.message, safe=fault.safe, hint=fault.hint, next_number=fault.next_number)
     if known is not None:
         return known(fault.message, safe=fault.safe, hint=fault.hint)
     return ModelsyncError(f"{fault.message} ({fault.code})", safe=fault.safe, hint=fault.hint)

@@ -75,11 +75,15 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """I have this release whole and will serve its `manifest`. `channel` is moved to it when a push is committed."""
+    """I have this release whole and will serve its `manifest`. `channel` is moved to it when a push is committed.
+
+    `id` (16 bytes, or none) names the wish behind a push over all its tries: what was carried out is not done again.
+    """
 
     release: SignedRelease
     manifest: Digest
     channel: str = ""
+    id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from modelsyncd.wire.parse import parse, write
 from modelsyncd.wire.releases import signed_from_pb, signed_to_pb
 from modelsyncd.wire.v1 import sync_pb2
 
+OFFER_ID_BYTES = 16  # random: two wishes never share one
+
 
 def encode_desired(desired: Desired) -> bytes:
     """As bytes for a file."""
@@ -82,7 +84,9 @@ def _manners(wanted: Manners) -> sync_pb2.Manners | None:
 
 def offer_to_pb(offer: Offer) -> sync_pb2.Offer:
     """For the wire."""
-    return sync_pb2.Offer(release=signed_to_pb(offer.release), manifest=offer.manifest, channel=offer.channel)
+    return sync_pb2.Offer(
+        release=signed_to_pb(offer.release), manifest=offer.manifest, channel=offer.channel, id=offer.id
+    )
 
 
 def offer_from_pb(message: sync_pb2.Offer, limits: Limits = LIMITS) -> Offer:
@@ -91,7 +95,14 @@ def offer_from_pb(message: sync_pb2.Offer, limits: Limits = LIMITS) -> Offer:
         release=signed_from_pb(message.release, limits),
         manifest=digest_from(message.manifest),
         channel=parse_channel(message.channel) if message.channel else "",
+        id=_offer_id(message.id),
     )
+
+
+def _offer_id(raw: bytes) -> bytes:
+    if raw and len(raw) != OFFER_ID_BYTES:
+        raise BadInputError(f"an offer's id has {len(raw)} bytes, not {OFFER_ID_BYTES}")
+    return raw
 
 
 def _assignment_to_pb(assignment: Assignment) -> sync_pb2.Assignment:

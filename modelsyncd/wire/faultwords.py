@@ -21,6 +21,7 @@ def fault_to_pb(fault: Fault) -> nouns_pb2.Fault:
         safe=_cut(fault.safe, SENTENCE_BYTES),
         hint=_cut(fault.hint, SENTENCE_BYTES),
         retryable=fault.retryable,
+        next_number=max(0, fault.next_number),
     )
 
 
@@ -32,6 +33,7 @@ def fault_from_pb(message: nouns_pb2.Fault) -> Fault:
         safe=_cut(_printable(message.safe), SENTENCE_BYTES),
         hint=_cut(_printable(message.hint), SENTENCE_BYTES),
         retryable=message.retryable,
+        next_number=message.next_number,
     )
 
 

@@ -70,7 +70,9 @@ class HubOfWords:
                 return Settled(number, created=False, release_digest=digest)
         if release.number != len(known) + 1:
             free = f"{release.model}:{len(known) + 1}"
-            raise NumberTakenError(f"the next free number is {len(known) + 1}", hint=f"publish it as {free}; go on")
+            raise NumberTakenError(
+                "this number is not the next one", hint=f"publish it as {free}", next_number=len(known) + 1
+            )
         digest = digest_of(offer.release.release)
         known.append((offer.manifest, digest))
         if offer.channel:

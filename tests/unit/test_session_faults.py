@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelsyncd.errors import DiskFullError, ModelsyncError, NotFoundError, RoadError, error_classes
+from modelsyncd.errors import DiskFullError, ModelsyncError, NotFoundError, NumberTakenError, RoadError, error_classes
 from modelsyncd.session.faults import INTERNAL, error_of, fault_of
 from modelsyncd.session.frames import Fault
 
@@ -39,6 +39,12 @@ def test_a_code_of_the_future_is_named_in_the_message() -> None:
     assert type(error) is ModelsyncError
     assert str(error) == "your quota is used up (quota-exceeded)"
     assert error.hint == "ask for more"
+
+
+def test_the_number_that_is_free_travels_as_a_number() -> None:
+    error = error_of(fault_of(NumberTakenError("7 is taken", next_number=8)))
+    assert isinstance(error, NumberTakenError)
+    assert (error.message, error.next_number) == ("7 is taken", 8)
 
 
 def test_a_fault_that_travels_on_is_still_the_same() -> None:

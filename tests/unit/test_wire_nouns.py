@@ -15,6 +15,7 @@ from modelsyncd.names import ModelName
 from modelsyncd.release import ManifestRef, Parent, Release, Signature, SignedRelease, Variant
 from modelsyncd.session.frames import Assignment, Desired, Fault, Offer, Phase, Report, Standing
 from modelsyncd.wire import nouns
+from modelsyncd.wire.desired import offer_from_pb, offer_to_pb
 from modelsyncd.wire.v1 import nouns_pb2
 
 WEIGHTS = b"the weights of a very small model"
@@ -157,6 +158,13 @@ def test_a_desired_state_and_a_report_read_back_from_disk() -> None:
     report = Report(9, (standing,), disk_free=10, disk_used=20)
     assert nouns.decode_desired(nouns.encode_desired(desired)) == desired
     assert nouns.decode_report(nouns.encode_report(report)) == report
+
+
+def test_the_id_of_an_offer_travels_and_one_of_another_length_is_refused() -> None:
+    offer = Offer(SignedRelease(b"release"), DIGEST, "stable", bytes(range(16)))
+    assert offer_from_pb(offer_to_pb(offer)) == offer
+    with pytest.raises(BadInputError):
+        offer_from_pb(offer_to_pb(dataclasses.replace(offer, id=b"short")))
 
 
 def test_too_many_assignments_are_refused() -> None:

@@ -570,6 +570,7 @@ class Fault(_message.Message):
     SAFE_FIELD_NUMBER: _builtins.int
     HINT_FIELD_NUMBER: _builtins.int
     RETRYABLE_FIELD_NUMBER: _builtins.int
+    NEXT_NUMBER_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """A stable word, as in "not-found" or "disk-full"; docs/exit-codes.md lists them."""
     message: _builtins.str
@@ -580,6 +581,8 @@ class Fault(_message.Message):
     """What to type or do next."""
     retryable: _builtins.bool
     """Whether the same try may succeed later without anyone doing anything."""
+    next_number: _builtins.int
+    """With "number-taken": the number that a release of this model gets next. 0 where it is not said."""
     def __init__(
         self,
         *,
@@ -588,10 +591,11 @@ class Fault(_message.Message):
         safe: _builtins.str = ...,
         hint: _builtins.str = ...,
         retryable: _builtins.bool = ...,
+        next_number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "hint", b"hint", "message", b"message", "retryable", b"retryable", "safe", b"safe"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "hint", b"hint", "message", b"message", "next_number", b"next_number", "retryable", b"retryable", "safe", b"safe"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -444,10 +444,15 @@ class Offer(_message.Message):
     RELEASE_FIELD_NUMBER: _builtins.int
     MANIFEST_FIELD_NUMBER: _builtins.int
     CHANNEL_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
     manifest: _builtins.bytes
     """Which of its variants: digest of that variant's manifest."""
     channel: _builtins.str
     """Channel to move to it when it is committed; only in a push, and empty for none."""
+    id: _builtins.bytes
+    """Names the wish behind a push: 16 random bytes that stay the same over all its tries, or empty. A hub that carried
+    out an offer of this id answers what became of it and moves nothing again, whatever others moved since.
+    """
     @_builtins.property
     def release(self) -> _nouns_pb2.SignedRelease:
         """The release, byte for byte as published."""
@@ -458,10 +463,11 @@ class Offer(_message.Message):
         release: _nouns_pb2.SignedRelease | None = ...,
         manifest: _builtins.bytes = ...,
         channel: _builtins.str = ...,
+        id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["release", b"release"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "manifest", b"manifest", "release", b"release"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "id", b"id", "manifest", b"manifest", "release", b"release"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
