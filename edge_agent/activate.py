@@ -10,7 +10,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -44,7 +44,10 @@ class Papers:
 
 
 class TreeStore:
-    """edge_agent.stock.Store over a node's folder. One thread at a time; `prove` and `disk` go beside all else."""
+    """edge_agent.stock.Store over a node's folder.
+
+    Looking and tidying take one thread at a time, and switching another; `prove` and `disk` go beside all else.
+    """
 
     def __init__(
         self,
@@ -79,11 +82,13 @@ class TreeStore:
 
         Raises DiskError.
         """
+        return self._observed(self._papers)
+
+    def _observed(self, before: Mapping[Version, Papers]) -> Stock:
         shown = self.tree.observed()
         known = shown.held | shown.damaged
-        for mended in self._damaged & shown.held:  # other files lie there now
-            self._papers.pop(mended, None)
-        papers = {version: self._papers_of(version) for version in known}
+        mended = self._damaged & shown.held  # other files lie there now
+        papers = {one: self._papers_of(one, None if one in mended else before.get(one)) for one in known}
         self._papers = {version: found for version, found in papers.items() if found is not None}
         held = frozenset(version for version in known if self.tree.holds(version) and version in self._papers)
         self._note_damage(known - held)
@@ -94,8 +99,7 @@ class TreeStore:
 
     def inspect(self) -> Stock:
         """As `observe`, with every version seen as if for the first time. Raises DiskError."""
-        self._papers = {}
-        return self.observe()
+        return self._observed({})
 
     def proven(self, version: Version) -> bool:
         """Whether all of its bytes were found right a moment ago. Touches no disk."""
@@ -208,8 +212,7 @@ class TreeStore:
         left = free - reserve(total)
         return min(left, self._quota - self._used) if self._quota else left
 
-    def _papers_of(self, version: Version) -> Papers | None:
-        known = self._papers.get(version)
+    def _papers_of(self, version: Version, known: Papers | None) -> Papers | None:
         if known is not None and known.release == self.tree.release_digest(version):
             return known
         try:

@@ -40,7 +40,10 @@ class Stock:
 
 
 class Store(Protocol):
-    """What carrying out a plan asks of the disk. Synchronous: the caller hops to a thread, once for each call."""
+    """What carrying out a plan asks of the disk. Synchronous: the caller hops to a thread, once for each call.
+
+    What switches a channel may be called while another thread looks or tidies.
+    """
 
     def observe(self) -> Stock:
         """What is there now. Raises DiskError."""

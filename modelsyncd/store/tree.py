@@ -20,12 +20,13 @@ from pathlib import Path
 from modelsyncd.digest import Digest, digest_of
 from modelsyncd.errors import BadInputError, ConflictError, DamageError, DiskError, ModelsyncError, NotFoundError
 from modelsyncd.manifest import Manifest
-from modelsyncd.names import ModelName, ModelRef, parse_channel, parse_model
+from modelsyncd.names import ModelName, ModelRef, parse_channel
 from modelsyncd.release import Release, SignedRelease
 from modelsyncd.store import durable
 from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.store.hashed import Hashed
-from modelsyncd.store.layout import VERSIONS, Layout, staged_digest, target_of
+from modelsyncd.store.layout import VERSIONS, Layout, target_of
+from modelsyncd.store.lying import models, names, remove_orphans, staged, target
 from modelsyncd.store.nouns import Nouns
 from modelsyncd.store.papers import read_paper, write_paper
 from modelsyncd.store.staging import Staging
@@ -55,8 +56,11 @@ class EdgeTree:
         self.nouns = nouns
         self.hashed = Hashed()
         self._lock = threading.RLock()
+        self._gone = threading.Condition(self._lock)  # told when one of `_going` is
         self._releases: Mapping[Version, Digest] = {}
         self._damaged: frozenset[Version] = frozenset()
+        self._going: frozenset[Version] = frozenset()  # they have lost their names, and their files go now
+        self._mending: frozenset[Version] = frozenset()
         self._load()
 
     def prepare(self) -> None:
@@ -69,7 +73,7 @@ class EdgeTree:
             folders = [layout.manifests, layout.releases, layout.staging, layout.models]
             for folder in folders:
                 durable.make_folder(folder)
-            for model in _models(layout):
+            for model in models(layout):
                 folders += [layout.model(model).parent, layout.model(model), layout.model(model) / VERSIONS]
             found = [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
             for folder in found:
@@ -84,7 +88,7 @@ class EdgeTree:
         """What is on the node now. Raises DiskError."""
         with self._lock:  # another process may have verified, and marked one
             self._damaged = damaged = self._marked(self._releases)
-            versions = frozenset(self._releases)
+            versions = frozenset(self._releases) - self._going
         active: dict[ModelRef, Version] = {}
         previous: dict[ModelRef, Version] = {}
         for ref in self.channels():
@@ -92,11 +96,11 @@ class EdgeTree:
                 active[ref] = version
             if (version := self.previous(ref)) is not None:
                 previous[ref] = version
-        return Shown(versions - damaged, damaged, active, previous, self.staged())
+        return Shown(versions - damaged, damaged & versions, active, previous, self.staged())
 
     def holds(self, version: Version) -> bool:
         """Whether the version is here, whole, and not known to be damaged."""
-        return version in self._releases and version not in self._damaged
+        return version in self._releases and version not in self._damaged | self._going
 
     def versions(self, model: ModelName | None = None) -> list[Version]:
         """Versions that are here whole, of one model or of all, ascending."""
@@ -104,19 +108,19 @@ class EdgeTree:
 
     def folders(self, manifest: Digest) -> list[Path]:
         """Folders of versions with this content, also of damaged ones."""
-        return [self.layout.version(version) for version in self._releases if version.manifest == manifest]
+        there = self._releases.keys() - self._going
+        return [self.layout.version(version) for version in sorted(there) if version.manifest == manifest]
 
     def staged(self) -> frozenset[Digest]:
         """Manifests of which something is on its way here, also from an earlier run. Raises DiskError."""
-        names = _names(self.layout.staging)
-        return frozenset(digest for name in names if (digest := staged_digest(name)) is not None)
+        return staged(self.layout)
 
     def channels(self) -> list[ModelRef]:
         """Every channel that has a link, also one that leads nowhere. Raises DiskError."""
         found = []
-        for model in _models(self.layout):
+        for model in models(self.layout):
             folder = self.layout.model(model)
-            for name in _names(folder):
+            for name in names(folder):
                 with suppress(BadInputError):
                     if (folder / name).is_symlink():
                         found.append(ModelRef(model, channel=parse_channel(name)))
@@ -155,7 +159,7 @@ class EdgeTree:
     def release_digest(self, version: Version) -> Digest:
         """Names the release of a version. Raises NotFoundError."""
         digest = self._releases.get(version)
-        if digest is None:
+        if digest is None or version in self._going:
             raise NotFoundError(f"{version.model}:{version.number} is not on this node")
         return digest
 
@@ -222,21 +226,24 @@ class EdgeTree:
         folder = self.layout.version(version)
         staging.seal()  # may take long, and stands in nobody's way
         with self._lock:
-            if not self.has_manifest(version.manifest):
-                raise DamageError(
-                    f"the manifest of {version.model}:{version.number} was removed while it was taken in",
-                    safe="what is staged stays",
-                    hint="it is fetched again with the next try",
-                )
+            self._gone.wait_for(lambda: version not in self._going)
+            self._demand_manifest(version)
             self._keep_release(signed)
             durable.make_folder(folder.parent)
-            if folder.is_dir() and not folder.is_symlink():
-                mend(folder, staging)
-            else:
+            if not folder.is_dir() or folder.is_symlink():
                 durable.erase(folder)
                 durable.rename(staging.path, folder)
                 passing(Point.VERSION_NAMED)
-            self._enter(version, digest_of(signed.release))
+                self._enter(version, digest_of(signed.release))
+                return
+            self._mending |= {version}
+        try:
+            mend(folder, staging)  # as long as that
+            with self._lock:
+                self._enter(version, digest_of(signed.release))
+        finally:
+            with self._lock:
+                self._mending -= {version}
 
     def adopt(self, version: Version, signed: SignedRelease) -> bool:
         """Takes in a version whose folder is here though its release is not; False when there is none, or not whole.
@@ -247,6 +254,8 @@ class EdgeTree:
         if not folder.is_dir() or next(damaged_files(folder, self.manifest(version.manifest)), None) is not None:
             return False
         with self._lock:
+            if version in self._going or not folder.is_dir():
+                return False  # it was removed while it was read
             durable.sync_folder(folder.parent)  # its name may come from a try that ended before it was durable
             self._keep_release(signed)
             self._enter(version, digest_of(signed.release))
@@ -255,24 +264,24 @@ class EdgeTree:
     def activate(self, ref: ModelRef, version: Version) -> None:
         """Leads the channel to the version, by one rename, and remembers where it led before. Raises as `lead`."""
         with self._lock:
-            self.lead(ref, version, _target(self.layout.channel(ref)))
+            self.lead(ref, version, target(self.layout.channel(ref)))
 
     def lead(self, ref: ModelRef, version: Version, previous: str | None) -> None:
         """As `activate`, but what counts as the one before is `previous`, a link's target; None for what did already.
 
         Raises NotFoundError or DamageError when the version is not here whole, DiskError.
         """
-        if version in self._damaged:
-            hint = "the agent fetches the damaged chunks again as soon as it reaches the hub"
-            raise DamageError(f"{version.model}:{version.number} is damaged", safe="nothing was switched", hint=hint)
-        self.release_digest(version)
-        with self._lock:
+        with self._lock:  # one that is being removed is gone here, and one that a channel leads to is not removed
+            if version in self._damaged:
+                told, safe = f"{version.model}:{version.number} is damaged", "nothing was switched"
+                raise DamageError(told, safe=safe, hint="what is damaged is fetched again from the hub")
+            self.release_digest(version)
             link, note = self.layout.channel(ref), self.layout.previous(ref)
-            before, left = _target(link), self.active(ref)
+            before, left = target(link), self.active(ref)
             if before == target_of(version):
                 durable.sync_folder(link.parent)  # it may be there from a try that could not sync it
                 return
-            if previous not in (None, _target(note)):
+            if previous not in (None, target(note)):
                 durable.switch_link(note, previous)
                 passing(Point.PREVIOUS_NOTED)
             durable.switch_link(link, target_of(version))
@@ -289,26 +298,29 @@ class EdgeTree:
     def remove(self, version: Version) -> None:
         """Removes a version and the papers that only it needed.
 
-        Raises ConflictError when a channel leads to it, DiskError.
+        Nobody waits for its files to go but who called this. Raises ConflictError when a channel leads to it, or when
+        it is being mended; DiskError.
         """
-        with self._lock:
-            leading = [ref for ref in self.channels() if ref.model == version.model and self.active(ref) == version]
-            if leading:
-                raise ConflictError(f"{version.model}:{version.number} is active on {leading[0]}")
-            self.hashed.forget(version)
-            durable.remove_tree(self.layout.version(version))  # first: what could not be removed keeps its papers
-            self._releases = {one: digest for one, digest in self._releases.items() if one != version}
-            self._damaged -= {version}
-            passing(Point.VERSION_REMOVED)
-            durable.remove_file(self.layout.damage_mark(version))
-            self._remove_orphans()
+        self._doom(version)
+        try:
+            durable.remove_tree(self.layout.version(version))  # what could not be removed keeps its papers
+            with self._lock:
+                self._releases = {one: digest for one, digest in self._releases.items() if one != version}
+                self._damaged -= {version}
+                passing(Point.VERSION_REMOVED)
+                durable.remove_file(self.layout.damage_mark(version))
+                self._remove_orphans()
+        finally:
+            with self._gone:
+                self._going -= {version}
+                self._gone.notify_all()
 
     def discard(self, manifest: Digest) -> None:
         """Removes what is staged of a manifest. Raises DiskError."""
+        durable.remove_tree(self.layout.staged(manifest))
+        passing(Point.CONTENT_DISCARDED)
+        durable.remove_tree(self.layout.staged_manifest(manifest))
         with self._lock:
-            durable.remove_tree(self.layout.staged(manifest))
-            passing(Point.CONTENT_DISCARDED)
-            durable.remove_tree(self.layout.staged_manifest(manifest))
             self._remove_orphans()
 
     def quarantine(self, version: Version) -> None:
@@ -323,6 +335,24 @@ class EdgeTree:
             self._damaged |= {version}
 
     # --- inside ---
+
+    def _doom(self, version: Version) -> None:
+        """From here on it is gone for everybody who asks. Raises as `remove`."""
+        with self._lock:
+            leading = [ref for ref in self.channels() if ref.model == version.model and self.active(ref) == version]
+            if leading or version in self._mending:
+                why = f"active on {leading[0]}" if leading else "being mended"
+                raise ConflictError(f"{version.model}:{version.number} is {why}", safe="it stays")
+            self.hashed.forget(version)
+            self._going |= {version}
+
+    def _demand_manifest(self, version: Version) -> None:
+        if not self.has_manifest(version.manifest):
+            raise DamageError(
+                f"the manifest of {version.model}:{version.number} was removed while it was taken in",
+                safe="what is staged stays",
+                hint="it is fetched again with the next try",
+            )
 
     def _load(self) -> None:
         with durable.disk_errors(self.layout.releases):  # of two releases of one version, the later counts
@@ -360,40 +390,9 @@ class EdgeTree:
         self.hashed.note(version)  # whoever puts a version here has just hashed all of it
 
     def _remove_orphans(self) -> None:
-        """Removes releases whose versions are gone, and manifests that no version, known or not, or staging needs."""
-        releases = {digest.hex() for digest in self._releases.values()}
-        for name in _names(self.layout.releases):
-            path = self.layout.releases / name
-            about = [one for one, _ in self._versions_of(path)] if name not in releases else []
-            if about and all(one in self._releases or not self.layout.version(one).is_dir() for one in about):
-                durable.remove_file(path)
-                passing(Point.PAPERS_REMOVED)
-        manifests = {version.manifest.hex() for version in self._releases} | {one.hex() for one in self.staged()}
-        folders = [name for model in _models(self.layout) for name in _names(self.layout.model(model) / VERSIONS)]
-        lying = {name.rpartition("-")[2] for name in folders}
-        for name in _names(self.layout.manifests):
-            if name not in manifests and name[:12] not in lying:
-                durable.erase(self.layout.manifests / name)  # one that comes back after a power cut goes again
+        remove_orphans(self.layout, self._releases, lambda path: [one for one, _ in self._versions_of(path)])
 
     def _leads_to(self, model: ModelName, link: Path) -> Version | None:
-        target = _target(link)
-        if target is None:
-            return None
-        return next((one for one in self._releases if one.model == model and target_of(one) == target), None)
-
-
-def _models(layout: Layout) -> Iterator[ModelName]:
-    for namespace in _names(layout.models):
-        for name in _names(layout.models / namespace):
-            with suppress(BadInputError):
-                yield parse_model(f"{namespace}/{name}")
-
-
-def _names(folder: Path) -> list[str]:
-    with durable.disk_errors(folder):
-        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-
-
-def _target(link: Path) -> str | None:
-    with durable.disk_errors(link):
-        return str(link.readlink()) if link.is_symlink() else None
+        said = target(link)
+        there = (one for one in self._releases if one.model == model and one not in self._going)
+        return next((one for one in there if target_of(one) == said), None)
