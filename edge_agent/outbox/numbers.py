@@ -80,9 +80,10 @@ class Numbers:
         for one in numbers:
             if not (0 < one.number <= LARGEST and math.isfinite(one.value) and math.isfinite(one.at)):
                 raise BadInputError(f"{one.name[:40]!r} = {one.value} of {one.model}:{one.number} can't be kept")
-        fresh = [Kept(os.urandom(_KEY), one) for one in numbers]
-        raw = b"".join(map(_line, fresh))
         with self._lock:
+            known = {one.key for one in self._kept} if any(one.key for one in numbers) else set()
+            fresh = [Kept(one.key or os.urandom(_KEY), one) for one in numbers if one.key not in known]
+            raw = b"".join(map(_line, fresh))
             if len(self._kept) + len(fresh) > MOST:
                 raise DiskFullError(
                     f"{len(self._kept):,} numbers wait for the hub, and {MOST:,} may",

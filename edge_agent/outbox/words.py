@@ -86,7 +86,9 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A number about a release; `at` is seconds since 1970 UTC."""
+    """A number about a release; `at` is seconds since 1970 UTC. `key` (16 bytes) names it where it may be handed in
+    more than once and is to count once; without it each time counts.
+    """
 
     model: ModelName
     number: int
@@ -95,6 +97,7 @@ class Measured:
     dataset: str = ""
     stage: str = ""
     at: float = 0.0
+    key: bytes = b""
 
 
 class Outbox(Protocol):

@@ -1,31 +1,41 @@
 """The only place that answers Sedna's workers and does what follows: the part of a LocalController that they talk to.
 
-A worker is answered as soon as its report is durable here, for it blocks until then. Reports are carried out in order,
-each until it is done, over restarts too; what takes long, as publishing does, holds no word about a version up.
+A worker is answered as soon as its report is durable here, for it blocks until then. A job's reports are carried out in
+order, each until it is done, over restarts too; what takes long, as publishing does, holds no word about a version up,
+and no job another.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
 from edge_agent.outbox.words import Measured, Origin, Publication, Stored
 from edge_agent.sedna.deeds import Deed, Judge, Known, Publish, Record, Vouch, deeds
+from edge_agent.sedna.entry import KEY, Entry, decode
 from edge_agent.sedna.failures import Failures
 from edge_agent.sedna.jobs import Job
 from edge_agent.sedna.keeper import Channels, Keeper
 from edge_agent.sedna.reports import COMPLETED, DEPLOY, FAILED, INFERENCE, Report, parse_report
-from edge_agent.sedna.results import publishable
-from edge_agent.sedna.spool import Spool
+from edge_agent.sedna.results import mark, publishable
+from edge_agent.sedna.spool import MOST, Spool
 from edge_agent.watchers import Active
 from modelsyncd.daemon.log import Log
-from modelsyncd.errors import BadInputError, ConflictError, DiskError, DiskFullError, ModelsyncError, RefusedError
+from modelsyncd.errors import (
+    BadInputError,
+    ConflictError,
+    DiskError,
+    DiskFullError,
+    ModelsyncError,
+    RefusedError,
+    SourceChangedError,
+)
 from modelsyncd.names import ModelRef
 
 PAUSE = 30.0  # seconds before something that the disk refused is tried again
@@ -58,30 +68,16 @@ class Tray(Protocol):
         """Keeps numbers until the hub has them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A report as it is kept: when it came, and what was known then."""
-
-    worker: str
-    body: bytes
-    known: Known
-    at: float
-
-    def encode(self) -> bytes:
-        """For the spool."""
-        body = base64.b64encode(self.body).decode()
-        said = {"worker": self.worker, "body": body, "known": asdict(self.known), "at": self.at}
-        return json.dumps(said).encode()
+_Task = tuple[int, Entry, Job, Deed]
 
 
-def decode(raw: bytes) -> Entry:
-    """What `encode` wrote. Raises BadInputError."""
-    try:
-        said = json.loads(raw)
-        body, known = base64.b64decode(said["body"]), Known(**said["known"])
-        return Entry(str(said["worker"]), body, known, float(said["at"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadInputError("a report that waits here can't be read") from error
+@dataclass(slots=True)
+class _Line:
+    """What waits of one job, so that no job waits for another: words that somebody waits for, and what takes long."""
+
+    quick: asyncio.Queue[_Task] = field(default_factory=asyncio.Queue)
+    slow: asyncio.Queue[_Task] = field(default_factory=asyncio.Queue)
+    reports: int = 0
 
 
 class Controller:
@@ -107,8 +103,8 @@ class Controller:
         self._failures = failures
         self._spool = spool
         self._wall = wall
-        self._quick: asyncio.Queue[tuple[int, Entry, Job, Deed]] = asyncio.Queue()
-        self._slow: asyncio.Queue[tuple[int, Entry, Job, Deed]] = asyncio.Queue()
+        self._lines = {name: _Line() for name in jobs}
+        self._most = MOST // max(1, len(jobs))
         self._left: dict[int, int] = {}
         self._counted: dict[str, float] = {}
         self._strangers: set[str] = set()
@@ -126,12 +122,19 @@ class Controller:
             return _answer(200, "OK")
         if report.kind == INFERENCE and not self._is_due(report):
             return _answer(200, "OK")
-        entry = Entry(worker, body, self._known(job, report), self._wall())
-        found = deeds(job, report, entry.known)
+        known, at = self._known(job, report), self._wall()
+        found = deeds(job, report, known)
         Log().info("sedna.reported", job=job.name, worker=worker, kind=report.kind, status=report.status)
         if not found:
             return _answer(200, "OK")
         try:
+            if self._lines[job.name].reports >= self._most:
+                raise ConflictError(
+                    f"{self._most} reports of {job.name} wait to be carried out", hint="look at the log"
+                )
+            urls = [deed.url for deed in found if isinstance(deed, Publish)]
+            marks = await asyncio.to_thread(_marks, job, urls) if urls else {}
+            entry = Entry(worker, body, known, at, os.urandom(KEY).hex(), marks)
             async with self._writing:
                 number = await asyncio.to_thread(self._spool.put, entry.encode())
         except (DiskError, ConflictError) as error:
@@ -148,8 +151,9 @@ class Controller:
     async def run(self) -> None:
         """Until it is cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._carry_out(self._quick))
-            group.create_task(self._carry_out(self._slow))
+            for line in self._lines.values():
+                group.create_task(self._carry_out(line, line.quick))
+                group.create_task(self._carry_out(line, line.slow))
 
     def lacking(self, job: Job, active: Active, why: str) -> None:
         """A version came without the file that the job's workers need."""
@@ -166,15 +170,16 @@ class Controller:
             job = None
         else:
             job = self._job_of(report)
-        if job is None:
+        # The settings may have changed since it came, so that nothing follows from it any more.
+        if job is None or not (found := deeds(job, report, entry.known)):
             await asyncio.to_thread(self._spool.done, number)
         else:
-            self._enqueue(number, entry, job, deeds(job, report, entry.known))
+            self._enqueue(number, entry, job, found)
 
     def _job_of(self, report: Report) -> Job | None:
-        """By its whole name; else, as some workers know no namespace, the only one with that last part."""
+        """By its whole name; else, for workers that know no namespace, the only one with that last part."""
         job = self._jobs.get(report.owner)
-        if job is not None:
+        if job is not None or not report.homeless:
             return job
         last = "/" + report.owner.partition("/")[2]
         found = [one for name, one in self._jobs.items() if name.endswith(last)]
@@ -207,12 +212,14 @@ class Controller:
         )
 
     def _enqueue(self, number: int, entry: Entry, job: Job, found: list[Deed]) -> None:
+        line = self._lines[job.name]
+        line.reports += 1
         self._left[number] = len(found)
         for deed in found:
-            queue = self._slow if isinstance(deed, Publish | Judge) else self._quick
+            queue = line.slow if isinstance(deed, Publish | Judge) else line.quick
             queue.put_nowait((number, entry, job, deed))
 
-    async def _carry_out(self, queue: asyncio.Queue[tuple[int, Entry, Job, Deed]]) -> None:
+    async def _carry_out(self, line: _Line, queue: asyncio.Queue[_Task]) -> None:
         while True:
             number, entry, job, deed = await queue.get()
             try:
@@ -222,8 +229,12 @@ class Controller:
             self._left[number] -= 1
             if not self._left[number]:
                 del self._left[number]
-                async with self._writing:
-                    await self._insist(partial(asyncio.to_thread, self._spool.done, number), job)
+                await self._insist(partial(self._finish, number), job)
+                line.reports -= 1
+
+    async def _finish(self, number: int) -> None:
+        async with self._writing:  # in each try: whoever reports meanwhile does not wait for the disk's good mood
+            await asyncio.to_thread(self._spool.done, number)
 
     async def _insist(self, work: Callable[[], Awaitable[object]], job: Job) -> None:
         """Does it, again after a while where the disk was in the way; what can't be done is said and left.
@@ -250,11 +261,11 @@ class Controller:
     async def _do(self, entry: Entry, job: Job, deed: Deed) -> None:
         match deed:
             case Record():
-                await self._outbox.record(_measured(job, deed, entry.at))
+                await self._outbox.record(_measured(job, deed, entry))
             case Vouch():
                 await self._vouch(entry.worker, job, deed)
             case Publish():
-                await self._publish(job, deed)
+                await self._publish(entry, job, deed)
             case Judge():
                 await self._judge(entry, job, deed)
 
@@ -272,8 +283,9 @@ class Controller:
         else:
             log.info("sedna.confirmed", works=works, why=why or None, counted=counted)
 
-    async def _publish(self, job: Job, deed: Publish) -> None:
+    async def _publish(self, entry: Entry, job: Job, deed: Publish) -> None:
         path = await asyncio.to_thread(publishable, job, deed.url)
+        reported = entry.marks.get(deed.url, "")
         parents = (Origin(ModelRef(job.model, number=deed.parent)),) if deed.parent else ()
         wanted = Publication(
             path=path,
@@ -289,18 +301,31 @@ class Controller:
         def check() -> None:
             if publishable(job, deed.url) != path:
                 raise RefusedError(f"{path} was put elsewhere while it was read", safe="it was not published")
+            if reported and mark(path) != reported:
+                raise SourceChangedError(
+                    f"{path} is not what {job.name} reported any more: it was written to since",
+                    safe="it was not published",
+                    hint="let each round write into a folder of its own",
+                )
 
+        await asyncio.to_thread(check)  # before the outbox reads all of it
         stored = await self._outbox.store(wanted, check=check)
         Log().info("sedna.published", job=job.name, path=path, id=stored.id, known=stored.known)
 
     async def _judge(self, entry: Entry, job: Job, deed: Judge) -> None:
+        await self._keeper.looked.wait()  # after a restart nothing is known before
         serving = self._channels.active(job.serving)
         if serving is not None and serving.number == deed.new:
             return  # a report that was carried out before a restart
+        now = serving.number if serving else 0
+        wins = deed.better and now == deed.old
         log = Log().bind(job=job.name, version=deed.new, against=deed.old, why=deed.why)
-        await self._outbox.record(_measured(job, Record(deed.new, "eval", {"promoted": float(deed.better)}), entry.at))
+        await self._outbox.record(_measured(job, Record(deed.new, "eval", {"promoted": float(wins)}), entry))
         if not deed.better:
             log.info("sedna.kept")
+            return
+        if not wins:  # somebody moved the channel while it was evaluated: that word is newer
+            log.warning("sedna.not-promoted", serving=now, hint=f"modelsyncctl history {job.model}")
             return
         path = self._keeper.version_path(job.name, deed.new)
         if path is None:
@@ -314,10 +339,28 @@ class Controller:
         log.info("sedna.promoted")
 
 
-def _measured(job: Job, deed: Record, at: float) -> list[Measured]:
+def _measured(job: Job, deed: Record, entry: Entry) -> list[Measured]:
     return [
-        Measured(job.model, deed.number, name, value, stage=deed.stage, at=at) for name, value in deed.metrics.items()
+        Measured(
+            job.model,
+            deed.number,
+            name,
+            value,
+            stage=deed.stage,
+            at=entry.at,
+            key=entry.key(deed.number, deed.stage, name),
+        )
+        for name, value in deed.metrics.items()
     ]
+
+
+def _marks(job: Job, urls: Sequence[str]) -> dict[str, str]:
+    """How what was reported looks now; nothing for what can't be published: that is said when it is tried."""
+    found: dict[str, str] = {}
+    for url in urls:
+        with suppress(ModelsyncError):
+            found[url] = mark(publishable(job, url))
+    return found
 
 
 def _answer(status: int, message: str) -> tuple[int, Json]:

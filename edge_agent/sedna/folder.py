@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from modelsyncd.store.durable import disk_errors
 
 CANDIDATE = "candidate"
 _NO_SECOND_NAMES = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP}
+_CLOCK = 2.0  # seconds: some file systems keep the time of a change no finer
 _SHARED = 0o1777  # as /tmp: everybody may write there, and remove only what is his own
 _TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")  # as Python's tempfile names them
 
@@ -132,13 +134,18 @@ class Folder:
         return str(file)
 
     def _is_there(self, versioned: Path, file: Path) -> bool:
-        """Whether this is the file, or a copy of it on another file system."""
+        """Whether this is the file, or our copy of it: no link, nobody else's, as old as what it was copied from."""
         with disk_errors(versioned):
-            if not versioned.is_file():
+            try:
+                found = versioned.lstat()
+            except FileNotFoundError:
                 return False
-            if not self._copies and _device(versioned) == _device(file):
-                return versioned.samefile(file)  # one that was mended since is another file
-            return versioned.stat().st_size == file.stat().st_size
+            origin = file.stat()
+            if not self._copies and found.st_dev == origin.st_dev:
+                return found.st_ino == origin.st_ino  # one that was mended since is another file
+            ours = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
+            apart = abs(found.st_mtime - origin.st_mtime)
+            return ours and found.st_size == origin.st_size and apart < _CLOCK
 
     def _read(self, path: Path) -> bytes:
         """A small file, or nothing: others may write here, so no link is followed and no more read than ours have."""

@@ -81,6 +81,7 @@ class Keeper:
         self._switched: set[str] = set()
         self._kicked = asyncio.Event()
         self._changed = asyncio.Event()
+        self.looked = asyncio.Event()
 
     @property
     def changed(self) -> asyncio.Event:
@@ -106,7 +107,7 @@ class Keeper:
         self._kicked.set()
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Until it is cancelled. `looked` is set once every job was looked at."""
         async with asyncio.TaskGroup() as group:
             with self._watchers.watch(None) as watch:
                 group.create_task(self._work())
@@ -124,6 +125,7 @@ class Keeper:
             for name, kept in self._kept.items():
                 if name in self._fresh or self._due.get(name, 0.0) <= self._clock():
                     await self._keep(name, kept)
+            self.looked.set()
             changed, self._changed = self._changed, asyncio.Event()
             changed.set()
             pause = min(self._due.values(), default=PAUSE) - self._clock()

@@ -5,12 +5,14 @@ A page in a browser can't post here: it would have to ask before it sends JSON e
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from edge_agent.sedna.reports import BODY_BYTES
+from edge_agent.sedna.users import owner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +26,12 @@ if TYPE_CHECKING:
 PATH = "/sedna/workers/{worker}/info"
 
 
-def routes(controller: Controller) -> Sequence[BaseRoute]:
-    """For a server."""
+def routes(controller: Controller, allowed: frozenset[int] = frozenset()) -> Sequence[BaseRoute]:
+    """For a server. Only users with an `allowed` uid are answered; all of this machine when there is none."""
 
     async def info(request: Request) -> Response:
+        if allowed and await asyncio.to_thread(_uid_of, request) not in allowed:
+            return _answer(403, "this user may not report; [sedna] users in the agent's settings names who may")
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             return _answer(415, "a report is application/json")
@@ -40,6 +44,11 @@ def routes(controller: Controller) -> Sequence[BaseRoute]:
         return JSONResponse(said, status)
 
     return [Route(PATH, info, methods=["POST"])]
+
+
+def _uid_of(request: Request) -> int | None:
+    client, server = request.scope.get("client"), request.scope.get("server")
+    return owner(tuple(client), tuple(server)) if client and server else None
 
 
 def _answer(status: int, message: str) -> Response:

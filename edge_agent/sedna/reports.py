@@ -14,6 +14,7 @@ from modelsyncd.errors import BadInputError
 
 TRAIN, EVAL, DEPLOY, INFERENCE = "train", "eval", "deploy", "inference"
 COMPLETED, FAILED = "completed", "failed"
+DEFAULT = "default"
 BODY_BYTES = 1 << 20  # of one report; an evaluation of a thousand classes has a tenth of that
 _RESULTS = 32
 _NUMBERS = 64  # of one result, as many as a release may have
@@ -31,7 +32,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One post. `owner` is "namespace/name" of the job; `facts` are the numbers of `ownerInfo`."""
+    """One post. `owner` is "namespace/name" of the job; `facts` are the numbers of `ownerInfo`.
+
+    `homeless` when the worker may know no namespace: it names none or "default", or calls the kind of its job so.
+    """
 
     worker: str
     owner: str
@@ -39,6 +43,7 @@ class Report:
     status: str
     results: tuple[Result, ...] = ()
     facts: Mapping[str, float] = field(default_factory=dict)
+    homeless: bool = False
 
 
 def parse_report(worker: str, body: bytes) -> Report:
@@ -53,7 +58,7 @@ def parse_report(worker: str, body: bytes) -> Report:
         raise BadInputError("the report is not an object")
     if said.get("name") != worker:
         raise BadInputError(f"the path says {worker[:80]!r} and the report {str(said.get('name'))[:80]!r}")
-    namespace = _text(said.get("namespace")) or "default"
+    namespace = _text(said.get("namespace")) or DEFAULT
     return Report(
         worker=worker,
         owner=f"{namespace}/{_text(said.get('ownerName'))}",
@@ -61,6 +66,7 @@ def parse_report(worker: str, body: bytes) -> Report:
         status=_text(said.get("status")).lower(),
         results=tuple(_results(said.get("results"))),
         facts=numbers(said.get("ownerInfo")),
+        homeless=DEFAULT in (namespace, _text(said.get("ownerKind"))),
     )
 
 

@@ -6,10 +6,13 @@ Workers leave out DATA_PATH_PREFIX at the front of what they report, and contain
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path, PurePosixPath
 
 from edge_agent.sedna.jobs import Job
+from modelsyncd.digest import digest_of
 from modelsyncd.errors import BadInputError, NotFoundError, RefusedError
+from modelsyncd.store.durable import disk_errors
 
 _LOCAL = "file://"
 
@@ -48,3 +51,22 @@ def publishable(job: Job, url: str) -> Path:
             hint=f'add its folder to results in [sedna.job."{job.name}"]',
         )
     return real
+
+
+def mark(path: Path) -> str:
+    """How a file, or all in a folder, looks without being read: other files and other content look otherwise.
+
+    Which file it is, its size, and when it was last written to. Raises DiskError, NotFoundError.
+    """
+    seen: list[str] = []
+    try:
+        for one in sorted([path, *path.rglob("*")] if path.is_dir() else [path]):
+            status = one.lstat()
+            written = (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else ()
+            seen.append(repr((os.fsencode(one), status.st_dev, status.st_ino, *written)))
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{path} went away") from error
+    except OSError:
+        with disk_errors(path):
+            raise
+    return digest_of("\n".join(seen).encode()).hex()

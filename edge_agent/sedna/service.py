@@ -14,6 +14,7 @@ from edge_agent.sedna.jobs import understand_all
 from edge_agent.sedna.keeper import Channels, Keeper
 from edge_agent.sedna.settings import SednaSettings
 from edge_agent.sedna.spool import Spool
+from edge_agent.sedna.users import uids
 from edge_agent.watchers import Watchers
 from modelsyncd.daemon.log import Log
 
@@ -35,6 +36,7 @@ class Sedna:
         """Raises BadInputError, InvalidNameError for settings that can't be."""
         jobs = understand_all(settings.job, data)
         self._listen = settings.listen
+        self._users = uids(settings.users)
         self._failures = Failures(data)
         keeper = Keeper(jobs.values(), channels, watchers, leases, self._failures, data=data)
         spool = Spool(data)
@@ -61,7 +63,9 @@ class Sedna:
                 from edge_agent.http.server import serving_http  # noqa: PLC0415 - a library that few nodes need
                 from edge_agent.sedna.lc import routes  # noqa: PLC0415 - the same
 
-                address = await stack.enter_async_context(serving_http(routes(self.controller), self._listen))
+                address = await stack.enter_async_context(
+                    serving_http(routes(self.controller, self._users), self._listen)
+                )
                 Log().info("sedna.serving", address=address)
             yield
 

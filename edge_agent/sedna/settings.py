@@ -40,4 +40,6 @@ class SednaSettings:
 
     listen: str = ""
     """127.0.0.1:PORT for what workers report; Sedna's workers expect 9100."""
+    users: tuple[str, ...] = ()
+    """Local users, by name or number, who may report; everybody of this machine without."""
     job: Mapping[str, JobSettings] = field(default_factory=dict)

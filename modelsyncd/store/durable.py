@@ -149,7 +149,10 @@ def put_link(source: Path, path: Path) -> None:
 
 
 def put_copy(source: Path, path: Path) -> None:
-    """Puts a copy of a file in place, with its mode, or leaves what was there. Raises DiskError."""
+    """Puts a copy of a file in place, with its mode and the time of its last change, or leaves what was there.
+
+    Raises DiskError.
+    """
     temporary = _beside(path, "new")
     with disk_errors(path):
         try:
@@ -157,7 +160,9 @@ def put_copy(source: Path, path: Path) -> None:
             with source.open("rb") as origin, _new(temporary) as copy:
                 shutil.copyfileobj(origin, copy, 1 << 20)
                 copy.flush()
-                os.fchmod(copy.fileno(), os.fstat(origin.fileno()).st_mode & 0o777)
+                status = os.fstat(origin.fileno())
+                os.fchmod(copy.fileno(), status.st_mode & 0o777)
+                os.utime(copy.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
                 os.fsync(copy.fileno())
         except OSError:
             with suppress(OSError):

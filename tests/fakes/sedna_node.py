@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +77,8 @@ class Tray:
         self.open.set()
         self.asked = asyncio.Event()
         self.errors: list[Exception] = []
+        self.step: Callable[[], None] = lambda: None
+        """Called before and after each thing that lasts; a test may end a life there."""
 
     async def store(
         self,
@@ -89,11 +91,15 @@ class Tray:
         if self.errors:
             raise self.errors.pop(0)
         check()
+        self.step()
         self.stored.append(wanted)
+        self.step()
         return Stored(f"{len(self.stored):06}", digest_of(b""), 0)
 
     async def record(self, numbers: Sequence[Measured]) -> None:
+        self.step()
         self.recorded += numbers
+        self.step()
 
     @property
     def numbers(self) -> dict[tuple[int, str, str], float]:
@@ -108,6 +114,8 @@ class Node:
     data: Path
     settings: JobSettings = field(default_factory=lambda: JobSettings("acme/helmet"))
     time: float = 0.0
+    others: Mapping[str, JobSettings] = field(default_factory=dict)
+    """More jobs, by their names."""
     watchers: Watchers = field(default_factory=Watchers)
     tray: Tray = field(default_factory=Tray)
     channels: Channels = field(init=False)
@@ -129,14 +137,16 @@ class Node:
     @asynccontextmanager
     async def live(self) -> AsyncIterator[None]:
         """From start to kill."""
+        jobs = {name: understand(name, one, self.data) for name, one in self.others.items()}
         job, failures = self.job, Failures(self.data)
+        jobs[job.name] = job
         failures.load()
         self.leases = Leases()
         self.keeper = Keeper(
-            [job], self.channels, self.watchers, self.leases, failures, data=self.data, clock=lambda: self.time
+            jobs.values(), self.channels, self.watchers, self.leases, failures, data=self.data, clock=lambda: self.time
         )
         self.controller = Controller(
-            {job.name: job},
+            jobs,
             self.channels,
             self.channels,
             self.keeper,

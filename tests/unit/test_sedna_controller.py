@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from edge_agent.outbox.words import Origin, Publication
 from edge_agent.sedna.settings import JobSettings
-from edge_agent.sedna.spool import MOST
+from edge_agent.sedna.spool import MOST, Spool
 from modelsyncd.errors import BadInputError, DiskError, DiskFullError
 from modelsyncd.names import ModelRef, parse_model
 from tests.fakes.sedna_node import CANDIDATE, Node
@@ -113,6 +114,31 @@ async def test_a_model_that_was_put_elsewhere_while_it_was_read_is_not_published
     assert node.tray.stored == []
 
 
+@pytest.mark.parametrize("when", ["before", "while"])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+async def test_what_the_next_round_wrote_over_is_not_published_as_this_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, when: str, kind: str
+) -> None:
+    out = tmp_path / "out"
+    (out / "round").mkdir(parents=True)
+    (model := out / "round/model").write_bytes(b"one")
+    node = Node(tmp_path / "data", JobSettings("acme/helmet", results=(str(out),)))
+    node.tray.open.clear()
+    async with node.live():
+        await ready(node)
+        if when == "before":  # something else is under way
+            (other := out / "other").write_bytes(b"other")
+            await node.controller.answer("w", trained(other))
+        await node.controller.answer("w", trained(model if kind == "file" else out / "round"))
+        await node.until(node.tray.asked.is_set)
+        model.write_bytes(b"two")
+        node.tray.open.set()
+        await node.until(lambda: not waiting(node))
+    assert [one.path.name for one in node.tray.stored] == ([] if when == "while" else ["other"])
+    (failed,) = [record for record in caplog.records if record.getMessage() == "sedna.not-done"]
+    assert "written to since" in str(failed.__dict__)
+
+
 async def test_a_long_publication_holds_no_word_about_a_version_up(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
@@ -182,6 +208,75 @@ async def test_the_better_one_of_two_serves(tmp_path: Path, precision: float, pr
         assert node.tray.stored[0].note == "precision_delta is 0.03, >= 0.01, as w of default/helmet found"
 
 
+async def test_a_late_evaluation_does_not_undo_what_somebody_did_meanwhile(tmp_path: Path) -> None:
+    (out := tmp_path / "out").mkdir()
+    node = Node(tmp_path / "data", JobSettings("acme/helmet", trigger="p > 0", results=(str(out),)))
+    node.channels.switch(node.channels.put(2), CANDIDATE)
+    node.tray.open.clear()
+    async with node.live():
+        await ready(node)
+        await node.controller.answer("t", trained(out).replace(b'"w"', b'"t"'))
+        results = [{"url": "/x", "metrics": {"p": 1}}, {"url": "/y", "metrics": {"p": 0}}]
+        await node.controller.answer("w", body(kind="eval", status="completed", results=results))
+        await node.until(node.tray.asked.is_set)
+        node.channels.switch(node.channels.put(3))  # an operator promotes something else
+        node.tray.open.set()
+        await node.until(lambda: not waiting(node))
+    assert [one.path.name for one in node.tray.stored] == ["out"]
+    assert node.tray.numbers[2, "eval", "promoted"] == 0.0
+
+
+async def test_one_jobs_trouble_holds_up_no_other(tmp_path: Path) -> None:
+    (out := tmp_path / "out").mkdir()
+    other = JobSettings("acme/gloves", results=(str(out),))
+    settings = JobSettings("acme/helmet", results=(str(out),))
+    node = Node(tmp_path / "data", settings, others={"default/gloves": other})
+    node.tray.errors = [DiskFullError("full")]
+    async with node.live():
+        await ready(node)
+        await node.controller.answer("w", trained(out))
+        await node.until(lambda: not node.tray.errors)  # and now it waits for half a minute
+        await node.controller.answer("w", trained(out).replace(b'"helmet"', b'"gloves"'))
+        await node.until(lambda: node.tray.stored and waiting(node) == 1)
+    assert [str(one.model) for one in node.tray.stored] == ["acme/gloves"]
+
+
+async def test_a_worker_is_answered_while_the_disk_is_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, refused = asyncio.get_running_loop(), asyncio.Event()
+
+    def refuses(spool: Spool, number: int) -> None:
+        del spool, number
+        loop.call_soon_threadsafe(refused.set)
+        raise DiskError("no")
+
+    monkeypatch.setattr(Spool, "done", refuses)
+    node = Node(tmp_path)
+    async with node.live():
+        await ready(node)
+        assert await node.controller.answer("w", body(kind="deploy", status="completed")) == OK
+        async with asyncio.timeout(60):
+            await refused.wait()
+        async with asyncio.timeout(20):  # less than what it waits before it tries again
+            assert await node.controller.answer("w", body(kind="deploy", status="completed")) == OK
+
+
+async def test_a_report_from_which_nothing_follows_any_more_is_forgotten(tmp_path: Path) -> None:
+    (out := tmp_path / "out").mkdir()
+    node = Node(tmp_path / "data", JobSettings("acme/helmet", results=(str(out),)))
+    node.tray.open.clear()
+    async with node.live():
+        await ready(node)
+        await node.controller.answer("w", trained(out))
+    (spooled,) = [path for path in (node.data / "sedna/.reports").iterdir() if path.name.isdigit()]
+    entry = json.loads(spooled.read_bytes())
+    entry["body"] = base64.b64encode(body(kind="eval", status="completed")).decode()
+    spooled.write_text(json.dumps(entry))
+    async with node.live():
+        assert not waiting(node)
+
+
 async def test_what_serves_already_is_not_promoted_again(tmp_path: Path) -> None:
     node = Node(tmp_path, JobSettings("acme/helmet", trigger="p > 0"))
     async with node.live():
@@ -197,10 +292,21 @@ async def test_a_job_is_found_by_its_last_name_where_workers_know_no_namespace(t
     node = Node(tmp_path)
     async with node.live():
         await ready(node)
-        for namespace in (None, "helmet", "elsewhere"):
-            said = body(namespace=namespace, kind="train", status="running", ownerInfo={"currentRound": 1})
+        facts = {"currentRound": 1}
+        one = body(namespace=None, kind="train", status="running", ownerInfo=facts)
+        other = body(namespace="elsewhere", ownerKind="default", kind="train", status="running", ownerInfo=facts)
+        for said in (one, other):
             assert await node.controller.answer("w", said) == OK
-        await node.until(lambda: len(node.tray.recorded) == 3)
+        await node.until(lambda: len(node.tray.recorded) == 2)
+
+
+async def test_a_job_of_another_namespace_is_another_job(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    async with node.live():
+        await ready(node)
+        assert await node.controller.answer("w", body(namespace="elsewhere", kind="deploy", status="failed")) == OK
+        assert not waiting(node)
+    assert node.channels.said == []
 
 
 async def test_unknown_jobs_are_answered_and_noted_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -260,11 +366,12 @@ async def test_a_report_that_waits_and_can_not_be_read_is_left_out(tmp_path: Pat
 async def test_a_fault_of_our_own_ends_neither_the_agent_nor_its_next_start(
     tmp_path: Path,
 ) -> None:
-    node = Node(tmp_path, JobSettings("acme/helmet", results=(str(tmp_path),)))
+    (out := tmp_path / "out").mkdir()
+    node = Node(tmp_path, JobSettings("acme/helmet", results=(str(out),)))
     node.tray.errors = [RuntimeError("a bug")]
     async with node.live():
         await ready(node)
         for loss in (1, 2):
-            await node.controller.answer("w", trained(tmp_path, loss=loss))
+            await node.controller.answer("w", trained(out, loss=loss))
         await node.until(lambda: node.tray.stored and not waiting(node))
     assert [dict(one.metrics) for one in node.tray.stored] == [{"loss": 2.0}]

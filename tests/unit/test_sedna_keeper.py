@@ -88,16 +88,17 @@ async def test_a_job_that_sees_one_folder_only_gets_second_names(tmp_path: Path)
             assert not (hot / name).is_symlink()
 
 
+def _refuse(*_: object, **__: object) -> None:
+    raise PermissionError(1, "Operation not permitted")
+
+
 async def test_where_second_names_can_not_be_had_there_are_copies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hot = tmp_path / "hot"
     node = Node(tmp_path / "data", JobSettings("acme/helmet", folders=(f"{hot}=/model-hot-update",)))
 
-    def refuse(*_: object, **__: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "link", _refuse)
     one, two = node.channels.put(1), node.channels.put(2)
     node.channels.switch(one)
     async with node.live():
@@ -106,6 +107,32 @@ async def test_where_second_names_can_not_be_had_there_are_copies(
         await node.until(lambda: shows(node, two))
     assert (hot / "model.pth").read_bytes() == b"2"
     assert not (hot / "model.pth").samefile(node.channels.folder(two) / "model.pth")
+
+
+@pytest.mark.parametrize("there", ["a link", "another file of its size"])
+async def test_what_only_looks_like_a_copy_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str
+) -> None:
+    hot = tmp_path / "hot"
+    node = Node(tmp_path / "data", JobSettings("acme/helmet", folders=(f"{hot}=/model-hot-update",)))
+    monkeypatch.setattr(os, "link", _refuse)
+    one = node.channels.put(1)
+    node.channels.switch(one)
+    async with node.live():
+        await node.until(lambda: shows(node, one))
+    (copy := hot / f"model.{one.folder_name}").unlink()
+    if there == "a link":
+        (tmp_path / "other").write_bytes(b"x")
+        copy.symlink_to(tmp_path / "other")
+    else:
+        copy.write_bytes(b"x")
+        os.utime(copy, (1e9, 1e9))
+    async with node.live():
+        await node.until(lambda: not copy.is_symlink() and copy.read_bytes() == b"1")
+        inode = copy.stat().st_ino
+        node.channels.switch(one)
+        await node.until(lambda: shows(node, one))
+    assert copy.stat().st_ino == inode, "what is there already was copied again"
 
 
 async def test_a_folder_on_another_file_system_gets_copies(tmp_path: Path) -> None:

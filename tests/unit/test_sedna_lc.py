@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from edge_agent.http.server import serving_http
 from edge_agent.sedna.lc import routes
 from edge_agent.sedna.reports import BODY_BYTES
+from edge_agent.sedna.users import owner, uids
+from modelsyncd.errors import BadInputError
 from tests.fakes.sedna_job import Reporter
 from tests.fakes.sedna_node import Node
 
@@ -19,9 +25,11 @@ JSON = {"Content-Type": "application/json"}
 
 
 @asynccontextmanager
-async def served(folder: Path) -> AsyncIterator[tuple[Node, str]]:
+async def served(
+    folder: Path, allowed: frozenset[int] = frozenset(), listen: str = "127.0.0.1:0"
+) -> AsyncIterator[tuple[Node, str]]:
     node = Node(folder)
-    async with node.live(), serving_http(routes(node.controller), "127.0.0.1:0") as address:
+    async with node.live(), serving_http(routes(node.controller, allowed), listen) as address:
         node.channels.switch(node.channels.put(1))
         await node.until(lambda: node.keeper.words("default/helmet").last)
         yield node, address
@@ -73,3 +81,35 @@ async def test_a_name_may_have_any_letters(tmp_path: Path) -> None:
         assert (await asyncio.to_thread(ask, address, "POST", "/sedna/workers/w%C3%B6rker%201/info", body, JSON))[
             0
         ] == 200
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0"])
+async def test_only_users_who_may_report_are_answered(tmp_path: Path, listen: str) -> None:
+    path, good = "/sedna/workers/w/info", b'{"name": "w"}'
+    for number, (allowed, status) in enumerate([({os.geteuid()}, 200), ({54_321}, 403), (set(), 200)]):
+        async with served(tmp_path / str(number), frozenset(allowed), listen) as (_, address):
+            answered, said = await asyncio.to_thread(ask, address, "POST", path, good, JSON)
+        assert answered == status
+        assert said["Status"] == status
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+async def test_another_user_is_known_by_the_kernels_word(tmp_path: Path) -> None:
+    async with served(tmp_path, frozenset({54_321})) as (_, address):
+        program = (
+            "import encodings.idna, http.client, os, sys\nos.setuid(int(sys.argv[2]))\n"
+            "c = http.client.HTTPConnection(sys.argv[1])\n"
+            """c.request('POST', '/sedna/workers/w/info', b'{"name": "w"}', {'Content-Type': 'application/json'})\n"""
+            "print(c.getresponse().status)"
+        )
+        for uid, status in ((54_321, b"200"), (54_322, b"403")):
+            command = [sys.executable, "-c", program, address, str(uid)]
+            child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+            assert (await child.communicate())[0].strip() == status
+
+
+def test_users_are_named_or_numbered() -> None:
+    assert uids(["root", "1234"]) == {0, 1234}
+    with pytest.raises(BadInputError, match="no user 'nobody-of-that-name'"):
+        uids(["nobody-of-that-name"])
+    assert owner(("127.0.0.1", 1), ("127.0.0.1", 2)) is None

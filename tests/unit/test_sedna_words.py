@@ -90,7 +90,7 @@ def test_a_report_is_read_whole() -> None:
         ownerInfo={"currentRound": 3, "startTime": "2026-01-01 10:00:00"},
     )
     result = Result("pb", "/out/model.pb", {"precision": 0.9, "loss": 0.25})
-    assert said == Report("w", "default/helmet", "train", "completed", (result,), {"currentRound": 3.0})
+    assert said == Report("w", "default/helmet", "train", "completed", (result,), {"currentRound": 3.0}, homeless=True)
 
 
 @pytest.mark.parametrize(
