@@ -18,6 +18,7 @@ from edge_agent.usage import ALL, Usage
 from modelsyncd.daemon.log import Log
 from modelsyncd.digest import Digest
 from modelsyncd.plan import Forecast
+from modelsyncd.session.frames import Report, Standing
 from modelsyncd.store.version import Version
 
 LOOK_AGAIN = 300.0  # seconds after which the wall clock is looked at again: it may have been set meanwhile
@@ -52,6 +53,22 @@ class Metering:
         """Payload bytes that came this month."""
         self.charge()
         return self._usage.used(self.moment.month).get(ALL, 0)
+
+    def report(
+        self, generation: int, standings: tuple[Standing, ...], free: int, used: int, room: Room | None
+    ) -> Report:
+        """What the hub is told of this node; `free` and `used` are bytes of the disk."""
+        moment = self.moment
+        return Report(
+            generation,
+            standings,
+            disk_free=free,
+            disk_used=used,
+            month_wire=self.month_bytes,
+            month=moment.month,
+            utc_offset=moment.utc_offset,
+            quota=room.quota if room is not None else 0,
+        )
 
     def to_wall(self, moment: float) -> float:
         """When a moment of the clock is, in seconds since 1970."""

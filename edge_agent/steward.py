@@ -1,7 +1,8 @@
 """The only place that carries out what `reconcile` decides: it looks, decides, acts, and rests until something happens.
 
 Nothing here polls: a Desired, the end of a transfer, a session that comes or goes, and the end of a setback each wake
-it. All methods belong to the loop's thread; the disk's work hops to another, one action at a time and in order.
+it. All methods belong to the loop's thread; the disk's work hops to another, one action at a time and in order. Only
+switches don't wait their turn: they go on beside looking and tidying, which may take long.
 """
 
 from __future__ import annotations
@@ -10,26 +11,25 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from datetime import tzinfo
+from functools import partial
 from math import inf
 
 from edge_agent.chores import CHORE_PAUSE, Chores
 from edge_agent.fetcher import Fetcher
 from edge_agent.goals import Goals, newest, understand
+from edge_agent.meanwhile import meanwhile
 from edge_agent.metering import LOOK_AGAIN, Metering
 from edge_agent.orders import Orders
 from edge_agent.prover import Prover
 from edge_agent.reconcile import (
     Action,
     Activate,
-    Discard,
     Drop,
     Fetch,
     Go,
     Observed,
     Prove,
-    Prune,
     Refuse,
-    Unlink,
     reconcile,
     wanted,
 )
@@ -91,6 +91,7 @@ class Steward:
         self._stock = Stock()
         self._stale = False
         self._doubtful = False
+        self._turns = 0  # switches beside something else
         self._prover = Prover(store)
         self._transfers = Transfers()
         self._metering = Metering(self._transfers, usage or Usage(), clock, wall, zone)
@@ -138,17 +139,7 @@ class Steward:
         except ModelsyncError as error:
             self._log.failure("store.unreadable", error)
             free = used = 0
-        moment = self._metering.moment
-        return Report(
-            self.generation,
-            self.standings(),
-            disk_free=free,
-            disk_used=used,
-            month_wire=self._metering.month_bytes,
-            month=moment.month,
-            utc_offset=moment.utc_offset,
-            quota=self._stock.room.quota if self._stock.room else 0,
-        )
+        return self._metering.report(self.generation, self.standings(), free, used, self._stock.room)
 
     @property
     def changed(self) -> asyncio.Event:
@@ -250,18 +241,32 @@ class Steward:
                 # Done without an error, and yet to be done: the disk does not show what was done to it.
                 self._log.error("steward.stuck", action=type(actions[0]).__name__.lower(), pause_s=CHORE_PAUSE)
                 await self._rest(now + CHORE_PAUSE)
+            turns = self._turns
             for action in actions:
                 if self._proposed is None or not isinstance(action, Fetch | Go):  # a new word may pause it
                     await self._carry_out(action)
-                if self._switching.urgent:
+                if self._switching.urgent or self._turns != turns:  # the rest was decided on what is not so any more
                     break
-            undisturbed = self._proposed is None and not self._switching.urgent
+            undisturbed = self._proposed is None and not self._switching.urgent and self._turns == turns
             before = actions if undisturbed else []
-            changed, self._changed = self._changed, asyncio.Event()
-            changed.set()
+            self._tell()
             if not actions:
                 wake_at = inf if plan.wake_at is None else min(plan.wake_at, now + LOOK_AGAIN)
                 await self._rest(wake_at if not plan.actions else min(wake_at, self._chores.next_try))
+
+    async def _turn(self) -> None:
+        """Switches what is to be switched now, and nothing else."""
+        await self._switching.save()
+        await self._take_note()
+        for action in reconcile(self._goals, self._observed(), self._clock()).actions:
+            if isinstance(action, Move | Drop | Prove):
+                self._turns += not isinstance(action, Prove)
+                await self._carry_out(action)
+        self._tell()
+
+    def _tell(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     def _follow(self, desired: Desired) -> None:
         self._desired = desired
@@ -298,7 +303,10 @@ class Steward:
         self._stale = self._doubtful = False
         landed = self._transfers.landed()
         try:
-            stock = await asyncio.to_thread(look)
+            turns = self._turns - 1
+            while turns != self._turns:  # what was seen before a switch, and after it, is of no use
+                turns = self._turns
+                stock = await meanwhile(partial(asyncio.to_thread, look), self._kicked, self._turn)
             before, self._stock = self._stock, stock
             for active in stock.mended(before):  # that is news to those who watch for it
                 self._watchers.tell(Switch(active, 0))
@@ -343,9 +351,9 @@ class Steward:
                 self._prover.ask(version)
             case Activate() | Try() | Judge() | GoBack() | Forget():
                 await self._move(action)
-            case Unlink() | Prune() | Discard():
+            case _:
                 self._stale = True
-                await self._chores.do(action)
+                await meanwhile(partial(self._chores.do, action), self._kicked, self._turn)
 
     def _drop(self, manifest: Digest) -> None:
         self._stale = True  # it may leave something staged that nobody wants

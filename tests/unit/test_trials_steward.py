@@ -88,8 +88,8 @@ class Node:
         await self.until_phase(Phase.ROLLED_BACK, back)
 
 
-def wanting(generation: int, number: int, retry: int = 0) -> Desired:
-    said = desired(generation, (HELMET, number), keep=5)
+def wanting(generation: int, number: int, retry: int = 0, keep: int = 5) -> Desired:
+    said = desired(generation, (HELMET, number), keep=keep)
     return replace(said, assignments=tuple(replace(one, retry=retry) for one in said.assignments))
 
 

@@ -1,0 +1,49 @@
+"""The only place that lets something go on beside work on the disk: a switch waits for nothing that may take long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from modelsyncd.errors import ModelsyncError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome(Generic[T]):
+    """How work ended: exactly one of the two counts."""
+
+    found: list[T]
+    error: ModelsyncError | None = None
+
+
+async def meanwhile(
+    work: Callable[[], Awaitable[T]], kicked: asyncio.Event, turn: Callable[[], Awaitable[object]]
+) -> T:
+    """What work comes to; whenever somebody kicks before its end there is a turn, which is ended before this returns.
+
+    `kicked` is set afterwards: a kick may have been about something that is no matter of a turn. Raises what work does.
+    """
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(_outcome(work))
+        task.add_done_callback(lambda _: kicked.set())
+        while not task.done():
+            await kicked.wait()
+            kicked.clear()
+            if not task.done():
+                await turn()
+    kicked.set()
+    outcome = task.result()
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.found[0]
+
+
+async def _outcome(work: Callable[[], Awaitable[T]]) -> _Outcome[T]:
+    try:
+        return _Outcome([await work()])
+    except ModelsyncError as error:  # not through the group, which would end a turn in its middle
+        return _Outcome([], error)
