@@ -228,10 +228,10 @@ class Steward:
         before: list[Action] = []
         while True:
             self._kicked.clear()
-            await self._switching.save()
             await self._take_note()
             await self._look()
             await self._metering.save()
+            await self._switching.save()  # last: nothing follows from a verdict that came while others were waited for
             now, observed = self._clock(), self._observed()
             plan = reconcile(self._goals, observed, now)
             if self._goals is not None:
