@@ -71,8 +71,11 @@ def parse_gates(sections: Mapping[str, Gate]) -> dict[ModelRef, Gate]:
     return found
 
 
-async def judge(gate: Gate, switch: Switch, seconds: float) -> Verdict:
-    """The verdict of a gate about what a channel was switched to, within so many seconds. A job's word cancels it."""
+async def judge(gate: Gate, switch: Switch, seconds: float, starts: int = 1) -> Verdict:
+    """The verdict of a gate about what a channel was switched to, within so many seconds. A job's word cancels it.
+
+    `starts` is how often its time began.
+    """
     asked = _Asked()
     try:
         async with asyncio.timeout(seconds):
@@ -84,7 +87,8 @@ async def judge(gate: Gate, switch: Switch, seconds: float) -> Verdict:
     except TimeoutError:
         pass
     if seconds <= 0:
-        return Verdict(False, f"the agent was down when its {gate.deadline:g} s were over")
+        often = f", {starts} times" if starts > 1 else ""
+        return Verdict(False, f"the agent was down when its {gate.deadline:g} s were over{often}")
     if gate.command is not None:
         return Verdict(False, f"{gate.command[0]} did not end within {gate.deadline:g} s")
     if gate.url:

@@ -61,7 +61,7 @@ class Judges:
     async def _judge(self, ref: ModelRef, trial: Trial, switch: Switch, seconds: float, tell: Tell) -> None:
         Log().info("trial.began", model=str(ref), version=trial.version.number, seconds=seconds)
         try:
-            verdict = await judge(self._gates[ref], switch, seconds)
+            verdict = await judge(self._gates[ref], switch, seconds, trial.starts)
         except Exception as error:  # noqa: BLE001 - the task's outermost frame: a gate of ours that breaks proves nothing
             Log().failure("gate.broken", error)
             verdict = Verdict(False, "its gate could not be run")

@@ -2,7 +2,8 @@
 
 Law: a trial is durable before its switch, and a verdict before anything follows from it, but for the way back, which
 waits for no disk that refuses. The first verdict about a trial is the only one. A trial lasts no longer than its
-deadline on the wall's clock, and no longer than that after a start of the agent, whatever the clock does.
+deadline on the wall's clock, and no longer than that after a start of the agent, whatever the clock does. Where that
+was over before a start, it has its time again, a few times, and each is counted on the disk before it begins.
 """
 
 from __future__ import annotations
@@ -95,6 +96,12 @@ class Switching:
         self._kick = kick
         self._known = self._saved = await asyncio.to_thread(self._file.load)
         now, wall = self._clock(), self._wall()
+        self._known = self._saved.begun_again(wall)
+        try:
+            await self._write()
+        except ModelsyncError as error:  # what is not counted does not begin: else it might do so forever
+            self._log.failure("trials.unsaved", error)
+            self._known = self._saved
         self._ends = {ref: now + trial.left(wall) for ref, trial in self._known.trials.items()}
 
     def heed(self, retries: Mapping[ModelRef, int]) -> None:

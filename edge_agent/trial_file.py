@@ -54,7 +54,8 @@ class TrialFile:
 
 def _encoded(known: Known) -> bytes:
     trials = [
-        _place(ref, one.version, one.back) | {"began": one.began, "deadline": one.deadline, "retry": one.retry}
+        _place(ref, one.version, one.back)
+        | {"began": one.began, "deadline": one.deadline, "retry": one.retry, "starts": one.starts}
         for ref, one in known.trials.items()
     ]
     failures = [
@@ -80,7 +81,8 @@ def _decoded(raw: bytes) -> Known:
     trials: dict[ModelRef, Trial] = {}
     for one in found["trials"]:
         ref, version, back = _placed(one)
-        trials[ref] = Trial(version, back, float(one["began"]), float(one["deadline"]), int(one["retry"]))
+        began, deadline, starts = float(one["began"]), float(one["deadline"]), int(one.get("starts", 1))
+        trials[ref] = Trial(version, back, began, deadline, int(one["retry"]), starts)
     return replace(known, trials=trials)
 
 

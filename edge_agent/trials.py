@@ -14,6 +14,7 @@ from modelsyncd.names import ModelRef
 from modelsyncd.store.version import Version
 
 REMEMBERED = 16  # failures of each channel
+STARTS = 3  # of a trial's time: a version that takes the machine down each time must not be tried forever
 PARDONED = -1  # less than anybody's count of retries
 
 
@@ -22,7 +23,8 @@ class Trial:
     """A version that a channel is switched to, and that has to prove itself.
 
     `back` is the last version that did, None when the channel led nowhere. `began` is seconds since 1970, `deadline`
-    seconds from then. `retry` is how often somebody had said that what failed is to be tried again.
+    seconds from then. `retry` is how often somebody had said that what failed is to be tried again, `starts` how often
+    its time began: once more after an absence in which it was over, because a node that was off proves nothing.
     """
 
     version: Version
@@ -30,10 +32,17 @@ class Trial:
     began: float
     deadline: float
     retry: int = 0
+    starts: int = 1
 
     def left(self, wall: float) -> float:
         """Seconds left at `wall`; a clock that was set back gives no more than there were at first."""
         return max(0.0, min(self.deadline, self.began + self.deadline - wall))
+
+    def begun_again(self, wall: float) -> Trial:
+        """As it goes on after a start of the agent at `wall`: with its whole time if that was over, so often."""
+        if self.left(wall) > 0 or self.starts >= STARTS:
+            return self
+        return replace(self, began=wall, starts=self.starts + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,10 @@ class Known:
     def tried(self, ref: ModelRef, trial: Trial) -> Known:
         """A trial begins; what was on trial there before is not any more, and that it failed before is forgotten."""
         return replace(self.forgiven(ref, trial.version), trials={**self.trials, ref: trial})
+
+    def begun_again(self, wall: float) -> Known:
+        """After a start of the agent."""
+        return replace(self, trials={ref: trial.begun_again(wall) for ref, trial in self.trials.items()})
 
     def ended(self, ref: ModelRef) -> Known:
         """Nothing is on trial there any more."""

@@ -13,6 +13,7 @@ import pytest
 from edge_agent.activate import TreeStore
 from edge_agent.trial_file import FILE, TrialFile
 from edge_agent.trials import REMEMBERED, Failed, Known, Trial
+from modelsyncd.digest import checksum
 from modelsyncd.errors import DamageError
 from modelsyncd.names import ModelName, ModelRef
 from modelsyncd.store import failpoints
@@ -91,6 +92,14 @@ KNOWN = (
 
 def test_what_is_known_is_the_same_after_a_restart(tmp_path: Path) -> None:
     TrialFile(tmp_path).save(KNOWN)
+    assert TrialFile(tmp_path).load() == KNOWN
+
+
+def test_a_file_from_before_starts_were_counted_is_read_as_one_start(tmp_path: Path) -> None:
+    TrialFile(tmp_path).save(KNOWN)
+    body = (tmp_path / FILE).read_bytes().partition(b"\n")[2].replace(b',\n   "starts": 1', b"")
+    assert b"starts" not in body
+    (tmp_path / FILE).write_bytes(b"%016x\n%s" % (checksum(body), body))
     assert TrialFile(tmp_path).load() == KNOWN
 
 

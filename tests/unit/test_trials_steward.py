@@ -219,11 +219,63 @@ async def test_after_a_restart_a_trial_has_what_is_left_of_its_time(tmp_path: Pa
         trial = again.switching.trial(HELMET)
         assert trial is not None
         assert trial.seconds_left == 3_000.0
+
+
+async def test_a_trial_whose_time_was_over_while_the_node_was_off_has_it_again_twice_and_fails_then(
+    tmp_path: Path,
+) -> None:
+    node = Node(tmp_path)
+    async with node.running():
+        await node.prove(1)
+        await node.want(2, 2)
+        await node.until_phase(Phase.CONFIRMING, 2)
+    for starts in (2, 3):
+        node = Node(tmp_path, node.holdings)
+        node.wall += 7_200.0 * starts
+        await node.steward.load()
+        assert TrialFile(tmp_path).load().trials[HELMET] == Trial(TWO, ONE, node.wall, 3_600.0, 0, starts)
+        async with node.running():
+            await node.until_phase(Phase.CONFIRMING, 2)
+            trial = node.switching.trial(HELMET)
+            assert trial is not None
+            assert trial.seconds_left == 3_600.0
+    late = Node(tmp_path, node.holdings)
+    late.wall += 90_000.0
+    async with late.running():
+        await late.until_phase(Phase.ROLLED_BACK, 1)
+    failed = TrialFile(tmp_path).load().failures[HELMET]
+    assert [(one.number, one.why) for one in failed] == [(2, "the agent was down when its 3600 s were over, 3 times")]
+
+
+async def test_what_is_tried_again_after_an_absence_may_prove_itself(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    async with node.running():
+        await node.prove(1)
+        await node.want(2, 2)
+        await node.until_phase(Phase.CONFIRMING, 2)
     late = Node(tmp_path, node.holdings)
     late.wall += 7_200.0
     async with late.running():
+        await late.until_phase(Phase.CONFIRMING, 2)
+        assert late.switching.confirm(HELMET, 2, True, "", "job")
+        await late.until_phase(Phase.ACTIVE, 2)
+
+
+async def test_a_trial_begins_not_again_where_the_disk_can_not_count_it(tmp_path: Path) -> None:
+    class Full(TrialFile):
+        def save(self, known: Known) -> None:
+            raise DiskFullError("no room")
+
+    node = Node(tmp_path)
+    async with node.running():
+        await node.prove(1)
+        await node.want(2, 2)
+        await node.until_phase(Phase.CONFIRMING, 2)
+    late = Node(tmp_path, node.holdings)
+    late.switching._file = Full(tmp_path)
+    late.wall += 7_200.0
+    async with late.running():
         await late.until_phase(Phase.ROLLED_BACK, 1)
-    assert [failed.number for failed in TrialFile(tmp_path).load().failures[HELMET]] == [2]
 
 
 async def test_a_node_without_the_hubs_last_word_judges_what_is_on_trial_all_the_same(tmp_path: Path) -> None:
@@ -234,8 +286,9 @@ async def test_a_node_without_the_hubs_last_word_judges_what_is_on_trial_all_the
         await node.until_phase(Phase.CONFIRMING, 2)
     (tmp_path / "desired.pb").unlink()
     late = Node(tmp_path, node.holdings)
-    late.wall += 7_200.0
     async with late.running():
+        await late.until(lambda: late.switching.trial(HELMET))
+        assert late.switching.confirm(HELMET, 2, False, "", "job")
         await late.until(lambda: late.holdings.stock.active[HELMET].number == 1)
 
 
