@@ -25,17 +25,23 @@ async def meanwhile(
 ) -> T:
     """What work comes to; whenever somebody kicks before its end there is a turn, which is ended before this returns.
 
-    `kicked` is set afterwards: a kick may have been about something that is no matter of a turn. Raises what work does.
+    `kicked` is set afterwards if there was one: the kick may have been about something that is no matter of a turn.
+    Raises what work does.
     """
+    told = False
     async with asyncio.TaskGroup() as group:
         task = group.create_task(_outcome(work))
-        task.add_done_callback(lambda _: kicked.set())
-        while not task.done():
-            await kicked.wait()
+        while True:
+            kick = group.create_task(kicked.wait())
+            await asyncio.wait({task, kick}, return_when=asyncio.FIRST_COMPLETED)
+            kick.cancel()
+            if task.done():
+                break
+            told = True
             kicked.clear()
-            if not task.done():
-                await turn()
-    kicked.set()
+            await turn()
+    if told:
+        kicked.set()
     outcome = task.result()
     if outcome.error is not None:
         raise outcome.error

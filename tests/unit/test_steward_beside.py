@@ -28,9 +28,11 @@ class HeldHoldings(FakeHoldings):
     def __init__(self) -> None:
         super().__init__()
         self.slow = ""
+        self.looks = 0
         self.there, self.go = threading.Event(), threading.Event()
 
     def observe(self) -> Stock:
+        self.looks += 1
         found = super().observe()
         self._wait("observe")
         return found
@@ -113,3 +115,28 @@ async def test_the_error_of_work_on_the_disk_comes_out_as_it_is_once_a_turn_has_
         await meanwhile(work, kicked, turn)
     assert ended.is_set()
     assert kicked.is_set()
+
+
+async def test_work_that_nobody_interrupts_leaves_nothing_to_do() -> None:
+    kicked = asyncio.Event()
+
+    async def work() -> int:
+        await asyncio.sleep(0)
+        return 7
+
+    assert await meanwhile(work, kicked, asyncio.Event().wait) == 7
+    assert not kicked.is_set()
+
+
+async def test_a_node_that_has_what_it_should_looks_at_its_disk_no_more(tmp_path: Path, holdings: HeldHoldings) -> None:
+    async with Node(tmp_path, holdings, gate=None).running() as node:
+        await node.want(1, 1)
+        await node.until_phase(Phase.ACTIVE, 1)
+        looks = -1
+        async with asyncio.timeout(PATIENCE):
+            while looks != holdings.looks:  # until it has come to rest
+                looks = holdings.looks
+                for _ in range(200):
+                    await asyncio.sleep(0)
+                    await asyncio.to_thread(int)  # as long as a look takes
+        assert looks < 50
