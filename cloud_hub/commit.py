@@ -234,14 +234,16 @@ class HubIntake:
             channel=offer.channel or None,
             who=str(self._peer),
             now=now,
+            offer=offer.id,
         )
         passing(Point.RELEASE_COMMITTED)
         events: list[Event] = []
         if settled.created:
             events.append(Released(now, release.model, settled.number))
-        if offer.channel and before != settled.number:
+        after = self._channel(release, offer.channel) if offer.channel else before
+        if before != after:
             who = str(self._peer)
-            events.append(Moved(now, release.model, offer.channel, before, settled.number, who, "push"))
+            events.append(Moved(now, release.model, offer.channel, before, after, who, "push"))
         return _Commit(settled, tuple(events))
 
     def _channel(self, release: Release, channel: str) -> int:

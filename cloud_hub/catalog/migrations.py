@@ -176,7 +176,28 @@ def _add_rights_and_numbers(connection: Connection) -> None:
     then.create_all(connection, checkfirst=False)
 
 
-STEPS: tuple[Step, ...] = (Step(2, _add_codings), Step(3, _add_limits), Step(4, _add_rights_and_numbers))
+def _add_offers(connection: Connection) -> None:
+    then = MetaData()
+    Table("releases", then, Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True))
+    offers = Table(
+        "offers",
+        then,
+        Column("who", Text().with_variant(Text(collation="C"), "postgresql"), primary_key=True),
+        Column("id", LargeBinary(16), primary_key=True),
+        Column("release_id", ForeignKey("releases.id", ondelete="CASCADE"), nullable=False),
+        Column("at", Double, nullable=False),
+        Index("offers_by_time", "at"),
+        Index("offers_by_release", "release_id"),
+    )
+    then.create_all(connection, tables=[offers], checkfirst=False)
+
+
+STEPS: tuple[Step, ...] = (
+    Step(2, _add_codings),
+    Step(3, _add_limits),
+    Step(4, _add_rights_and_numbers),
+    Step(5, _add_offers),
+)
 
 
 def migrate(database: Database, steps: Sequence[Step] = STEPS, newest: int = schema.SCHEMA_VERSION) -> None:

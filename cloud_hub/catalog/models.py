@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from cloud_hub.catalog import moves, releases, schema
+from cloud_hub.catalog import moves, offers, releases, schema
 from cloud_hub.catalog.database import Database, batches
 from cloud_hub.catalog.rows import ChannelRow, HistoryRows, ModelRow, MoveRow, ReleaseRow
 from modelsyncd.digest import Digest
@@ -116,8 +116,11 @@ class Models:
         channel: str | None,
         who: str,
         now: float,
+        offer: bytes = b"",
     ) -> Settled:
         """Makes the release part of its model and moves the channel to it, or does neither.
+
+        `offer` is the id of what this carries out, if it has one: the second time, nothing is changed.
 
         `release` is what `signed.release` says, parsed and checked. When the model has a release with the same content,
         that one is the answer, and the channel is moved to it. Raises NumberTakenError when the release's number is not
@@ -125,6 +128,10 @@ class Models:
         """
         model = release.model
         with self._database.write() as connection:
+            done = offers.release_of(connection, who, offer, model) if offer else None
+            if done is not None:
+                row = releases.load(connection, [done])[done]
+                return Settled(row.number, False, row.digest)
             there = _same_content(connection, release)
             release_id = there or _create(connection, signed, release, release_digest, who=who, now=now)
             row = releases.load(connection, [release_id])[release_id]
@@ -132,6 +139,8 @@ class Models:
             if channel is not None:
                 lane = moves.Lane(_model_id(connection, model), model, channel)
                 moves.lay(connection, lane, row.number, moves.Reason(moves.PUSH, who, "", now))
+            if offer:
+                offers.remember(connection, who, offer, release_id, now)
         return Settled(row.number, there is None, row.digest)
 
     def history(self, model: ModelName) -> HistoryRows:

@@ -16,6 +16,7 @@ A change of a table here needs a step in `migrations.py` with the next version n
 * `retries` count how often a node was told to try again what a channel names; see `retries.py` for where they begin.
 * `numbers` name releases by model and number, and are only ever added to; `key` is the sender's, and with `who` it
   keeps what was sent twice from counting twice. They are read by model and time, and by release and name.
+* `offers` are pushes that were carried out, by who made them and the id that they gave; see `offers.py`.
 * A chunk's place is (pack, offset, length) of its encoded bytes; nothing but `chunks` refers to packs, so packs can be
   rewritten and chunks marked and swept without touching any other table.
 * A coding is found by a key over what it codes and against what; nothing refers to codings, so they may go at any time.
@@ -39,7 +40,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 metadata = MetaData()
 
@@ -268,6 +269,17 @@ numbers = Table(
     UniqueConstraint("who", "key"),
     Index("numbers_by_time", "model", "at"),
     Index("numbers_by_release", "model", "number", "name", "at"),
+)
+
+offers = Table(
+    "offers",
+    metadata,
+    Column("who", _NAME, primary_key=True),
+    Column("id", LargeBinary(16), primary_key=True),
+    Column("release_id", ForeignKey("releases.id", ondelete="CASCADE"), nullable=False),
+    Column("at", Double, nullable=False),
+    Index("offers_by_time", "at"),
+    Index("offers_by_release", "release_id"),
 )
 
 packs = Table(

@@ -31,7 +31,7 @@ class Offering:
     def offer(self, number: int) -> Offer:
         """What to say."""
         signed = SignedRelease(encode_release(replace(self.release, number=number)))
-        return Offer(signed, self.paper.manifest, self.paper.publication.channel)
+        return Offer(signed, self.paper.manifest, self.paper.publication.channel, self.paper.offer_id)
 
     def made(self, settled: Settled) -> bool:
         """Whether this item became that release: also when the answer to the try that did it was lost."""

@@ -14,6 +14,7 @@ from modelsyncd.errors import BadInputError, DamageError, ModelsyncError, NewerF
 from modelsyncd.manifest import piece_digests
 from modelsyncd.names import parse_model, parse_ref
 from modelsyncd.release import DEFAULT_VARIANT, ManifestRef, Parent, Release, Variant, check
+from modelsyncd.session.frames import OFFER_ID_BYTES
 
 FORMAT = 1
 
@@ -33,6 +34,11 @@ class Paper:
     parents: tuple[Parent, ...]
     stored_at: float
     created_at: int
+
+    @property
+    def offer_id(self) -> bytes:
+        """Names it to the hub over all its tries: what was carried out is not done again."""
+        return digest_of(f"{self.id}\n{self.stored_at!r}\n{self.manifest.hex()}".encode())[:OFFER_ID_BYTES]
 
     def release(self, manifest_bytes: bytes, number: int, producer: str) -> Release:
         """What is offered to the hub. Raises BadInputError, LimitError; DamageError for another manifest's bytes."""

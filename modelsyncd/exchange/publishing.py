@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from modelsyncd.manifest import Manifest, piece_digests
 from modelsyncd.names import ModelName
 from modelsyncd.release import DEFAULT_VARIANT, ManifestRef, Parent, Release, SignedRelease, Variant, check
 from modelsyncd.session.events import Settled
-from modelsyncd.session.frames import Offer
+from modelsyncd.session.frames import OFFER_ID_BYTES, Offer
 from modelsyncd.session.progress import Progress
 from modelsyncd.store.source import Source
 from modelsyncd.wire.nouns import encode_manifest, encode_release
@@ -107,10 +108,12 @@ class Push:
     watched: Watched = field(default_factory=Watched)
     ref: ManifestRef = field(init=False)
     giver: SourceGiver = field(init=False)
+    id: bytes = field(init=False)
 
     def __post_init__(self) -> None:
         manifest_bytes = encode_manifest(self.source.manifest)
         self.ref = ref_of(self.source.manifest, manifest_bytes)
+        self.id = os.urandom(OFFER_ID_BYTES)
         self.giver = SourceGiver(self.ref.digest, manifest_bytes, self.source, self.bases, self.coding)
 
     async def run(self, number: int) -> Landed:
@@ -118,7 +121,7 @@ class Push:
         began, created_at = time.monotonic(), int(time.time())
         for tried in range(1, NUMBERS_TRIED + 1):
             release = encode_release(release_of(self.wish, self.ref, number, self.hub.me, created_at))
-            offer = Offer(SignedRelease(release), self.ref.digest, self.wish.channel)
+            offer = Offer(SignedRelease(release), self.ref.digest, self.wish.channel, self.id)
             try:
                 settled = await self._offer(offer)
             except NumberTakenError as error:

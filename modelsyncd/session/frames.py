@@ -73,6 +73,9 @@ class Hello:
     features: frozenset[Feature] = FEATURES
 
 
+OFFER_ID_BYTES = 16  # too many for two wishes of one peer to share them
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """I have this release whole and will serve its `manifest`. `channel` is moved to it when a push is committed.

@@ -7,12 +7,10 @@ from modelsyncd.errors import BadInputError, LimitError
 from modelsyncd.limits import LIMITS, Limits
 from modelsyncd.manners import FREE, Manners, manners
 from modelsyncd.names import parse_channel, parse_model, parse_ref
-from modelsyncd.session.frames import Assignment, Desired, Offer
+from modelsyncd.session.frames import OFFER_ID_BYTES, Assignment, Desired, Offer
 from modelsyncd.wire.parse import parse, write
 from modelsyncd.wire.releases import signed_from_pb, signed_to_pb
 from modelsyncd.wire.v1 import sync_pb2
-
-OFFER_ID_BYTES = 16  # random: two wishes never share one
 
 
 def encode_desired(desired: Desired) -> bytes:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cloud_hub.catalog import Catalog
-from modelsyncd.errors import ConflictError, NotFoundError, NumberTakenError
+from cloud_hub.catalog.offers import KEPT
+from modelsyncd.errors import BadInputError, ConflictError, NotFoundError, NumberTakenError
 from modelsyncd.names import parse_model, parse_ref
 from modelsyncd.release import Release
 from modelsyncd.session.events import Settled
@@ -45,6 +46,56 @@ def test_a_restored_catalogue_counts_on_ahead_of_what_nodes_have_heard(catalog: 
     assert catalog.revision() == 1_800_000_000
     catalog.lift(5.0)  # a clock that went back takes nothing back
     assert catalog.revision() == 1_800_000_000
+
+
+# --- an offer that is made again ---
+
+
+def offered(catalog: Catalog, what: Made, offer: bytes, *, who: str = "admin/ann", now: float = 9.0) -> Settled:
+    return catalog.models.commit(
+        what.signed, what.release, what.digest, channel="stable", who=who, now=now, offer=offer
+    )
+
+
+def test_an_offer_whose_answer_was_lost_does_not_undo_a_rollback(catalog: Catalog) -> None:
+    fill(catalog, 1, "stable")
+    new = made(2, "new")
+    assert offered(catalog, new, b"i" * 16) == Settled(2, True, new.digest)
+    catalog.models.rollback(HELMET, "stable", "admin/ben", "it fails", 10.0)
+    before = catalog.models.history(HELMET), catalog.revision()
+    for number in (2, 3):  # as the outbox guesses it
+        assert offered(catalog, made(number, "new"), b"i" * 16, now=11.0) == Settled(2, False, new.digest)
+    assert (catalog.models.history(HELMET), catalog.revision()) == before
+    assert number_at(catalog, "acme/helmet@stable") == 1
+
+
+def test_the_same_content_wished_for_anew_is_another_offer(catalog: Catalog) -> None:
+    fill(catalog, 1, "stable")
+    offered(catalog, made(2, "new"), b"i" * 16)
+    catalog.models.rollback(HELMET, "stable", "admin/ben", "", 10.0)
+    assert not offered(catalog, made(3, "new"), b"j" * 16).created
+    assert number_at(catalog, "acme/helmet@stable") == 2
+    catalog.models.rollback(HELMET, "stable", "admin/ben", "", 12.0)
+    assert not offered(catalog, made(3, "new"), b"i" * 16, who="node/oslo").created  # an id is its sender's own
+    assert number_at(catalog, "acme/helmet@stable") == 2
+
+
+def test_an_id_is_not_used_for_two_models(catalog: Catalog) -> None:
+    offered(catalog, made(1, "a"), b"i" * 16)
+    other = made(1, "b", model=parse_model("acme/gloves"))
+    with pytest.raises(BadInputError, match="was of acme/helmet, and can't be of acme/gloves"):
+        offered(catalog, other, b"i" * 16)
+    assert [str(row.model) for row in catalog.models.list()] == ["acme/helmet"]
+
+
+def test_what_nobody_asks_for_any_more_is_forgotten(catalog: Catalog) -> None:
+    fill(catalog, 1, "stable")
+    offered(catalog, made(2, "new"), b"i" * 16)
+    catalog.models.rollback(HELMET, "stable", "admin/ben", "", 10.0)
+    offered(catalog, made(3, "newer"), b"j" * 16, now=10.0 + KEPT)
+    catalog.models.rollback(HELMET, "stable", "admin/ben", "", 11.0 + KEPT)
+    offered(catalog, made(4, "new"), b"i" * 16, now=12.0 + KEPT)
+    assert number_at(catalog, "acme/helmet@stable") == 2
 
 
 # --- commit ---

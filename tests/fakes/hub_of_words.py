@@ -8,6 +8,7 @@ from edge_agent.outbox.box import NodeOutbox
 from modelsyncd.digest import Digest, digest_of
 from modelsyncd.errors import ModelsyncError, NumberTakenError, RefusedError
 from modelsyncd.names import ModelName
+from modelsyncd.release import Release
 from modelsyncd.session.effects import Finished
 from modelsyncd.session.events import Settled
 from modelsyncd.session.faults import fault_of
@@ -23,6 +24,8 @@ class HubOfWords:
     releases: dict[ModelName, list[tuple[Digest, Digest]]] = field(default_factory=dict)
     channels: dict[tuple[ModelName, str], int] = field(default_factory=dict)
     barred: set[ModelName] = field(default_factory=set)
+    carried_out: dict[bytes, int] = field(default_factory=dict)
+    """Numbers that offers became, by their ids."""
     offers: list[Offer] = field(default_factory=list)
     """What was offered in this session and not answered."""
     outbox: NodeOutbox | None = None
@@ -65,6 +68,15 @@ class HubOfWords:
         if release.model in self.barred:
             raise RefusedError(f"no right to publish {release.model}")
         known = self.releases.setdefault(release.model, [])
+        if offer.id in self.carried_out:
+            number = self.carried_out[offer.id]
+            return Settled(number, created=False, release_digest=known[number - 1][1])
+        settled = self._settle(offer, release, known)
+        if offer.id:
+            self.carried_out[offer.id] = settled.number
+        return settled
+
+    def _settle(self, offer: Offer, release: Release, known: list[tuple[Digest, Digest]]) -> Settled:
         for number, (manifest, digest) in enumerate(known, 1):
             if manifest == offer.manifest:
                 return Settled(number, created=False, release_digest=digest)

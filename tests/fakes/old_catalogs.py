@@ -13,6 +13,7 @@ NEW_SINCE = {
     2: ("codings", "coding_packs"),
     3: ("limits", "pins", "consents", "decisions"),
     4: ("rights", "retries", "numbers"),
+    5: ("offers",),
 }
 """Tables that each version has brought."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,20 @@ async def test_pushing_the_same_content_again_creates_nothing_and_moves_the_chan
     assert again.given == []
     assert hub.catalog.models.release(parse_ref("acme/helmet@canary")).number == 1
     assert hub.told == [Moved(1_000.0, HELMET, "canary", 0, 1, "admin/tester", "push")]
+
+
+async def test_an_offer_whose_answer_was_lost_is_answered_again_and_moves_nothing(hub: HubStore) -> None:
+    await push(hub.intake(), _model(1, 1, "stable"))
+    wish = _model(2, 2, "stable")
+    wish = replace(wish, offer=replace(wish.offer, id=b"i" * 16))
+    assert (await push(hub.intake(), wish)).created
+    hub.catalog.models.rollback(HELMET, "stable", "admin/ben", "it fails", 1_001.0)
+    hub.told.clear()
+    again = _model(2, 3, "stable")  # with the number that is next by now
+    again = replace(again, offer=replace(again.offer, id=b"i" * 16))
+    assert await push(hub.intake(), again) == Settled(2, False, digest_of(wish.offer.release.release))
+    assert hub.catalog.models.release(parse_ref("acme/helmet@stable")).number == 1
+    assert hub.told == []
 
 
 async def test_a_number_that_is_not_the_next_is_refused_and_the_hint_names_the_next(hub: HubStore) -> None:

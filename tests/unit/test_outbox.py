@@ -209,6 +209,33 @@ async def _read_all(box: NodeOutbox, offer: Offer) -> None:
         await box.giver.load(offer.manifest, Part.CONTENT, [ordinal], READABLE, ())
 
 
+async def test_all_tries_of_an_item_are_one_wish_and_storing_it_again_is_another(tmp_path: Path, model: Path) -> None:
+    hub = HubOfWords()
+    seen: list[Offer] = []
+    for _ in range(2):  # the first answer is lost with the agent
+        box = await outbox(tmp_path / "node")
+        if not seen:
+            await box.store(wanted(model, channel="stable"))
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            run = group.create_task(box.run())
+            hub.connect(box)
+            await until(box, lambda: hub.offers)
+            seen.append(hub.offers[0])
+            if len(seen) == 1:
+                hub.commit(hub.offers[0])
+                hub.channels[HELMET, "stable"] = 0  # and somebody led the channel back
+            else:
+                hub.answer()
+                await until(box, lambda box=box: not box.items())  # type: ignore[misc]
+                await box.store(wanted(model, channel="stable"))
+                await until(box, lambda: hub.offers)
+                seen.append(hub.offers[0])
+            run.cancel()
+    assert seen[0].id == seen[1].id != seen[2].id
+    assert len(seen[0].id) == 16
+    assert hub.channels[HELMET, "stable"] == 0
+
+
 async def test_a_refused_item_raises_for_whoever_follows_and_waits_for_an_act(tmp_path: Path, model: Path) -> None:
     box, hub = await outbox(tmp_path / "node"), HubOfWords(barred={HELMET})
     stored = await box.store(wanted(model))

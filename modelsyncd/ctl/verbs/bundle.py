@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from modelsyncd.manifest import Manifest
 from modelsyncd.names import DEFAULT_CHANNEL, ModelRef, parse_channel, parse_place, parse_ref
 from modelsyncd.release import ManifestRef, Member, Release, SignedRelease, Variant, check, check_members
 from modelsyncd.session.events import Settled
-from modelsyncd.session.frames import Offer
+from modelsyncd.session.frames import OFFER_ID_BYTES, Offer
 from modelsyncd.wire.nouns import encode_manifest, encode_release
 
 
@@ -103,12 +104,12 @@ async def _publish(hub: Hub, wish: Wish, wanted: Mapping[str, ModelRef]) -> Bund
     members, parts = await _look(hub, wanted)
     manifest = compose(parts)
     data = encode_manifest(manifest)
-    ref, created_at = ref_of(manifest, data), int(time.time())
+    ref, created_at, wish_id = ref_of(manifest, data), int(time.time()), os.urandom(OFFER_ID_BYTES)
     for tried in range(1, NUMBERS_TRIED + 1):
         number = await next_number(hub, wish.model)
         bare = release_of(wish, ref, number, hub.me, created_at)
         release = encode_release(check(replace(bare, members=tuple(members))))
-        offer = Offer(SignedRelease(release), ref.digest, wish.channel)
+        offer = Offer(SignedRelease(release), ref.digest, wish.channel, wish_id)
         try:
             settled = await _offer(hub, offer, ManifestGiver(ref.digest, data))
         except NumberTakenError:
