@@ -1,8 +1,9 @@
 """What a thousand questions a second from jobs cost them, a transfer beside them, and what the client costs to load.
 
-Jobs ask in processes of their own over the agent's socket, each at its share of the rate; the transfer is of bytes
-that nothing makes smaller, from a hub on the same machine. The rates with and without jobs are taken in turn, and the
-best of each counts. Hub, agent and jobs share the machine's cores.
+Jobs ask in processes of their own over the agent's socket, at fixed instants whatever became of the question before: an
+answer's time counts from the instant when it was due. The transfer is of bytes that nothing makes smaller, from a hub
+on the same machine, as fast as it goes and at the rate of a real link. Rates with and without jobs are taken in
+turn, and the best of each counts. Hub, agent and jobs share the machine's cores.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.lab import Lab, lab, random_file, until
+from benchmarks.lab import Lab, Running, lab, random_file, until
 from benchmarks.table import show
 
 RATE = 1_000  # questions a second, of all jobs together
 JOBS = 4
+LINK = 100  # Mbit/s of the bounded transfer
+LINK_SECONDS = 15  # that it takes
+IDLE = 10.0  # seconds of questions with nothing beside them
 IMPORTS = 5  # times each import is measured, each in a process of its own
 
 _JOB = """
@@ -31,51 +36,54 @@ took = []
 with Client(socket) as agent:
     agent.get(ref, wait=60)
     print("ready", flush=True)
-    due = time.perf_counter()
+    sys.stdin.readline()
+    began = due = time.perf_counter()
     while len(took) % 50 or not select.select([sys.stdin], [], [], 0)[0]:
         time.sleep(max(0.0, due - time.perf_counter()))
-        began = time.perf_counter()
         agent.get(ref)
-        took.append(time.perf_counter() - began)
-        due = max(due + 1 / rate, began)
-print(json.dumps(took))
+        took.append(time.perf_counter() - due)
+        due += 1 / rate
+print(json.dumps([time.perf_counter() - began, took]))
 """
 _IMPORT = "import time; began = time.process_time(); import {0}; print(time.process_time() - began)"
 
 
+@dataclass
+class Asked:
+    """What jobs saw: seconds that each answer took, and the rate at which they came."""
+
+    took: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+
+    def figures(self) -> tuple[str, str, str]:
+        """Answers a second, p50 and p99 in ms; of several times the best rate."""
+        took = sorted(self.took)
+        at = [took[min(len(took) - 1, int(len(took) * share))] * 1e3 for share in (0.5, 0.99)]
+        return f"{max(self.rates):,.0f}", f"{at[0]:,.2f}", f"{at[1]:,.2f}"
+
+
 def run(root: Path, gib: float, rounds: int) -> None:
     """Prints the tables."""
-    source = root / "weights.bin"
-    small = root / "small.bin"
-    random_file(small, 1 << 20)
     with lab(root / "lab") as here, here.agent("node") as (agent, data):
+        small = root / "small.bin"
+        random_file(small, 1 << 20)
         here.ctl("push", str(small), "bench/small", "--channel", "stable")
         here.ctl("assign", "bench/small@stable", "--node", "node")
         until((data / "models/bench/small/stable").exists)
-        with _asking(data / "agent.sock") as idle:
+        idle = Asked()
+        with _asking(data / "agent.sock", idle):
             before = agent.cpu()
-            time.sleep(10)
-            core = (agent.cpu() - before) / 10
-        alone, beside, busy = [], [], []
-        for turn in range(rounds):
-            alone.append(_transfer(here, data, source, f"alone-{turn}", gib))
-            with _asking(data / "agent.sock") as latencies:
-                beside.append(_transfer(here, data, source, f"beside-{turn}", gib))
-            busy += latencies
+            time.sleep(IDLE)
+            core = (agent.cpu() - before) / IDLE
+        bench = Bench(here, agent, data, root / "weights.bin")
+        rows: list[tuple[str, ...]] = [("nothing", *idle.figures(), f"{core:.0%} of a core", "-", "-")]
+        rows += bench.row("a transfer, as fast as it goes", int(gib * (1 << 30)), rounds)
+        here.ctl("limit", "--rate", f"{LINK}Mbit", "--node", "node")
+        rows += bench.row(f"a transfer at {LINK} Mbit/s", LINK * 125_000 * LINK_SECONDS, rounds)
     show(
         f"{RATE:,} Gets a second from {JOBS} jobs",
-        ("beside", "asked each second", "p50, ms", "p99, ms", "agent's CPU", "transfer, MB/s", "of its rate alone"),
-        [
-            ("nothing", *_figures(idle), f"{core:.0%} of a core", "-", "-"),
-            (
-                "a transfer",
-                *_figures(busy),
-                "-",
-                f"{max(beside):.0f}",
-                f"{max(beside) / max(alone):.0%}",
-            ),
-            ("(a transfer alone)", "-", "-", "-", "-", f"{max(alone):.0f}", "100%"),
-        ],
+        ("beside", "answers each second", "p50, ms", "p99, ms", "agent's CPU", "transfer, MB/s", "of its rate alone"),
+        rows,
     )
     grpc = _import("grpc")
     show(
@@ -93,45 +101,75 @@ def run(root: Path, gib: float, rounds: int) -> None:
     )
 
 
+class Bench:
+    """A node with jobs, and transfers to it. `source` is where content is put together."""
+
+    def __init__(self, here: Lab, agent: Running, data: Path, source: Path) -> None:
+        self._here = here
+        self._agent = agent
+        self._data = data
+        self._source = source
+        self._count = 0
+
+    def row(self, name: str, size: int, rounds: int) -> list[tuple[str, ...]]:
+        """For the table: beside questions, and alone."""
+        alone, beside, asked, cores = [0.0], [0.0], Asked(), []
+        for _ in range(rounds):
+            alone.append(self._transfer(size)[0])
+            with _asking(self._data / "agent.sock", asked):
+                rate, core = self._transfer(size)
+            beside.append(rate)
+            cores.append(core)
+        best = max(alone)
+        return [
+            (name, *asked.figures(), f"{min(cores):.0%} of a core", f"{max(beside):.1f}", f"{max(beside) / best:.1%}"),
+            (f"({name}, alone)", "-", "-", "-", "-", f"{best:.1f}", "100%"),
+        ]
+
+    def _transfer(self, size: int) -> tuple[float, float]:
+        """Megabytes a second from the first byte's place on the disk to the switch, and the share of a core."""
+        self._count += 1
+        name = f"transfer-{self._count}"
+        random_file(self._source, size)
+        self._here.ctl("push", str(self._source), f"bench/{name}", "--channel", "stable")
+        os.sync()
+        staging = self._data / "staging"
+        watched = subprocess.Popen(self._here.command("assign", f"bench/{name}@stable", "--node", "node"))
+        until(lambda: staging.exists() and any(staging.iterdir()))
+        began, before = time.monotonic(), self._agent.cpu()
+        until((self._data / f"models/bench/{name}/stable").exists)
+        seconds = time.monotonic() - began
+        core = (self._agent.cpu() - before) / seconds
+        if watched.wait(60):
+            raise RuntimeError("the assignment failed")
+        return size / 1e6 / seconds, core
+
+
 @contextmanager
-def _asking(socket: Path) -> Iterator[list[tuple[float, float]]]:
-    """Jobs that ask until the block ends; then the list holds (seconds an answer took, seconds that the job asked)."""
+def _asking(socket: Path, asked: Asked) -> Iterator[None]:
+    """Jobs that ask until the block ends; then `asked` has what they saw."""
     command = [sys.executable, "-c", _JOB, str(socket), "bench/small@stable", str(RATE / JOBS)]
     jobs = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(JOBS)]
-    found: list[tuple[float, float]] = []
     try:
         for job in jobs:
             assert job.stdout is not None  # noqa: S101
             job.stdout.readline()
-        began = time.monotonic()
-        yield found
-        asked = time.monotonic() - began
         for job in jobs:
-            answers, _ = job.communicate("stop\n", timeout=60)
-            found += [(seconds, asked) for seconds in json.loads(answers)]
+            assert job.stdin is not None  # noqa: S101
+            job.stdin.write("begin\n")
+            job.stdin.flush()
+        yield
+        rate = 0.0
+        for job in jobs:
+            answers, _ = job.communicate("stop\n", timeout=120)
+            seconds, took = json.loads(answers)
+            asked.took += took
+            rate += len(took) / seconds
+        asked.rates.append(rate)
     finally:
         for job in jobs:
             job.kill()
             job.wait()
-
-
-def _figures(latencies: list[tuple[float, float]]) -> tuple[str, str, str]:
-    took = sorted(seconds for seconds, _ in latencies)
-    per_second = sum(1 / asked for _, asked in latencies) / len({asked for _, asked in latencies})
-    at = [took[min(len(took) - 1, int(len(took) * share))] * 1e3 for share in (0.5, 0.99)]
-    return f"{per_second:.0f}", f"{at[0]:.2f}", f"{at[1]:.2f}"
-
-
-def _transfer(here: Lab, data: Path, source: Path, name: str, gib: float) -> float:
-    """Megabytes a second from the assignment to the switch."""
-    size = int(gib * (1 << 30))
-    random_file(source, size)
-    here.ctl("push", str(source), f"bench/{name}", "--channel", "stable")
-    os.sync()
-    began = time.monotonic()
-    here.ctl("assign", f"bench/{name}@stable", "--node", "node")
-    until((data / f"models/bench/{name}/stable").exists)
-    return size / 1e6 / (time.monotonic() - began)
 
 
 def _import(name: str) -> float:

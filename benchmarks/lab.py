@@ -64,23 +64,17 @@ class Lab:
 
     def ctl(self, *arguments: str, before: Sequence[str] | None = None) -> dict[str, object]:
         """Runs modelsyncctl and returns its JSON. Raises RuntimeError with what it said."""
-        done = subprocess.run(
-            [
-                *(self.before if before is None else before),
-                str(BIN / "modelsyncctl"),
-                "--context",
-                str(self.context),
-                *arguments,
-                "--json",
-            ],
-            capture_output=True,
-            check=False,
-        )
+        done = subprocess.run(self.command(*arguments, before=before), capture_output=True, check=False)
         if done.returncode:
             raise RuntimeError(f"modelsyncctl {' '.join(arguments)}: {done.stderr.decode()}{done.stdout.decode()}")
         found = json.loads(done.stdout.decode().strip().splitlines()[-1] if done.stdout.strip() else "{}")
         assert isinstance(found, dict)  # noqa: S101
         return found
+
+    def command(self, *arguments: str, before: Sequence[str] | None = None) -> list[str]:
+        """What runs modelsyncctl so that it answers in JSON."""
+        prefix = self.before if before is None else before
+        return [*prefix, str(BIN / "modelsyncctl"), "--context", str(self.context), *arguments, "--json"]
 
     @property
     def address(self) -> str:
