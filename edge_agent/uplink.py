@@ -25,6 +25,7 @@ from modelsyncd.link.pump import FrameStream, Pump, Word
 from modelsyncd.session.effects import Finished, Quoted
 from modelsyncd.session.frames import PROTOCOL, Desired, Hello, Waiting
 from modelsyncd.session.ports import TakerStore
+from modelsyncd.session.recall import Recall
 from modelsyncd.session.session import PATIENCE, Session
 from modelsyncd.session.window import Window
 
@@ -68,6 +69,8 @@ class Uplink:
         self._backoff = backoff or Backoff()
         self._patience = patience
         self._welcomed_at: float | None = None
+        self._recall = Recall()
+        self._productive = False
         self._greeted = False
         self._hasty = False
         self._now = asyncio.Event()
@@ -92,10 +95,11 @@ class Uplink:
                     self._log.failure("uplink.down", error)
                     if self._welcomed_at is not None and error.retryable:
                         # A link that breaks often still brings something each time; a hub that turns us out does not.
-                        self._backoff.reset(self._spread())
+                        again = self._backoff.hasten if self._productive else self._backoff.reset
+                        again(self._spread())
                 case error:  # one session's fault must not take the jobs' agent away
                     self._log.failure("uplink.broken", error)
-            self._greeted, self._welcomed_at = False, None
+            self._greeted, self._welcomed_at, self._productive = False, None, False
             await self._wait(self._backoff.next(self._jitter()))
 
     def _spread(self) -> float:
@@ -140,7 +144,7 @@ class Uplink:
 
     async def _converse(self, stream: FrameStream) -> None:
         hello = Hello(PROTOCOL, self._software, self._codecs, self._steward.holds)
-        session = Session(hello, window=self._window(), patience=self._patience)
+        session = Session(hello, window=self._window(), patience=self._patience, recall=self._recall)
         greeted = asyncio.Event()
         pump = Pump(
             session,
@@ -162,6 +166,7 @@ class Uplink:
         except* ModelsyncError as errors:
             failure = first_of(errors)
         finally:
+            self._productive = session.kept_bytes > 0 and session.awaits  # cut in the middle
             self._outbox.detach()
             self._steward.detach()
         if failure is not None:

@@ -28,7 +28,7 @@ async def insist(
     moved: Callable[[], int] = lambda: 0,
     backoff: Backoff | None = None,
 ) -> T:
-    """What the attempt returns. `moved` grows while attempts get anywhere: the waiting then begins from the shortest.
+    """What the attempt returns. `moved` grows while attempts get anywhere: the next then follows at once.
 
     Raises RoadError at once without `retry`, and every other error.
     """
@@ -41,7 +41,7 @@ async def insist(
         if not retry or not isinstance(outcome, RoadError):
             raise outcome
         if moved() > before:
-            waits.reset()
+            waits.hasten()
         wait = waits.next(random.random())  # noqa: S311 -- spreads tries in time, hides nothing
         note(outcome, wait)
         await network.pause(wait)

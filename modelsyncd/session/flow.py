@@ -13,6 +13,7 @@ FRAME_SECONDS = 0.25  # of the rate in one frame
 FRAME_FLOOR = 4 << 10  # bytes
 FIRST_FRAME = 16 << 10  # bytes, before anything is measured: half a second of 256 kbit/s
 STEP = 4 << 10  # bytes: frames are multiples of it
+RECALLED_MOST = 64 << 10  # bytes of a first frame, whatever an earlier session saw: two seconds of 256 kbit/s
 SAMPLE = 0.25  # seconds: a shorter interval says nothing about a rate
 
 
@@ -24,6 +25,7 @@ class Flow:
         """Bytes a second; 0 before it is known."""
         self.way = 0.0
         """Seconds from a Want to the first payload of its answer, the shortest so far; 0 before it is known."""
+        self._first = FIRST_FRAME
         self._asked_at: float | None = None
         self._since: float | None = None
         self._bytes = 0
@@ -33,8 +35,13 @@ class Flow:
     def frame_bytes(self) -> int:
         """How large a frame should be; whoever asks takes no more than the protocol's largest."""
         if not self.rate:
-            return max(FIRST_FRAME, int(self._most * FRAME_SECONDS / SAMPLE) // STEP * STEP)
+            return max(self._first, int(self._most * FRAME_SECONDS / SAMPLE) // STEP * STEP)
         return max(FRAME_FLOOR, int(self.rate * FRAME_SECONDS) // STEP * STEP)
+
+    def begin(self, rate: float) -> None:
+        """An earlier session leads to expect so many bytes a second; believed until something is measured."""
+        recalled = int(rate * FRAME_SECONDS) // STEP * STEP
+        self._first = max(FIRST_FRAME, min(recalled, RECALLED_MOST))
 
     def asked(self, now: float) -> None:
         """Something was asked for while nothing was under way."""

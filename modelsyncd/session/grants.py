@@ -16,6 +16,7 @@ from modelsyncd.session.events import Pace
 from modelsyncd.session.flow import Flow
 from modelsyncd.session.frames import Echo
 from modelsyncd.session.pace import Bucket, Courtesy, credit
+from modelsyncd.session.recall import Recall
 from modelsyncd.session.taker import Taker
 from modelsyncd.session.window import Window
 
@@ -25,7 +26,10 @@ SHORTEST = 0.001  # seconds until it is looked again: rounding makes some waits 
 class Grants:
     """What one side of a session may ask for."""
 
-    def __init__(self, window: Window, limits: Limits = LIMITS) -> None:
+    def __init__(self, window: Window, limits: Limits = LIMITS, recall: Recall | None = None) -> None:
+        self.kept_bytes = 0
+        """Plain bytes that became durable."""
+        self._recall = recall or Recall()
         self._limits = limits
         self._window = window
         self.flow = Flow()
@@ -41,6 +45,11 @@ class Grants:
         """When more may be asked for though nothing happens; infinite for never."""
         return self._wake_at
 
+    def start(self, now: float) -> None:
+        """Begins with what an earlier session found out."""
+        self._window.begin(self._recall.window_bytes(now))
+        self.flow.begin(self._recall.rate(now))
+
     def pace(self, pace: Pace, now: float) -> None:
         """How fast, from now on."""
         self._node = _changed(self._node, pace.rate, now)
@@ -54,12 +63,15 @@ class Grants:
 
     def kept(self, count: int, now: float) -> None:
         """`count` plain bytes became durable."""
+        self.kept_bytes += count
         self._window.kept(count, now)
 
     def arrived(self, count: int, now: float) -> None:
         """`count` bytes of payload that were asked for came."""
         self.flow.arrived(count, now)
         self._window.way = self.flow.way
+        if self.flow.rate:
+            self._recall.learn(self.flow.rate, now)
 
     def echoed(self, token: int, now: float) -> None:
         """The answer to an Echo of ours."""

@@ -40,6 +40,7 @@ from modelsyncd.session.faults import fault_of
 from modelsyncd.session.giver import Giver
 from modelsyncd.session.grants import Grants
 from modelsyncd.session.progress import Progress
+from modelsyncd.session.recall import Recall
 from modelsyncd.session.taker import STRAY_BYTES, Taker
 from modelsyncd.session.window import Window
 
@@ -58,13 +59,14 @@ class Session:
         patience: float = PATIENCE,
         frame_bytes: int = 0,
         limits: Limits = LIMITS,
+        recall: Recall | None = None,
     ) -> None:
         self.peer: words.Hello | None = None
         """What the peer said of itself, once it did."""
         self.frame_bytes = frame_bytes
         """Largest payload that we ask for in one Give, in bytes; 0: as the rate is. May change at any time."""
         self._hello = hello
-        self._grants = Grants(window or Window(), limits)
+        self._grants = Grants(window or Window(), limits, recall)
         self._patience = patience
         self._limits = limits
         self._takers: dict[Digest, Taker] = {}
@@ -80,6 +82,7 @@ class Session:
     def start(self, now: float) -> list[Effect]:
         """What to do before anything has happened."""
         self._moved = now
+        self._grants.start(now)
         return [Send(self._hello), *self._watch(now)]
 
     def widen(self, lanes: int) -> None:
@@ -99,6 +102,11 @@ class Session:
         """How far a transfer has come; all zeros for one that is not under way."""
         taker = self._takers.get(manifest)
         return taker.progress if taker is not None else self._giver.progress(manifest)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Plain bytes that became durable here since the session began."""
+        return self._grants.kept_bytes
 
     @property
     def awaits(self) -> bool:

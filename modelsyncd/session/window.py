@@ -36,6 +36,13 @@ class Window:
         self._rate = 0.0
         self._since: float | None = None
         self._durable = 0
+        self._guessed = False
+
+    def begin(self, size: int) -> None:
+        """So much was recalled of an earlier session; believed until something is measured, and never below FIRST."""
+        if size > self.size:
+            self.size = min(size, self._cap)
+            self._guessed = True
 
     def widen(self, lanes: int) -> None:
         """So many connections carry chunks, each of them one at a time."""
@@ -66,7 +73,10 @@ class Window:
         if waited < seconds and self._durable >= self.size:
             aim = 2.0 * self.size  # a whole window in less than its time: the link can take more than it was given
         else:
-            aim = (self.size + self._durable / waited * seconds) / 2  # half the way: one odd interval swings nothing
+            aim = self._durable / waited * seconds
+            if not self._guessed:
+                aim = (self.size + aim) / 2  # half the way: one odd interval swings nothing
+        self._guessed = False
         self.size = int(min(max(aim, self._least()), self._cap))
         self._since = now
         self._durable = 0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from modelsyncd.errors import BadInputError
 from modelsyncd.link import malloc, sockets
 from modelsyncd.link.address import join, split, unix_target
-from modelsyncd.link.backoff import Backoff
+from modelsyncd.link.backoff import SOON, Backoff
 
 JITTER = st.floats(0, 1, exclude_max=True)
 
@@ -56,6 +56,15 @@ def test_after_something_went_well_the_next_wait_may_be_spread_and_no_further_th
     waits.reset(spread)
     assert waits.next(1.0) == pytest.approx(longest)
     assert waits.next(1.0) == pytest.approx(min(60.0, 2 * longest))
+
+
+@given(JITTER, st.floats(0, 100))
+def test_after_a_cut_that_cost_little_only_the_first_try_comes_at_once(jitter: float, spread: float) -> None:
+    waits, usual = Backoff(floor=0.5, cap=60.0), Backoff(floor=0.5, cap=60.0)
+    waits.hasten(spread)
+    usual.reset(spread)
+    assert waits.next(jitter) == jitter * max(SOON, min(spread, 60.0))
+    assert [waits.next(jitter) for _ in range(5)] == [usual.next(jitter) for _ in range(5)]
 
 
 def test_machines_that_fail_together_do_not_all_come_back_together() -> None:
