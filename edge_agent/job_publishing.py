@@ -73,8 +73,11 @@ class Publishing:
         items = [outgoing_pb(item) for item in self._outbox.items() if self._may_see(item, caller)]
         return jobs_pb2.ListOutboxResponse(items=items, records=self._outbox.records)
 
-    def withdraw(self, name: str, caller: Caller) -> None:
-        """Takes something out. Raises NotFoundError, ConflictError when the hub has it, RefusedError."""
+    def withdraw(self, name: str, caller: Caller) -> bool:
+        """Takes something out, and says whether it was being sent.
+
+        Raises NotFoundError, ConflictError when the hub has it, RefusedError.
+        """
         item = next((one for one in self._outbox.items() if one.id == name and self._may_see(one, caller)), None)
         if item is None:
             raise NotFoundError(f"there is no {name[:40]!r} in the outbox", hint="modelsyncctl outbox list")
@@ -85,8 +88,15 @@ class Publishing:
                 safe="it stays in the outbox",
                 hint=f"{wanted.user} or root may withdraw it",
             )
-        self._outbox.withdraw(name)
-        Log().info("publish.withdrawn", model=str(wanted.model), id=name, user=caller.name)
+        on_its_way = self._outbox.withdraw(name)
+        Log().info(
+            "publish.withdrawn",
+            model=str(wanted.model),
+            id=name,
+            user=caller.name,
+            on_its_way=str(on_its_way).lower(),
+        )
+        return on_its_way
 
     def hasten(self, caller: Caller) -> None:
         """Tries at once what waits. Raises RefusedError for who has nothing in it."""

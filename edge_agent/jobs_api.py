@@ -100,8 +100,7 @@ class JobsApi(jobs_pb2_grpc.JobsServiceServicer):
     @answering
     async def Withdraw(self, request: jobs_pb2.WithdrawRequest, context: Context) -> jobs_pb2.WithdrawResponse:  # noqa: N802
         """Takes something out of the outbox."""
-        self._publishing.withdraw(request.id, self._caller(context))
-        return jobs_pb2.WithdrawResponse()
+        return jobs_pb2.WithdrawResponse(on_its_way=self._publishing.withdraw(request.id, self._caller(context)))
 
     @answering
     async def Hasten(self, request: jobs_pb2.HastenRequest, context: Context) -> jobs_pb2.HastenResponse:  # noqa: N802

@@ -215,7 +215,7 @@ class NodeOutbox:
         self._delivery.look()
         return self._sender.items(self._wall())
 
-    def withdraw(self, id: str) -> None:  # noqa: A002
+    def withdraw(self, id: str) -> bool:  # noqa: A002
         """As in `words.Outbox`."""
         if isinstance(end := self._done.get(id), Done):
             raise ConflictError(
@@ -226,12 +226,19 @@ class NodeOutbox:
         paper = self._sender.paper(id)
         if paper is None:
             raise _absent(id)
+        on_its_way = self._sender.offered.get(paper.manifest) == id
         doomed = self._rest.withdraw(id)
         self._sender.remove(id)
         self._givers.remove(paper.manifest)
         if doomed is not None:
             self._delivery.doom(doomed)
-        self._end(id, NotFoundError(f"{id} was taken out of the outbox before the hub had it"))
+        if on_its_way:
+            why = f"{id} was taken out of the outbox while it was sent"
+            hint = f"whether the hub has it: modelsyncctl history {paper.publication.model}"
+            self._end(id, NotFoundError(why, safe="nothing more of it is sent", hint=hint))
+        else:
+            self._end(id, NotFoundError(f"{id} was taken out of the outbox before the hub had it"))
+        return on_its_way
 
     def hasten(self) -> None:
         """As in `words.Outbox`."""

@@ -122,8 +122,11 @@ class Outbox(Protocol):
     def items(self) -> Sequence[Item]:
         """What is not on the hub yet, in the order in which it is sent."""
 
-    def withdraw(self, id: str) -> None:  # noqa: A002
-        """Takes something out. Raises NotFoundError, ConflictError when the hub has it already."""
+    def withdraw(self, id: str) -> bool:  # noqa: A002
+        """Takes something out. Whether it was being sent: then the hub may have published it in the same moment.
+
+        Raises NotFoundError, ConflictError when the hub is known to have it.
+        """
 
     def hasten(self) -> None:
         """Tries at once what waits, also what was refused: somebody acted."""

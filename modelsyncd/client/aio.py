@@ -183,9 +183,12 @@ class AsyncClient:
         """What waits to be published, what is on its way, and what was refused."""
         return outbox_of(await self._ask(self._jobs.ListOutbox, jobs_pb2.ListOutboxRequest()))
 
-    async def withdraw(self, id: str) -> None:  # noqa: A002
-        """Takes something out of the outbox. Raises NotFoundError, ConflictError when the hub has it."""
-        await self._ask(self._jobs.Withdraw, jobs_pb2.WithdrawRequest(id=id))
+    async def withdraw(self, id: str) -> bool:  # noqa: A002
+        """Takes something out of the outbox. True when it was being sent: the hub may have published it just then.
+
+        Raises NotFoundError, ConflictError when the hub is known to have it.
+        """
+        return (await self._ask(self._jobs.Withdraw, jobs_pb2.WithdrawRequest(id=id))).on_its_way
 
     async def hasten(self) -> None:
         """Tries at once what waits in the outbox, also what was refused."""

@@ -261,12 +261,15 @@ class Client:
         """
         return outbox_of(self._ask(self._jobs.ListOutbox, jobs_pb2.ListOutboxRequest()))
 
-    def withdraw(self, id: str) -> None:  # noqa: A002
-        """Takes something out of the outbox. Raises NotFoundError, ConflictError when the hub has it.
+    def withdraw(self, id: str) -> bool:  # noqa: A002
+        """Takes something out of the outbox. True when it was being sent: the hub may have published it just then.
+
+        Raises NotFoundError, ConflictError when the hub is known to have it.
 
         >>> client.withdraw(done.id)
+        False
         """
-        self._ask(self._jobs.Withdraw, jobs_pb2.WithdrawRequest(id=id))
+        return self._ask(self._jobs.Withdraw, jobs_pb2.WithdrawRequest(id=id)).on_its_way
 
     def hasten(self) -> None:
         """Tries at once what waits in the outbox, also what was refused.

@@ -81,7 +81,7 @@ async def test_only_who_published_something_may_withdraw_it(folder: Path, traine
     async with jobs_node(folder, grants={str(UID): Grant(publish=("*",))}) as node:
         code = f"agent.publish({str(trained)!r}, 'acme/helmet', wait=False).id"
         assert await asked(node.socket, code) == {"answer": "000001"}
-        assert await asked(node.socket, "agent.withdraw('000001')") == {"answer": None}
+        assert await asked(node.socket, "agent.withdraw('000001')") == {"answer": False}
         assert await asked(node.socket, code) == {"answer": "000002"}
         (item,) = node.outbox.items()
         object.__setattr__(item.publication, "user", "somebody")  # frozen: nobody else may do this

@@ -60,8 +60,8 @@ class Threaded:
     async def outbox(self) -> Outbox:
         return await asyncio.to_thread(self.client.outbox)
 
-    async def withdraw(self, id: str) -> None:  # noqa: A002
-        await asyncio.to_thread(self.client.withdraw, id)
+    async def withdraw(self, id: str) -> bool:  # noqa: A002
+        return await asyncio.to_thread(self.client.withdraw, id)
 
     async def hasten(self) -> None:
         await asyncio.to_thread(self.client.hasten)

@@ -70,10 +70,11 @@ class FakeOutbox:
     def items(self) -> Sequence[Item]:
         return list(self.waiting.values())
 
-    def withdraw(self, id: str) -> None:  # noqa: A002
-        self._item(id)
+    def withdraw(self, id: str) -> bool:  # noqa: A002
+        item = self._item(id)
         del self.waiting[id]
         self._tell()
+        return not item.sending.waits
 
     def hasten(self) -> None:
         self.hastened += 1

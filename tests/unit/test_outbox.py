@@ -164,7 +164,7 @@ async def test_a_parent_that_is_not_here_and_what_no_release_can_hold_are_refuse
 async def test_what_is_withdrawn_is_gone_also_after_a_restart(tmp_path: Path, model: Path) -> None:
     box = await outbox(tmp_path / "node")
     stored = await box.store(wanted(model))
-    box.withdraw(stored.id)
+    assert box.withdraw(stored.id) is False
     with pytest.raises(NotFoundError):
         box.withdraw("000000000001")
     with pytest.raises(NotFoundError, match="taken out"):
@@ -234,6 +234,26 @@ async def test_all_tries_of_an_item_are_one_wish_and_storing_it_again_is_another
     assert seen[0].id == seen[1].id != seen[2].id
     assert len(seen[0].id) == 16
     assert hub.channels[HELMET, "stable"] == 0
+
+
+async def test_who_takes_back_what_is_being_sent_is_told_that_the_hub_may_have_it(tmp_path: Path, model: Path) -> None:
+    box, hub = await outbox(tmp_path / "node"), HubOfWords()
+    stored = await box.store(wanted(model))
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        run = group.create_task(box.run())
+        hub.connect(box)
+        await until(box, lambda: hub.offers)
+        assert box.withdraw(stored.id) is True
+        with pytest.raises(NotFoundError, match="while it was sent") as caught:
+            _ = [step async for step in box.follow(stored.id)]
+        assert caught.value.hint == "whether the hub has it: modelsyncctl history acme/helmet"
+        hub.answer()  # it had all of it
+        assert box.items() == []
+        again = await box.store(wanted(model))
+        await until(box, lambda: hub.offers)
+        hub.answer()
+        assert isinstance([step async for step in box.follow(again.id)][-1], Done)
+        run.cancel()
 
 
 async def test_a_refused_item_raises_for_whoever_follows_and_waits_for_an_act(tmp_path: Path, model: Path) -> None:

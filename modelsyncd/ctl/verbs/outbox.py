@@ -77,8 +77,11 @@ def withdraw(asked: Asked, id: str, socket: str | None) -> None:  # noqa: A002
 
 async def _withdraw(asked: Asked, name: str, socket: str | None) -> None:
     async with reach(socket) as agent:
-        await agent.withdraw(name)
-    asked.answer({"id": name}, f"{name} is out of the outbox.")
+        on_its_way = await agent.withdraw(name)
+    said = f"{name} is out of the outbox."
+    if on_its_way:
+        said += " It was being sent: the hub may have published it just then (modelsyncctl history MODEL)."
+    asked.answer({"id": name, "on_its_way": on_its_way}, said)
 
 
 @command.command("retry")

@@ -908,12 +908,17 @@ class WithdrawResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    ON_ITS_WAY_FIELD_NUMBER: _builtins.int
+    on_its_way: _builtins.bool
+    """Whether it was being sent: then the hub may have published it in the same moment."""
     def __init__(
         self,
+        *,
+        on_its_way: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["on_its_way", b"on_its_way"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
