@@ -22,7 +22,8 @@ from modelsyncd.session.progress import Progress
 from modelsyncd.session.runs import Runs
 
 _MICROS_MAX = (1 << 32) - 1  # what the wire has room for: over an hour for one chunk
-QUESTIONS = 64  # transfers of one peer of which it is worked out at once what they take
+QUESTIONS = 64  # transfers of one peer of which it is worked out at once what they take …
+WAITING = 1_024  # … and that wait for their turn
 LOAD_CHUNKS = 8  # chunks of one Load: 2 MiB as a rule, so one hop to a thread serves several frames
 
 
@@ -46,6 +47,7 @@ class Giver:
         self._serial = 0
         self._progress: dict[Digest, Progress] = {}
         self._pricing: dict[Digest, int] = {}
+        self._questions: dict[Digest, Price] = {}
         self.codecs: frozenset[Codec] = frozenset()
         """What the peer can decode."""
 
@@ -62,28 +64,32 @@ class Giver:
             raise LimitError(f"more than {self._limits.queued_chunks} chunks were asked for and not waited for")
         self._queued += count
         self._serial += 1
-        self._pricing.pop(want.manifest, None)  # who wants it has heard enough of what it takes
+        self._forget_question(want.manifest)  # who wants it has heard enough of what it takes
         self._orders.append(_Order(self._serial, want, deque(ordinal for run in want.ranges for ordinal in run)))
         if want.part is Part.CONTENT:
             seen = self._progress.get(want.manifest, Progress())
             total = seen.total or want.missing_bytes  # the manifest's pieces went before and are in `wire` already
             done = max(0, total - want.missing_bytes)
             self._progress[want.manifest] = replace(seen, total=total, done=done)
-        return self._load()
+        return [*self._price(), *self._load()]
 
     def ask(self, ask: Ask) -> list[Effect]:
-        """Takes a question; a new one about the same manifest replaces it.
+        """Takes a question; a new one about the same manifest replaces it. It waits while QUESTIONS others are open.
 
-        Raises LimitError for too many at once, ProtocolError for one that names nothing, or a chunk twice.
+        Raises LimitError for too many that wait, ProtocolError for one that names nothing, or a chunk twice.
         """
         ordinals = Runs.of(ask.ranges)  # nothing is expanded: nobody knows yet whether there are so many
         if not ordinals:
             raise ProtocolError("an Ask names no chunks")
-        if ask.manifest not in self._pricing and len(self._pricing) >= QUESTIONS:
-            raise LimitError(f"what {QUESTIONS} transfers take is being worked out already")
+        if ask.manifest not in self._questions and len(self._questions) >= WAITING:
+            raise LimitError(f"{WAITING} questions about what transfers take are waiting already")
         self._serial += 1
-        self._pricing[ask.manifest] = self._serial
-        return [Price(ask.manifest, ordinals, self.codecs, ask.bases, self._serial)]
+        question = Price(ask.manifest, ordinals, self.codecs, ask.bases, self._serial)
+        if ask.manifest in self._pricing:
+            self._pricing[ask.manifest] = self._serial
+            return [question]
+        self._questions[ask.manifest] = question
+        return self._price()
 
     def worked(self, answer: Worked) -> list[Effect]:
         """Tells what is known by now."""
@@ -91,7 +97,7 @@ class Giver:
             return []
         if answer.priced.exact:
             del self._pricing[answer.manifest]
-        return [Send(Quote(answer.manifest, answer.priced))]
+        return [Send(Quote(answer.manifest, answer.priced)), *self._price()]
 
     def is_pricing(self, serial: int) -> bool:
         """Whether the Price with this serial is still waited for."""
@@ -125,12 +131,24 @@ class Giver:
         self._queued -= sum(len(order.ordinals) for order in gone)
         self._orders = deque(order for order in self._orders if order.want.manifest != manifest)
         self._progress.pop(manifest, None)
-        self._pricing.pop(manifest, None)
-        return self._load()
+        self._forget_question(manifest)
+        return [*self._price(), *self._load()]
 
     def is_loading(self, serial: int) -> bool:
         """Whether the Load with this serial is still waited for."""
         return self._loading is not None and self._loading.serial == serial
+
+    def _forget_question(self, manifest: Digest) -> None:
+        self._pricing.pop(manifest, None)
+        self._questions.pop(manifest, None)
+
+    def _price(self) -> list[Effect]:
+        """The questions whose turn it is, in the order in which they came."""
+        turn = list(islice(self._questions.values(), max(0, QUESTIONS - len(self._pricing))))
+        for question in turn:
+            del self._questions[question.manifest]
+            self._pricing[question.manifest] = question.serial
+        return list(turn)
 
     def _load(self) -> list[Effect]:
         if self._loading is not None or not self._orders:

@@ -11,14 +11,15 @@ import pytest
 
 from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest, digest_of
-from modelsyncd.errors import ModelsyncError, ProtocolError, RefusedError
+from modelsyncd.errors import LimitError, ModelsyncError, ProtocolError, RefusedError
 from modelsyncd.limits import LIMITS
 from modelsyncd.link.pump import Pump
 from modelsyncd.plan import Priced
-from modelsyncd.session.effects import Price
+from modelsyncd.session.effects import Price, Send
+from modelsyncd.session.events import Worked
 from modelsyncd.session.faults import fault_of
 from modelsyncd.session.frames import Ask, Frame, Part, Refuse, Want
-from modelsyncd.session.giver import Giver
+from modelsyncd.session.giver import QUESTIONS, WAITING, Giver
 from modelsyncd.session.session import Session
 from tests.fakes.conversation import hello, some_content
 from tests.fakes.wires import MemoryStock, wire_pair
@@ -111,3 +112,39 @@ async def test_of_repeated_questions_one_is_worked_out_and_none_once_nobody_wait
         await pricer.until(0)
         running.cancel()
     assert pricer.begun == 5
+
+
+def _questions(giver: Giver, count: int) -> list[Price]:
+    effects = [effect for number in range(count) for effect in giver.ask(Ask(_name(number), (range(1),)))]
+    return [effect for effect in effects if isinstance(effect, Price)]
+
+
+def _name(number: int) -> Digest:
+    return digest_of(b"manifest %d" % number)
+
+
+def test_questions_beyond_those_that_are_worked_out_wait_for_their_turn_in_order() -> None:
+    giver = Giver()
+    begun = _questions(giver, QUESTIONS + 2)
+    assert [price.manifest for price in begun] == [_name(number) for number in range(QUESTIONS)]
+    send, following = giver.worked(Worked(_name(3), begun[3].serial, Priced()))
+    assert isinstance(send, Send)
+    assert isinstance(following, Price)
+    assert following.manifest == _name(QUESTIONS)
+    assert giver.is_pricing(following.serial)
+    (last,) = giver.drop(_name(4))
+    assert isinstance(last, Price)
+    assert last.manifest == _name(QUESTIONS + 1)
+
+
+def test_a_question_that_is_dropped_while_it_waits_is_never_worked_out() -> None:
+    giver = Giver()
+    begun = _questions(giver, QUESTIONS + 1)
+    assert giver.drop(_name(QUESTIONS)) == []
+    (send,) = giver.worked(Worked(_name(0), begun[0].serial, Priced()))
+    assert isinstance(send, Send)
+
+
+def test_no_peer_makes_a_giver_remember_questions_without_end() -> None:
+    with pytest.raises(LimitError, match="waiting"):
+        _questions(Giver(), QUESTIONS + WAITING + 1)
