@@ -1,8 +1,13 @@
 """A node's store and a session's pump that live in memory, for what the steward does with them."""
 
+from __future__ import annotations
+
+import functools
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 from edge_agent.stock import Stock
 from edge_agent.watchers import Active
@@ -16,6 +21,9 @@ from modelsyncd.session.frames import Assignment, Desired, Fault, Frame, Offer
 from modelsyncd.session.progress import Progress
 from modelsyncd.store.version import Version
 from modelsyncd.wire.nouns import encode_release
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def version(model: ModelName, number: int) -> Version:
@@ -39,6 +47,17 @@ def desired(generation: int, *wanted: tuple[ModelRef, int], keep: int = 2) -> De
     )
 
 
+def _alone(method: Callable[Concatenate[FakeHoldings, P], R]) -> Callable[Concatenate[FakeHoldings, P], R]:
+    """Lets one thread at a time change what is there."""
+
+    @functools.wraps(method)
+    def locked(self: FakeHoldings, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self.lock:
+            return method(self, *args, **kwargs)
+
+    return locked
+
+
 @dataclass
 class FakeHoldings:
     """edge_agent.stock.Store in memory; `broken` makes a method fail with its error."""
@@ -48,6 +67,8 @@ class FakeHoldings:
     calls: list[str] = field(default_factory=list)
     unproven: set[Version] = field(default_factory=set)
     rotten: set[Version] = field(default_factory=set)
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    """As in the real one: what switches and what tidies may come from two threads."""
 
     def observe(self) -> Stock:
         self._called("observe")
@@ -60,6 +81,7 @@ class FakeHoldings:
     def proven(self, version: Version) -> bool:
         return version not in self.unproven
 
+    @_alone
     def prove(self, version: Version) -> None:
         self._called("prove")
         if version in self.rotten:
@@ -67,6 +89,7 @@ class FakeHoldings:
             raise DamageError("a bit was turned")
         self.unproven.discard(version)
 
+    @_alone
     def activate(self, ref: ModelRef, version: Version) -> Active:
         self._called("activate")
         assert version in self.stock.held
@@ -80,12 +103,14 @@ class FakeHoldings:
         self.stock = replace(self.stock, active={**self.stock.active, ref: active}, previous=previous)
         return active
 
+    @_alone
     def try_out(self, ref: ModelRef, version: Version, back: Version | None) -> Active:
         before = self.stock.previous
         active = self.activate(ref, version)
         self.stock = replace(self.stock, previous={**before, ref: back} if back is not None else before)
         return active
 
+    @_alone
     def go_back(self, ref: ModelRef, version: Version) -> Active:
         self._called("go_back")
         unproven, self.unproven = self.unproven, set()
@@ -93,14 +118,17 @@ class FakeHoldings:
         self.unproven = unproven
         return active
 
+    @_alone
     def unlink(self, ref: ModelRef) -> None:
         self._called("unlink")
         self.stock = replace(self.stock, active={key: one for key, one in self.stock.active.items() if key != ref})
 
+    @_alone
     def prune(self, version: Version) -> None:
         self._called("prune")
         self.stock = replace(self.stock, held=self.stock.held - {version}, damaged=self.stock.damaged - {version})
 
+    @_alone
     def discard(self, manifest: Digest) -> None:
         self._called("discard")
         self.stock = replace(self.stock, staged=self.stock.staged - {manifest})
@@ -109,6 +137,7 @@ class FakeHoldings:
         self._called("disk")
         return 500, 100
 
+    @_alone
     def hold(self, *versions: Version) -> None:
         """These are whole now, and read a moment ago."""
         self.unproven -= set(versions)
