@@ -88,12 +88,18 @@ class RecordsApi(RecordServiceServicer):
         release = self._catalog.models.release(ref)  # raises when it is not there
         about = ModelRef(ref.model, number=None if ref == ModelRef(ref.model) else release.number)
         if request.newest:
-            rows = self._catalog.numbers.newest(about, request.name)
-            return pb.ListNumbersResponse(numbers=map(_view, rows[:MOST]))
+            return self._newest(about, request)
         limit = min(request.limit or MOST, MOST)
         page = self._catalog.numbers.list(about, request.name, limit=limit, after=_place(request.after))
         after = "" if page.next is None else f"{page.next[0].hex()}/{page.next[1]}"
         return pb.ListNumbersResponse(numbers=map(_view, page.rows), next=after)
+
+    def _newest(self, about: ModelRef, request: pb.ListNumbersRequest) -> pb.ListNumbersResponse:
+        first = _name_place(request.after)
+        rows = [row for row in self._catalog.numbers.newest(about, request.name) if (row.number, row.name) > first]
+        shown = rows[: min(request.limit or MOST, MOST)]
+        after = f"{shown[-1].number}/{shown[-1].name}" if len(rows) > len(shown) else ""
+        return pb.ListNumbersResponse(numbers=map(_view, shown), next=after)
 
 
 def number_of(view: pb.Number, who: str, now: float) -> NumberRow:
@@ -126,6 +132,16 @@ def _place(text: str) -> tuple[float, int] | None:
         return float.fromhex(found[1]), int(found[2])
     except OverflowError as error:
         raise BadInputError(f"{text[:80]!r} is nothing that this hub said", hint="begin again without it") from error
+
+
+def _name_place(text: str) -> tuple[int, str]:
+    """After which release and name a page of the newest numbers begins. Raises BadInputError."""
+    number, slash, name = text.partition("/")
+    if not text:
+        return 0, ""
+    if not slash or not re.fullmatch(r"[1-9][0-9]{0,17}", number):
+        raise BadInputError(f"{text[:80]!r} is nothing that this hub said", hint="begin again without it")
+    return int(number), name
 
 
 def _view(row: NumberRow) -> pb.Number:

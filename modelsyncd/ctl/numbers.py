@@ -22,9 +22,9 @@ COLUMNS = (
 )
 
 
-async def pages(hub: Hub, ref: str, name: str) -> AsyncIterator[Sequence[pb.Number]]:
-    """All numbers about a model or release, oldest first, a page at a time."""
-    request = pb.ListNumbersRequest(ref=ref, name=name)
+async def pages(hub: Hub, ref: str, name: str, *, newest: bool = False) -> AsyncIterator[Sequence[pb.Number]]:
+    """All numbers about a model or release, oldest first, a page at a time; or of each release and name the newest."""
+    request = pb.ListNumbersRequest(ref=ref, name=name, newest=newest)
     while True:
         answer = await hub.ask(hub.records.ListNumbers, request)
         yield answer.numbers
@@ -35,9 +35,8 @@ async def pages(hub: Hub, ref: str, name: str) -> AsyncIterator[Sequence[pb.Numb
 
 async def newest(hub: Hub, ref: str, name: str = "") -> Sequence[pb.Number]:
     """Of each release and name the newest number; none at a hub that does not know of numbers."""
-    request = pb.ListNumbersRequest(ref=ref, name=name, newest=True)
     try:
-        return (await hub.ask(hub.records.ListNumbers, request)).numbers
+        return [one async for page in pages(hub, ref, name, newest=True) for one in page]
     except WrongProtocolError:
         return ()  # a hub of before keeps none
 

@@ -312,9 +312,20 @@ async def test_numbers_are_listed_in_pages_by_admins_only(hub: Hub) -> None:
             request.after = page.next
         assert (found, page.next) == ([0.0, 1.0, 2.0, 3.0, 4.0], "")
         newest = await records.ListNumbers(records_pb2.ListNumbersRequest(ref="acme/helmet", newest=True))
+        assert newest.next == ""
         assert [one.value for one in newest.numbers] == [4.0]
+        others = [number(f"n{name}", name=name, value=1.0) for name in ("a/b", "z", "ä")]
+        await records.RecordNumbers(records_pb2.RecordNumbersRequest(numbers=others))
+        request = records_pb2.ListNumbersRequest(ref="acme/helmet", newest=True, limit=1)
+        names: list[str] = []
+        for _ in range(4):
+            page = await records.ListNumbers(request)
+            names += [one.name for one in page.numbers]
+            request.after = page.next
+        assert (sorted(names), len(set(names)), page.next) == (names, 4, "")
     refused: list[tuple[records_pb2.ListNumbersRequest, type[Exception]]] = [
         (records_pb2.ListNumbersRequest(ref="acme/helmet", after="x"), BadInputError),
+        (records_pb2.ListNumbersRequest(ref="acme/helmet", after="0/x", newest=True), BadInputError),
         (records_pb2.ListNumbersRequest(ref="acme/helmet:2"), NotFoundError),
     ]
     for wrong, error in refused:

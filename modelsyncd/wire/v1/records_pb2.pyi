@@ -172,7 +172,7 @@ class ListNumbersRequest(_message.Message):
     after: _builtins.str
     """`next` of the answer before; empty for the first."""
     newest: _builtins.bool
-    """Of each release and name only the newest, by number and name, without pages."""
+    """Of each release and name only the newest, by number and name."""
     def __init__(
         self,
         *,
@@ -202,7 +202,7 @@ class ListNumbersResponse(_message.Message):
     """Where the next page begins; empty when there is none."""
     @_builtins.property
     def numbers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Number]:
-        """By time."""
+        """By time, or the newest by number and name."""
 
     def __init__(
         self,
