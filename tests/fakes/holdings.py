@@ -12,7 +12,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from edge_agent.stock import Stock
 from edge_agent.watchers import Active
 from modelsyncd.digest import Digest, digest_of
-from modelsyncd.errors import DamageError, ModelsyncError
+from modelsyncd.errors import ConflictError, DamageError, ModelsyncError, NotFoundError
 from modelsyncd.names import ModelName, ModelRef
 from modelsyncd.release import ManifestRef, Release, SignedRelease, Variant
 from modelsyncd.session.effects import Finished
@@ -92,7 +92,8 @@ class FakeHoldings:
     @_alone
     def activate(self, ref: ModelRef, version: Version) -> Active:
         self._called("activate")
-        assert version in self.stock.held
+        if version not in self.stock.held:  # it was deleted since it was seen
+            raise NotFoundError(f"{version.model}:{version.number} is not on this node")
         assert version not in self.unproven
         folder = Path("/models") / str(ref.model)
         release = digest_of(f"release {version.number}".encode())
@@ -126,6 +127,8 @@ class FakeHoldings:
     @_alone
     def prune(self, version: Version) -> None:
         self._called("prune")
+        if any(active.version == version for active in self.stock.active.values()):
+            raise ConflictError(f"{version.model}:{version.number} is active", safe="it stays")
         self.stock = replace(self.stock, held=self.stock.held - {version}, damaged=self.stock.damaged - {version})
 
     @_alone
