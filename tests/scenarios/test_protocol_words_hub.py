@@ -188,3 +188,22 @@ async def test_rule_23_the_newest_session_of_a_node_wins(hub: Hub) -> None:
             error = await older.ended()
             assert isinstance(error, RefusedError)
             assert not newer.over
+
+
+async def test_rule_46_what_was_carried_out_is_not_done_again(hub: Hub) -> None:
+    quote(
+        46,
+        "What was committed under the `id` of an offer MUST be the answer when the same peer offers under that `id`"
+        " again, and no channel MUST be moved again for it.",
+    )
+    await hub.push(model())
+    wish = model(seed=2, number=2)
+    made = await hub.push(replace(wish, offer=replace(wish.offer, id=b"i" * 16)))
+    async with hub.catalog() as catalog:
+        await catalog.Rollback(pb.RollbackRequest(model="acme/helmet", channel="stable"))
+    again = model(seed=2, number=3)
+    settled = await hub.push(replace(again, offer=replace(again.offer, id=b"i" * 16)))
+    assert (settled.number, settled.created, settled.release_digest) == (2, False, made.release_digest)
+    async with hub.catalog() as catalog:
+        found = await catalog.GetRelease(pb.GetReleaseRequest(ref="acme/helmet@stable"))
+    assert found.release.number == 1
