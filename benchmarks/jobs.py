@@ -134,7 +134,8 @@ class Bench:
         self._here.ctl("push", str(self._source), f"bench/{name}", "--channel", "stable")
         os.sync()
         staging = self._data / "staging"
-        watched = subprocess.Popen(self._here.command("assign", f"bench/{name}@stable", "--node", "node"))
+        assign = self._here.command("assign", f"bench/{name}@stable", "--node", "node")
+        watched = subprocess.Popen(assign, stdout=subprocess.DEVNULL)
         until(lambda: staging.exists() and any(staging.iterdir()))
         began, before = time.monotonic(), self._agent.cpu()
         until((self._data / f"models/bench/{name}/stable").exists)
