@@ -52,8 +52,10 @@ async def _lived(folder: Path, fate: Fate, monkeypatch: pytest.MonkeyPatch) -> N
         with suppress(BaseExceptionGroup):
             async with node.live():
                 await ready(node)
+                node.tray.open.clear()  # nothing is carried out, and no life ends, before both were answered
                 await node.controller.answer("t", trained(out, loss=1).replace(b'"w"', b'"t"'))
                 await node.controller.answer("w", body(kind="eval", status="completed", results=results))
+                node.tray.open.set()
                 await node.until(lambda: fate.over.is_set() or not waiting(node))
     node.tray.step = lambda: None
     async with node.live():
