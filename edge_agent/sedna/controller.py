@@ -348,7 +348,7 @@ def _measured(job: Job, deed: Record, entry: Entry) -> list[Measured]:
             value,
             stage=deed.stage,
             at=entry.at,
-            key=entry.key(deed.number, deed.stage, name),
+            key=entry.key(deed.number, deed.stage, name, value),
         )
         for name, value in deed.metrics.items()
     ]

@@ -277,6 +277,17 @@ async def test_a_report_from_which_nothing_follows_any_more_is_forgotten(tmp_pat
         assert not waiting(node)
 
 
+async def test_results_of_one_report_about_one_release_all_count(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    async with node.live():
+        await ready(node)
+        results = [{"url": "/x", "metrics": {"recall": value}} for value in (0.7, 0.8, 0.9)]
+        await node.controller.answer("w", body(kind="eval", status="completed", results=results))
+        await node.until(lambda: not waiting(node))
+    assert [one.value for one in node.tray.recorded] == [0.7, 0.8, 0.9]
+    assert len({one.key for one in node.tray.recorded}) == 3
+
+
 async def test_what_serves_already_is_not_promoted_again(tmp_path: Path) -> None:
     node = Node(tmp_path, JobSettings("acme/helmet", trigger="p > 0"))
     async with node.live():
