@@ -81,13 +81,13 @@ class Giver:
         ordinals = Runs.of(ask.ranges)  # nothing is expanded: nobody knows yet whether there are so many
         if not ordinals:
             raise ProtocolError("an Ask names no chunks")
-        if ask.manifest not in self._questions and len(self._questions) >= WAITING:
-            raise LimitError(f"{WAITING} questions about what transfers take are waiting already")
         self._serial += 1
         question = Price(ask.manifest, ordinals, self.codecs, ask.bases, self._serial)
         if ask.manifest in self._pricing:
             self._pricing[ask.manifest] = self._serial
             return [question]
+        if ask.manifest not in self._questions and len(self._questions) >= WAITING:
+            raise LimitError(f"{WAITING} questions about what transfers take are waiting already")
         self._questions[ask.manifest] = question
         return self._price()
 

@@ -145,6 +145,14 @@ def test_a_question_that_is_dropped_while_it_waits_is_never_worked_out() -> None
     assert isinstance(send, Send)
 
 
+def test_a_question_that_is_worked_out_may_be_asked_anew_however_many_wait() -> None:
+    giver = Giver()
+    _questions(giver, QUESTIONS + WAITING)
+    (again,) = giver.ask(Ask(_name(0), (range(2),)))
+    assert isinstance(again, Price)
+    assert giver.is_pricing(again.serial)
+
+
 def test_no_peer_makes_a_giver_remember_questions_without_end() -> None:
     with pytest.raises(LimitError, match="waiting"):
         _questions(Giver(), QUESTIONS + WAITING + 1)
