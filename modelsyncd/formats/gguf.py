@@ -16,6 +16,7 @@ from modelsyncd.manifest import Tensor
 MAGIC = b"GGUF"
 _ALIGNMENT = 32  # bytes, when the file does not say
 _ALIGNMENT_KEY = b"general.alignment"
+_ARCHITECTURE_KEY = b"general.architecture"
 _UINT32, _STRING, _ARRAY = 4, 8, 9
 _WIDTHS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 """Bytes of a value, by its type; text and arrays say their own."""
@@ -85,6 +86,22 @@ def read_tensors(header: Header) -> tuple[Tensor, ...]:
     return laid_out(
         [Tensor(info.name, info.dtype, info.shape, start + info.offset, info.size) for info in infos], header.size
     )
+
+
+def read_architecture(header: Header) -> str:
+    """What kind of model it is, as in "llama"; "" when the file does not say. Raises OddError."""
+    cursor = Cursor(header, 4, header.size)
+    version = cursor.u32()
+    if not 1 <= version <= 3:
+        raise OddError
+    reader = _Reader(cursor, version)
+    _, pairs = reader.length(), reader.length()
+    for _ in range(pairs):
+        key, kind = reader.string(), cursor.u32()
+        if key == _ARCHITECTURE_KEY and kind == _STRING:
+            return text(reader.string())
+        reader.skip_value(kind, 0)
+    return ""
 
 
 def _alignment(reader: _Reader, pairs: int) -> int:

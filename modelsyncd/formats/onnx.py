@@ -23,7 +23,7 @@ _NODE, _INITIALIZER, _SPARSE = 1, 5, 15  # of GraphProto
 _OUTPUT, _ATTRIBUTE = 2, 5  # of NodeProto
 _ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS = 5, 6, 10, 11  # of AttributeProto
 _DIMS, _TYPE, _FLOATS, _NAME, _RAW, _DOUBLES, _EXTERNAL, _LOCATION = 1, 2, 4, 8, 9, 10, 13, 14  # of TensorProto
-_DTYPES = {
+DTYPES = {
     1: "f32",
     2: "u8",
     3: "i8",
@@ -143,9 +143,9 @@ class _Walk:
                 data.append(field)
             elif field.number == _EXTERNAL:
                 pointers.update(self._pointer(field))
-        if kind not in _DTYPES or len(shape) > self.header.limits.layout_extents:
+        if kind not in DTYPES or len(shape) > self.header.limits.layout_extents:
             return
-        tensor = Tensor(name, _DTYPES[kind], tuple(shape), 0, size_of(_DTYPES[kind], shape))
+        tensor = Tensor(name, DTYPES[kind], tuple(shape), 0, size_of(DTYPES[kind], shape))
         if location == 1:
             self._keep_elsewhere(tensor, pointers)
         elif data:

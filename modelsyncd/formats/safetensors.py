@@ -37,6 +37,19 @@ def read_tensors(header: Header) -> tuple[Tensor, ...]:
         raise OddError from error
 
 
+def read_metadata(header: Header) -> dict[str, str]:
+    """What the file says of itself: words by name. Raises OddError."""
+    length = header.u64(0)
+    if not 2 <= length <= min(HEADER_BYTES, header.size - 8):
+        raise OddError
+    try:
+        metadata = _parse(header.read(8, length)).get("__metadata__", {})
+    except (ValueError, RecursionError) as error:
+        raise OddError from error
+    _check_metadata(metadata)
+    return cast("dict[str, str]", metadata)
+
+
 def _parse(header: bytes) -> dict[str, object]:
     if not header.startswith(b"{"):
         raise OddError

@@ -14,7 +14,7 @@ from modelsyncd.manifest import Tensor
 MAGIC = b"TFL3"
 """At byte 4."""
 _SUBGRAPHS, _BUFFERS = 2, 4  # fields of Model
-_TENSORS = 0  # of SubGraph
+_TENSORS, _INPUTS, _OUTPUTS = 0, 1, 2  # of SubGraph
 _SHAPE, _TYPE, _BUFFER, _NAME = 0, 1, 2, 3  # of Tensor
 _DATA, _OFFSET, _SIZE = 0, 1, 2  # of Buffer; a model above 2 GB says offset and size in the file instead
 _DTYPES = {
@@ -37,6 +37,8 @@ _DTYPES = {
 }
 _Place = tuple[int, int]
 """(first byte, bytes) in the file."""
+_Port = tuple[str, str, tuple[int, ...]]
+"""(name, element type, shape)."""
 
 
 def read_tensors(header: Header) -> tuple[Tensor, ...]:
@@ -53,6 +55,16 @@ def read_tensors(header: Header) -> tuple[Tensor, ...]:
             if len(tensors) > header.limits.layout_tensors:
                 raise OddError
     return laid_out(tensors, header.size)
+
+
+def read_ports(header: Header, most: int) -> tuple[list[_Port], list[_Port]]:
+    """What goes into the first subgraph, and what comes out of it. Raises OddError, for more than `most` too."""
+    flat = _Flat(header)
+    subgraphs = flat.tables(flat.follow(0), _SUBGRAPHS)
+    if not subgraphs:
+        return [], []
+    tensors = flat.tables(subgraphs[0], _TENSORS)
+    return flat.ports(subgraphs[0], _INPUTS, tensors, most), flat.ports(subgraphs[0], _OUTPUTS, tensors, most)
 
 
 class _Flat:
@@ -110,6 +122,20 @@ class _Flat:
         if size_of(dtype, shape) != size:  # sparse, for example: a row of bytes
             dtype, shape = "u8", (size,)
         return Tensor(self._name(table), dtype, shape, offset, size)
+
+    def ports(self, subgraph: int, number: int, tensors: list[int], most: int) -> list[_Port]:
+        """The tensors that a vector of a subgraph names by their place in it."""
+        start, count = self.vector(subgraph, number)
+        if count > most:
+            raise OddError
+        return [self._port(tensors, self._header.i32(start + 4 * index)) for index in range(count)]
+
+    def _port(self, tensors: list[int], index: int) -> _Port:
+        if not 0 <= index < len(tensors):
+            raise OddError
+        kind = self.field(tensors[index], _TYPE)
+        dtype = _DTYPES.get(0 if kind is None else self._header.u8(kind), "")
+        return self._name(tensors[index]), dtype, self._shape(tensors[index])
 
     def _shape(self, table: int) -> tuple[int, ...]:
         start, count = self.vector(table, _SHAPE)

@@ -18,12 +18,14 @@ class Written(NamedTuple):
     data: bytes = b""
 
 
-def tflite_file(tensors: Sequence[Written], subgraphs: int = 1) -> bytes:
-    """A model with these tensors in each of its subgraphs, all of them on the same buffers."""
+def tflite_file(
+    tensors: Sequence[Written], subgraphs: int = 1, *, inputs: Sequence[int] = (), outputs: Sequence[int] = ()
+) -> bytes:
+    """A model with these tensors in each of its subgraphs, all of them on the same buffers; some go in, some come out."""
     builder: Any = flatbuffers.Builder(1024)
     blobs = [builder.CreateByteVector(tensor.data) if tensor.data else None for tensor in tensors]
     buffers = [_buffer(builder, None), *(_buffer(builder, blob) for blob in blobs)]
-    graphs = [_graph(builder, tensors) for _ in range(subgraphs)]
+    graphs = [_graph(builder, tensors, inputs, outputs) for _ in range(subgraphs)]
     graph_vector = _vector(builder, tflite.ModelStartSubgraphsVector, graphs)
     buffer_vector = _vector(builder, tflite.ModelStartBuffersVector, buffers)
     tflite.ModelStart(builder)
@@ -41,11 +43,15 @@ def _buffer(builder: Any, blob: int | None) -> int:
     return int(tflite.BufferEnd(builder))
 
 
-def _graph(builder: Any, tensors: Sequence[Written]) -> int:
+def _graph(builder: Any, tensors: Sequence[Written], inputs: Sequence[int], outputs: Sequence[int]) -> int:
     made = [_tensor(builder, tensor, index + 1) for index, tensor in enumerate(tensors)]
     vector = _vector(builder, tflite.SubGraphStartTensorsVector, made)
+    ins = _numbers(builder, tflite.SubGraphStartInputsVector, inputs)
+    outs = _numbers(builder, tflite.SubGraphStartOutputsVector, outputs)
     tflite.SubGraphStart(builder)
     tflite.SubGraphAddTensors(builder, vector)
+    tflite.SubGraphAddInputs(builder, ins)
+    tflite.SubGraphAddOutputs(builder, outs)
     return int(tflite.SubGraphEnd(builder))
 
 
@@ -67,4 +73,11 @@ def _vector(builder: Any, start: Any, offsets: Sequence[int]) -> int:
     start(builder, len(offsets))
     for offset in reversed(offsets):
         builder.PrependUOffsetTRelative(offset)
+    return int(builder.EndVector())
+
+
+def _numbers(builder: Any, start: Any, numbers: Sequence[int]) -> int:
+    start(builder, len(numbers))
+    for number in reversed(numbers):
+        builder.PrependInt32(number)
     return int(builder.EndVector())

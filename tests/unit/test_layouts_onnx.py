@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from modelsyncd.formats.onnx import _DTYPES
+from modelsyncd.formats.onnx import DTYPES
 from modelsyncd.limits import LIMITS
 from modelsyncd.store.source import scan
 from tests.fakes.layouts import bytes_of, elsewhere, layout_of, reading, tensors_of
@@ -65,13 +65,13 @@ def test_only_the_name_says_that_a_file_is_onnx() -> None:
 
 
 def test_every_type_has_the_elements_that_the_formats_own_package_gives_it() -> None:
-    theirs = {number: helper.tensor_dtype_to_string(number).removeprefix("TensorProto.") for number in _DTYPES}
+    theirs = {number: helper.tensor_dtype_to_string(number).removeprefix("TensorProto.") for number in DTYPES}
     names = {"FLOAT": "F32", "DOUBLE": "F64", "FLOAT16": "F16", "BFLOAT16": "BF16", "COMPLEX64": "C64",
              "COMPLEX128": "C128", "FLOAT4E2M1": "F4", "BOOL": "BOOL"}  # fmt: skip
     for number, theirname in theirs.items():
         short = names.get(theirname, theirname.replace("UINT", "U").replace("INT", "I").replace("FLOAT8", "F8_"))
         short = short.removesuffix("FN") if short.endswith("M3FN") else short
-        assert _DTYPES[number] == short.lower()
+        assert DTYPES[number] == short.lower()
 
 
 @pytest.mark.parametrize("count", [1, 3, 7])
