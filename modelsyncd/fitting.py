@@ -1,0 +1,76 @@
+"""The only place that decides which variant of a release fits a node: the hub and the node ask the same function.
+
+A variant's selector names labels and facts that a node must have, all of them. A value is a word ("cuda"), several to
+choose from ("cuda|rocm"), or a bound on a number (">=4GiB", "<2"); sizes are read as people write them. A node's labels
+are its operator's word and count before the facts that it gathered itself; a fact may have several values (the runtimes
+that are installed), and one of them is enough.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from modelsyncd.errors import BadInputError
+from modelsyncd.release import Variant
+from modelsyncd.sizes import parse_size
+
+Facts = Mapping[str, Sequence[str]]
+"""What a node says of itself: values by name, numbers as digits."""
+
+_BOUND = re.compile(r"(>=|<=|>|<)\s*(.+)")
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+def best_variant(variants: Sequence[Variant], labels: Mapping[str, str], facts: Facts) -> Variant | None:
+    """The variant for a node: of those that fit, the one that demands most, and of these the one that comes first.
+
+    None when none fits.
+    """
+    fitting = [variant for variant in variants if not misfits(variant.selector, labels, facts)]
+    return max(fitting, key=lambda variant: len(variant.selector), default=None)
+
+
+def misfits(selector: Mapping[str, str], labels: Mapping[str, str], facts: Facts) -> list[str]:
+    """What keeps a variant from a node, a phrase for each: "memory is 2147483648, not >=4GiB"; none when it fits."""
+    found: list[str] = []
+    for name, wanted in selector.items():
+        values = [labels[name]] if name in labels else list(facts.get(name, ()))
+        if not any(_meets(value, wanted) for value in values):
+            found.append(f"{name} is {' and '.join(values) or 'not known'}, not {wanted}")
+    return found
+
+
+def check_selector(selector: Mapping[str, str]) -> None:
+    """Raises BadInputError for a value that no node can ever meet."""
+    for name, wanted in selector.items():
+        bound = _BOUND.fullmatch(wanted)
+        if not name or not wanted.strip("|"):
+            raise BadInputError(f"{name}={wanted} selects nothing", hint="write it as in arch=arm64 or memory=>=4GiB")
+        if bound and _number(bound[2]) is None:
+            raise BadInputError(f"{name}: {bound[2]!r} is no number", hint=f"write it as in {name}{bound[1]}4GiB")
+
+
+def _meets(value: str, wanted: str) -> bool:
+    bound = _BOUND.fullmatch(wanted)
+    if bound is None:
+        return value in wanted.split("|")
+    have, least = _number(value), _number(bound[2])
+    return have is not None and least is not None and _COMPARE[bound[1]](have, least)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        return float(parse_size(text))
+    except BadInputError:
+        return None
