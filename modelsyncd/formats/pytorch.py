@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from modelsyncd.formats.dtype import BITS, elements
+from modelsyncd.formats.dtype import BITS, COUNT_MAX, elements
 from modelsyncd.formats.header import Header, OddError
 from modelsyncd.formats.layout import laid_out
-from modelsyncd.formats.pickled import NamedView, views
-from modelsyncd.formats.zip_directory import Entry
+from modelsyncd.formats.pickled import NamedView, View, views
+from modelsyncd.formats.zip_directory import Entry, stored_entries
 from modelsyncd.manifest import Tensor
 
 _PICKLE = "data.pkl"
@@ -43,6 +43,33 @@ def read_tensors(header: Header, entries: Sequence[Entry], folder: str) -> tuple
         if entry.name.startswith(inside) and entry.size
     )
     return laid_out(tensors, header.size)
+
+
+def read_named(header: Header) -> tuple[Tensor, ...]:
+    """Every tensor that the file names, in its order; two names may share their bytes.
+
+    Raises OddError when one of them can't be told surely, or is not one run of its storage: then none can be had.
+    """
+    entries = stored_entries(header)
+    folder = archive(entries)
+    if folder is None:
+        raise OddError
+    by_name = {entry.name: entry for entry in entries}
+    order = by_name.get(f"{folder}byteorder")
+    pickle = by_name[folder + _PICKLE]
+    if pickle.size > _PICKLE_MAX or (order is not None and header.read(order.offset, min(order.size, 16)) != b"little"):
+        raise OddError
+    found: dict[str, Tensor] = {}
+    for name, view in views(header.read(pickle.offset, pickle.size), header.limits):
+        storage = by_name.get(f"{folder}data/{view.storage.key}")
+        if storage is None or not view.dtype or not name or name in found or not _in_order(view):
+            raise OddError
+        width = BITS[view.dtype] // 8
+        size, start = elements(view.shape) * width, view.offset * width
+        if not (view.offset >= 0 and width and start + size <= storage.size):
+            raise OddError
+        found[name] = Tensor(name, view.dtype, view.shape, storage.offset + start, size)
+    return tuple(found.values())
 
 
 def _named(header: Header, pickle: Entry) -> dict[str, list[NamedView]]:
@@ -77,13 +104,18 @@ def _typed(found: Sequence[NamedView]) -> Iterator[str]:
 def _is_all(one: NamedView, size: int) -> bool:
     """Whether a tensor has each byte of its storage once, in order."""
     view = one.view
-    if view.offset or len(view.strides) != len(view.shape):
+    return not view.offset and _in_order(view) and elements(view.shape) * BITS[view.dtype] == 8 * size
+
+
+def _in_order(view: View) -> bool:
+    """Whether its elements lie one after the other, the innermost extent first."""
+    if len(view.strides) != len(view.shape):
         return False
     stride = 1
     for extent, given in zip(reversed(view.shape), reversed(view.strides), strict=True):
         if extent != 1 and given != stride:
             return False
         stride *= extent
-        if not 0 <= stride <= 8 * size:
+        if not 0 <= stride < COUNT_MAX:
             return False
-    return elements(view.shape) * BITS[view.dtype] == 8 * size
+    return True
