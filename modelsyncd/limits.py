@@ -27,6 +27,8 @@ class Limits:
     labels: int = 64  # labels of one release or node
     label_chars: int = 256  # characters of one label's key or value
     note_chars: int = 4_096  # characters of a release's note
+    options: int = 256  # options of a recipe, or words of a command
+    option_chars: int = 4_096  # characters of one of them
     variants: int = 64  # variants of one release
     members: int = 64  # members of one bundle
     signatures: int = 16  # signatures beside one release

@@ -18,6 +18,8 @@ from modelsyncd.names import ModelName, parse_place
 
 RELEASE_FORMAT = 1
 DEFAULT_VARIANT = "default"
+ROLES = ("fine-tuned-from", "aggregated-from", "derived-by", "distilled-from")
+"""How a release may have come from another."""
 _NONE: Mapping[str, str] = MappingProxyType({})
 _NO_METRICS: Mapping[str, float] = MappingProxyType({})
 
@@ -34,12 +36,27 @@ class ManifestRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Derivation:
+    """How a version was made from the one with manifest `source`: `step` names recipe, version and options together.
+
+    For a command `recipe` and `version` are empty, and `options` holds its words under "0", "1", ….
+    """
+
+    source: Digest
+    step: Digest
+    recipe: str = ""
+    version: str = ""
+    options: Mapping[str, str] = field(default_factory=lambda: _NONE)
+
+
+@dataclass(frozen=True, slots=True)
 class Variant:
-    """One form of a release's content; the selector's labels must all be on a node for it to fit."""
+    """One form of a release's content; all that the selector asks for must be true of a node (see `fitting.py`)."""
 
     name: str
     manifest: ManifestRef
     selector: Mapping[str, str] = field(default_factory=lambda: _NONE)
+    derivation: Derivation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +96,8 @@ class Release:
     producer: str = ""
     created_at: int = 0
     note: str = ""
+    licence: str = ""
+    datasets: tuple[str, ...] = ()
 
     def variant(self, manifest: Digest) -> Variant:
         """The variant with this manifest. Raises BadInputError."""
@@ -119,9 +138,30 @@ def check(release: Release, limits: Limits = LIMITS) -> Release:
         raise LimitError(f"a release may have {limits.labels} metrics with names of {limits.label_chars} characters")
     if len(release.note) > limits.note_chars:
         raise LimitError(f"a note may have {limits.note_chars} characters, not {len(release.note)}")
+    check_words("licence", (release.licence,), limits)
+    check_words("dataset", release.datasets, limits)
     for variant in release.variants:
         check_ref(variant.manifest, limits)
+        if variant.derivation is not None:
+            check_derivation(variant.derivation, limits)
     return release
+
+
+def check_words(what: str, words: Sequence[str], limits: Limits = LIMITS) -> None:
+    """Raises LimitError for too many or too long words."""
+    if len(words) > limits.labels:
+        raise LimitError(f"at most {limits.labels} of {what}, not {len(words)}")
+    if any(len(word) > limits.label_chars for word in words):
+        raise LimitError(f"a {what} may have {limits.label_chars} characters")
+
+
+def check_derivation(derivation: Derivation, limits: Limits = LIMITS) -> None:
+    """Raises LimitError."""
+    check_words("recipe", (derivation.recipe, derivation.version), limits)
+    if len(derivation.options) > limits.options:
+        raise LimitError(f"a step may have {limits.options} options, not {len(derivation.options)}")
+    if any(len(word) > limits.option_chars for pair in derivation.options.items() for word in pair):
+        raise LimitError(f"an option of a step may have {limits.option_chars} characters")
 
 
 def check_members(members: Sequence[Member], limits: Limits = LIMITS) -> None:

@@ -27,6 +27,7 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    text,
     update,
 )
 
@@ -192,11 +193,93 @@ def _add_offers(connection: Connection) -> None:
     then.create_all(connection, tables=[offers], checkfirst=False)
 
 
+def _add_what_is_found(connection: Connection) -> None:
+    then = MetaData()
+
+    def named(column: str, *, key: bool = True) -> Column[str]:
+        text = Text().with_variant(Text(collation="C"), "postgresql")
+        return Column(column, text, primary_key=key, nullable=False)
+
+    def release(*, key: bool = True) -> Column[int]:
+        return Column("release_id", ForeignKey("releases.id", ondelete="CASCADE"), primary_key=key, nullable=False)
+
+    def decided() -> tuple[Column[str], Column[float], Column[str]]:
+        return (
+            Column("who", String, nullable=False),
+            Column("at", Double, nullable=False),
+            Column("note", String, nullable=False),
+        )
+
+    number = BigInteger().with_variant(Integer, "sqlite")
+    Table("releases", then, Column("id", number, primary_key=True))
+    tables = [
+        Table(
+            "traits",
+            then,
+            Column("id", number, primary_key=True),
+            release(key=False),
+            named("variant", key=False),
+            named("key", key=False),
+            Column("text", Text().with_variant(Text(collation="C"), "postgresql")),
+            Column("number", Double),
+            Index("traits_by_release", "release_id", "key"),
+            Index("traits_by_text", "key", "text"),
+            Index("traits_by_number", "key", "number"),
+        ),
+        Table(
+            "indexed",
+            then,
+            release(),
+            Column("version", Integer, nullable=False),
+            Index("indexed_by_version", "version"),
+        ),
+        Table(
+            "parents",
+            then,
+            release(),
+            Column("position", Integer, primary_key=True),
+            named("model", key=False),
+            Column("number", BigInteger, nullable=False),
+            Column("release_digest", LargeBinary(32), nullable=False),
+            named("role", key=False),
+            Index("parents_by_name", "model", "number"),
+        ),
+        Table(
+            "derived",
+            then,
+            Column("source", LargeBinary(32), primary_key=True),
+            Column("step", LargeBinary(32), primary_key=True),
+            release(),
+            named("variant"),
+            Index("derived_by_release", "release_id"),
+        ),
+        Table(
+            "rules",
+            then,
+            *map(named, ("model", "channel")),
+            named("candidates", key=False),
+            Column("condition", String, nullable=False),
+            *decided(),
+        ),
+        Table(
+            "retentions",
+            then,
+            named("models"),
+            Column("newest", BigInteger),
+            Column("seconds", Double),
+            *decided(),
+        ),
+    ]
+    then.create_all(connection, tables=tables, checkfirst=False)
+    connection.execute(text("ALTER TABLE nodes ADD COLUMN facts VARCHAR DEFAULT '{}' NOT NULL"))
+
+
 STEPS: tuple[Step, ...] = (
     Step(2, _add_codings),
     Step(3, _add_limits),
     Step(4, _add_rights_and_numbers),
     Step(5, _add_offers),
+    Step(6, _add_what_is_found),
 )
 
 

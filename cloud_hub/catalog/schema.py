@@ -1,4 +1,4 @@
-"""The only list of the catalogue's tables, as they are at `SCHEMA_VERSION`.
+"""The only list of the catalogue's tables, as they are at `SCHEMA_VERSION`; two files beside it have some.
 
 A change of a table here needs a step in `migrations.py` with the next version number.
 
@@ -17,10 +17,8 @@ A change of a table here needs a step in `migrations.py` with the next version n
 * `numbers` name releases by model and number, and are only ever added to; `key` is the sender's, and with `who` it
   keeps what was sent twice from counting twice. They are read by model and time, and by release and name.
 * `offers` are pushes that were carried out, by who made them and the id that they gave; see `offers.py`.
-* A chunk's place is (pack, offset, length) of its encoded bytes; nothing but `chunks` refers to packs, so packs can be
-  rewritten and chunks marked and swept without touching any other table.
-* A coding is found by a key over what it codes and against what; nothing refers to codings, so they may go at any time.
-  `coding_packs.used_at` says which packs of them were of no use for longest.
+* `rules` move a channel when numbers arrive; `candidates` is the channel whose release is judged, "" for the newest.
+* `retentions` say what is kept of models whose name matches a pattern; see `retentions.py`.
 """
 
 from __future__ import annotations
@@ -33,21 +31,51 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
-    Text,
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 5
+from cloud_hub.catalog.columns import ID, NAME, metadata
+from cloud_hub.catalog.schema_found import derived, indexed, parents, traits
+from cloud_hub.catalog.schema_stored import chunks, coding_packs, codings, packs
 
-metadata = MetaData()
+__all__ = [
+    "SCHEMA_VERSION",
+    "assignments",
+    "channels",
+    "chunks",
+    "coding_packs",
+    "codings",
+    "consents",
+    "decisions",
+    "derived",
+    "facts",
+    "indexed",
+    "invites",
+    "limits",
+    "manifests",
+    "metadata",
+    "models",
+    "moves",
+    "nodes",
+    "numbers",
+    "offers",
+    "packs",
+    "parents",
+    "pins",
+    "releases",
+    "retentions",
+    "retries",
+    "rights",
+    "rules",
+    "signatures",
+    "traits",
+    "variants",
+]
 
-# Rows are sorted and paged by names: the order must be that of code points everywhere, as in Python.
-_NAME = Text().with_variant(Text(collation="C"), "postgresql")
-# SQLite numbers rows by itself only in a column whose type is exactly INTEGER.
-_ID = BigInteger().with_variant(Integer, "sqlite")
+SCHEMA_VERSION = 6
+
 
 facts = Table(
     "facts",
@@ -59,8 +87,8 @@ facts = Table(
 models = Table(
     "models",
     metadata,
-    Column("id", _ID, primary_key=True),
-    Column("name", _NAME, nullable=False, unique=True),
+    Column("id", ID, primary_key=True),
+    Column("name", NAME, nullable=False, unique=True),
     Column("last_number", BigInteger, nullable=False),
     Column("created_at", Double, nullable=False),
 )
@@ -78,7 +106,7 @@ manifests = Table(
 releases = Table(
     "releases",
     metadata,
-    Column("id", _ID, primary_key=True),
+    Column("id", ID, primary_key=True),
     Column("model_id", ForeignKey("models.id"), nullable=False),
     Column("number", BigInteger, nullable=False),
     Column("digest", LargeBinary(32), nullable=False),
@@ -112,9 +140,9 @@ variants = Table(
 moves = Table(
     "moves",
     metadata,
-    Column("id", _ID, primary_key=True),
+    Column("id", ID, primary_key=True),
     Column("model_id", ForeignKey("models.id"), nullable=False),
-    Column("channel", _NAME, nullable=False),
+    Column("channel", NAME, nullable=False),
     Column("from_number", BigInteger, nullable=False),
     Column("to_number", BigInteger, nullable=False),
     Column("below", ForeignKey("moves.id")),
@@ -129,7 +157,7 @@ channels = Table(
     "channels",
     metadata,
     Column("model_id", ForeignKey("models.id"), primary_key=True),
-    Column("name", _NAME, primary_key=True),
+    Column("name", NAME, primary_key=True),
     Column("release_id", ForeignKey("releases.id"), nullable=False),
     Column("top", ForeignKey("moves.id"), nullable=False),
     Column("moved_at", Double, nullable=False),
@@ -139,8 +167,9 @@ channels = Table(
 nodes = Table(
     "nodes",
     metadata,
-    Column("name", _NAME, primary_key=True),
+    Column("name", NAME, primary_key=True),
     Column("labels", String, nullable=False),
+    Column("facts", String, nullable=False, default="{}", server_default="{}"),
     Column("key", LargeBinary),
     Column("enrolled_at", Double, nullable=False, default=0.0),
     Column("last_seen", Double, nullable=False, default=0.0),
@@ -153,7 +182,7 @@ invites = Table(
     "invites",
     metadata,
     Column("id", String, primary_key=True),
-    Column("name", _NAME, nullable=False),
+    Column("name", NAME, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False),
     Column("void", String, nullable=False, default=""),
@@ -165,10 +194,10 @@ invites = Table(
 assignments = Table(
     "assignments",
     metadata,
-    Column("model", _NAME, primary_key=True),
-    Column("channel", _NAME, primary_key=True),
-    Column("node", _NAME, primary_key=True),
-    Column("selector", _NAME, primary_key=True),
+    Column("model", NAME, primary_key=True),
+    Column("channel", NAME, primary_key=True),
+    Column("node", NAME, primary_key=True),
+    Column("selector", NAME, primary_key=True),
     Column("priority", Integer, nullable=False),
     Index("assignments_by_node", "node"),
 )
@@ -176,10 +205,10 @@ assignments = Table(
 limits = Table(
     "limits",
     metadata,
-    Column("model", _NAME, primary_key=True),
-    Column("channel", _NAME, primary_key=True),
-    Column("node", _NAME, primary_key=True),
-    Column("selector", _NAME, primary_key=True),
+    Column("model", NAME, primary_key=True),
+    Column("channel", NAME, primary_key=True),
+    Column("node", NAME, primary_key=True),
+    Column("selector", NAME, primary_key=True),
     Column("rate", BigInteger),
     Column("windows", String),
     Column("month_bytes", BigInteger),
@@ -195,10 +224,10 @@ limits = Table(
 pins = Table(
     "pins",
     metadata,
-    Column("model", _NAME, primary_key=True),
+    Column("model", NAME, primary_key=True),
     Column("number", BigInteger, primary_key=True),
-    Column("node", _NAME, primary_key=True),
-    Column("selector", _NAME, primary_key=True),
+    Column("node", NAME, primary_key=True),
+    Column("selector", NAME, primary_key=True),
     Column("who", String, nullable=False),
     Column("at", Double, nullable=False),
     Column("note", String, nullable=False),
@@ -208,8 +237,8 @@ pins = Table(
 consents = Table(
     "consents",
     metadata,
-    Column("node", _NAME, primary_key=True),
-    Column("model", _NAME, primary_key=True),
+    Column("node", NAME, primary_key=True),
+    Column("model", NAME, primary_key=True),
     Column("manifest", LargeBinary(32), primary_key=True),
     Column("number", BigInteger, nullable=False),
     Column("who", String, nullable=False),
@@ -220,12 +249,12 @@ consents = Table(
 decisions = Table(
     "decisions",
     metadata,
-    Column("id", _ID, primary_key=True),
+    Column("id", ID, primary_key=True),
     Column("at", Double, nullable=False),
     Column("who", String, nullable=False),
     Column("kind", String, nullable=False),
-    Column("node", _NAME, nullable=False),
-    Column("selector", _NAME, nullable=False),
+    Column("node", NAME, nullable=False),
+    Column("selector", NAME, nullable=False),
     Column("ref", String, nullable=False),
     Column("what", String, nullable=False),
     Column("note", String, nullable=False),
@@ -234,9 +263,9 @@ decisions = Table(
 rights = Table(
     "rights",
     metadata,
-    Column("models", _NAME, primary_key=True),
-    Column("node", _NAME, primary_key=True),
-    Column("selector", _NAME, primary_key=True),
+    Column("models", NAME, primary_key=True),
+    Column("node", NAME, primary_key=True),
+    Column("selector", NAME, primary_key=True),
     Column("channels", String, nullable=False),
     Column("who", String, nullable=False),
     Column("at", Double, nullable=False),
@@ -247,24 +276,24 @@ rights = Table(
 retries = Table(
     "retries",
     metadata,
-    Column("node", _NAME, primary_key=True),
-    Column("model", _NAME, primary_key=True),
-    Column("channel", _NAME, primary_key=True),
+    Column("node", NAME, primary_key=True),
+    Column("model", NAME, primary_key=True),
+    Column("channel", NAME, primary_key=True),
     Column("count", BigInteger, nullable=False),
 )
 
 numbers = Table(
     "numbers",
     metadata,
-    Column("id", _ID, primary_key=True),
-    Column("model", _NAME, nullable=False),
+    Column("id", ID, primary_key=True),
+    Column("model", NAME, nullable=False),
     Column("number", BigInteger, nullable=False),
-    Column("name", _NAME, nullable=False),
+    Column("name", NAME, nullable=False),
     Column("value", Double, nullable=False),
-    Column("dataset", _NAME, nullable=False),
-    Column("stage", _NAME, nullable=False),
+    Column("dataset", NAME, nullable=False),
+    Column("stage", NAME, nullable=False),
     Column("at", Double, nullable=False),
-    Column("who", _NAME, nullable=False),
+    Column("who", NAME, nullable=False),
     Column("key", LargeBinary, nullable=False),
     UniqueConstraint("who", "key"),
     Index("numbers_by_time", "model", "at"),
@@ -274,7 +303,7 @@ numbers = Table(
 offers = Table(
     "offers",
     metadata,
-    Column("who", _NAME, primary_key=True),
+    Column("who", NAME, primary_key=True),
     Column("id", LargeBinary(16), primary_key=True),
     Column("release_id", ForeignKey("releases.id", ondelete="CASCADE"), nullable=False),
     Column("at", Double, nullable=False),
@@ -282,45 +311,25 @@ offers = Table(
     Index("offers_by_release", "release_id"),
 )
 
-packs = Table(
-    "packs",
+rules = Table(
+    "rules",
     metadata,
-    Column("id", _ID, primary_key=True),
-    Column("name", String, nullable=False, unique=True),
+    Column("model", NAME, primary_key=True),
+    Column("channel", NAME, primary_key=True),
+    Column("candidates", NAME, nullable=False),
+    Column("condition", String, nullable=False),
+    Column("who", String, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("note", String, nullable=False),
 )
 
-chunks = Table(
-    "chunks",
+retentions = Table(
+    "retentions",
     metadata,
-    Column("digest", LargeBinary(32), primary_key=True),
-    Column("pack_id", ForeignKey("packs.id"), nullable=False),
-    Column("offset", BigInteger, nullable=False),
-    Column("length", Integer, nullable=False),
-    Column("codec", Integer, nullable=False),
-    Column("plain_size", Integer, nullable=False),
-    Column("checksum", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
-)
-
-coding_packs = Table(
-    "coding_packs",
-    metadata,
-    Column("id", _ID, primary_key=True),
-    Column("name", String, nullable=False, unique=True),
-    Column("size", BigInteger, nullable=False),
-    Column("used_at", Double, nullable=False),
-)
-
-codings = Table(
-    "codings",
-    metadata,
-    Column("digest", LargeBinary(32), primary_key=True),
-    Column("pack_id", ForeignKey("coding_packs.id", ondelete="CASCADE"), nullable=False),
-    Column("offset", BigInteger, nullable=False),
-    Column("length", Integer, nullable=False),
-    Column("codec", Integer, nullable=False),
-    Column("plain_size", Integer, nullable=False),
-    Column("checksum", BigInteger, nullable=False),
-    Index("codings_by_pack", "pack_id"),
-    sqlite_with_rowid=False,
+    Column("models", NAME, primary_key=True),
+    Column("newest", BigInteger),
+    Column("seconds", Double),
+    Column("who", String, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("note", String, nullable=False),
 )

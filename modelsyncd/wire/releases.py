@@ -11,6 +11,7 @@ from modelsyncd.limits import LIMITS, Limits
 from modelsyncd.names import parse_model
 from modelsyncd.release import (
     RELEASE_FORMAT,
+    Derivation,
     ManifestRef,
     Member,
     Parent,
@@ -39,6 +40,8 @@ def encode_release(release: Release) -> bytes:
                 producer=release.producer,
                 created_at=release.created_at,
                 note=release.note,
+                licence=release.licence,
+                datasets=release.datasets,
             )
         )
 
@@ -67,6 +70,8 @@ def decode_release(data: Buffer, limits: Limits = LIMITS) -> Release:
         producer=message.producer,
         created_at=message.created_at,
         note=message.note,
+        licence=message.licence,
+        datasets=tuple(message.datasets),
     )
     return nouns.check(release, limits)
 
@@ -115,11 +120,41 @@ def _ref_from_pb(message: nouns_pb2.ManifestRef) -> ManifestRef:
 
 
 def _variant_to_pb(variant: Variant) -> nouns_pb2.Variant:
-    return nouns_pb2.Variant(name=variant.name, selector=dict(variant.selector), manifest=_ref_to_pb(variant.manifest))
+    return nouns_pb2.Variant(
+        name=variant.name,
+        selector=dict(variant.selector),
+        manifest=_ref_to_pb(variant.manifest),
+        derivation=None if variant.derivation is None else _derivation_to_pb(variant.derivation),
+    )
 
 
 def _variant_from_pb(message: nouns_pb2.Variant) -> Variant:
-    return Variant(message.name, _ref_from_pb(message.manifest), MappingProxyType(dict(message.selector)))
+    return Variant(
+        message.name,
+        _ref_from_pb(message.manifest),
+        MappingProxyType(dict(message.selector)),
+        _derivation_from_pb(message.derivation) if message.HasField("derivation") else None,
+    )
+
+
+def _derivation_to_pb(derivation: Derivation) -> nouns_pb2.Derivation:
+    return nouns_pb2.Derivation(
+        source=derivation.source,
+        step=derivation.step,
+        recipe=derivation.recipe,
+        version=derivation.version,
+        options=dict(derivation.options),
+    )
+
+
+def _derivation_from_pb(message: nouns_pb2.Derivation) -> Derivation:
+    return Derivation(
+        digest_from(message.source),
+        digest_from(message.step),
+        message.recipe,
+        message.version,
+        MappingProxyType(dict(message.options)),
+    )
 
 
 def _member_to_pb(member: Member) -> nouns_pb2.Member:

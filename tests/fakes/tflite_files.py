@@ -21,7 +21,7 @@ class Written(NamedTuple):
 def tflite_file(
     tensors: Sequence[Written], subgraphs: int = 1, *, inputs: Sequence[int] = (), outputs: Sequence[int] = ()
 ) -> bytes:
-    """A model with these tensors in each of its subgraphs, all of them on the same buffers; some go in, some come out."""
+    """A model with these tensors in each of its subgraphs, all on the same buffers; some go in, some come out."""
     builder: Any = flatbuffers.Builder(1024)
     blobs = [builder.CreateByteVector(tensor.data) if tensor.data else None for tensor in tensors]
     buffers = [_buffer(builder, None), *(_buffer(builder, blob) for blob in blobs)]

@@ -30,7 +30,7 @@ def facts(folder: Path) -> Facts:
         source.close()
 
 
-def weights(folder: Path, name: str, tensors: dict[str, np.ndarray], framework: str = "pt") -> None:  # type: ignore[type-arg]
+def weights(folder: Path, name: str, tensors: dict[str, np.ndarray], framework: str = "pt") -> None:
     """Writes a safetensors file."""
     save_file(tensors, folder / name, metadata={"format": framework})
 

@@ -92,7 +92,7 @@ def test_cast_halves_what_is_wide_and_leaves_the_rest(tmp_path: Path, dtype: str
         assert made.metadata() == {"format": "pt", "who": "ann"}
         assert set(made.keys()) == set(weights)
         for name in ("w", "deep.w"):
-            expected = weights[name].astype(np.float32).astype(kind)
+            expected: np.ndarray = weights[name].astype(np.float32).astype(kind)
             assert made.get_slice(name).get_dtype() == dtype.upper()
             assert bytes(made.get_tensor(name).tobytes()) == expected.tobytes()
         for name in ("ids", "half"):

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emodelsyncd/wire/v1/nouns.proto\x12\x12modelsyncd.wire.v1\"s\n\x08Manifest\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\'\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x18.modelsyncd.wire.v1.File\x12.\n\x08\x63hunking\x18\x03 \x01(\x0b\x32\x1c.modelsyncd.wire.v1.Chunking\"\xaf\x01\n\x04\x46ile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x12\n\nexecutable\x18\x04 \x01(\x08\x12\x13\n\x0b\x63hunk_sizes\x18\x05 \x03(\r\x12\x15\n\rchunk_digests\x18\x06 \x01(\x0c\x12+\n\x07tensors\x18\x07 \x03(\x0b\x32\x1a.modelsyncd.wire.v1.Tensor\x12\x0e\n\x06\x66ormat\x18\x08 \x01(\t\"R\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x04\x12\x0e\n\x06offset\x18\x04 \x01(\x04\x12\x0c\n\x04size\x18\x05 \x01(\x04\"_\n\x08\x43hunking\x12\x0c\n\x04step\x18\x01 \x01(\r\x12\x11\n\talgorithm\x18\x02 \x01(\t\x12\x10\n\x08smallest\x18\x03 \x01(\r\x12\x0f\n\x07\x61verage\x18\x04 \x01(\r\x12\x0f\n\x07largest\x18\x05 \x01(\r\"g\n\x0bManifestRef\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x14\n\x0c\x63ontent_size\x18\x03 \x01(\x04\x12\r\n\x05\x66iles\x18\x04 \x01(\r\x12\x15\n\rchunk_digests\x18\x05 \x01(\x0c\"\xb8\x01\n\x07Variant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12;\n\x08selector\x18\x02 \x03(\x0b\x32).modelsyncd.wire.v1.Variant.SelectorEntry\x12\x31\n\x08manifest\x18\x03 \x01(\x0b\x32\x1f.modelsyncd.wire.v1.ManifestRef\x1a/\n\rSelectorEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"M\n\x06Parent\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x16\n\x0erelease_digest\x18\x03 \x01(\x0c\x12\x0c\n\x04role\x18\x04 \x01(\t\"N\n\x06Member\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x16\n\x0erelease_digest\x18\x03 \x01(\x0c\x12\r\n\x05place\x18\x04 \x01(\t\"\xc8\x03\n\x07Release\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12-\n\x08variants\x18\x04 \x03(\x0b\x32\x1b.modelsyncd.wire.v1.Variant\x12+\n\x07members\x18\x05 \x03(\x0b\x32\x1a.modelsyncd.wire.v1.Member\x12+\n\x07parents\x18\x06 \x03(\x0b\x32\x1a.modelsyncd.wire.v1.Parent\x12\x37\n\x06labels\x18\x07 \x03(\x0b\x32\'.modelsyncd.wire.v1.Release.LabelsEntry\x12\x39\n\x07metrics\x18\x08 \x03(\x0b\x32(.modelsyncd.wire.v1.Release.MetricsEntry\x12\x10\n\x08producer\x18\t \x01(\t\x12\x12\n\ncreated_at\x18\n \x01(\x03\x12\x0c\n\x04note\x18\x0b \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"=\n\tSignature\x12\x11\n\talgorithm\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\x0c\x12\r\n\x05value\x18\x03 \x01(\x0c\"S\n\rSignedRelease\x12\x0f\n\x07release\x18\x01 \x01(\x0c\x12\x31\n\nsignatures\x18\x02 \x03(\x0b\x32\x1d.modelsyncd.wire.v1.Signature\"j\n\x05\x46\x61ult\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04safe\x18\x03 \x01(\t\x12\x0c\n\x04hint\x18\x04 \x01(\t\x12\x11\n\tretryable\x18\x05 \x01(\x08\x12\x13\n\x0bnext_number\x18\x06 \x01(\x04*v\n\x05\x43odec\x12\x15\n\x11\x43ODEC_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43ODEC_STORED\x10\x01\x12\x0e\n\nCODEC_ZSTD\x10\x02\x12\x10\n\x0c\x43ODEC_PLANES\x10\x03\x12\x0f\n\x0b\x43ODEC_DELTA\x10\x04\x12\x11\n\rCODEC_LOWRANK\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emodelsyncd/wire/v1/nouns.proto\x12\x12modelsyncd.wire.v1\"s\n\x08Manifest\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\'\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x18.modelsyncd.wire.v1.File\x12.\n\x08\x63hunking\x18\x03 \x01(\x0b\x32\x1c.modelsyncd.wire.v1.Chunking\"\xaf\x01\n\x04\x46ile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x12\n\nexecutable\x18\x04 \x01(\x08\x12\x13\n\x0b\x63hunk_sizes\x18\x05 \x03(\r\x12\x15\n\rchunk_digests\x18\x06 \x01(\x0c\x12+\n\x07tensors\x18\x07 \x03(\x0b\x32\x1a.modelsyncd.wire.v1.Tensor\x12\x0e\n\x06\x66ormat\x18\x08 \x01(\t\"R\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x04\x12\x0e\n\x06offset\x18\x04 \x01(\x04\x12\x0c\n\x04size\x18\x05 \x01(\x04\"_\n\x08\x43hunking\x12\x0c\n\x04step\x18\x01 \x01(\r\x12\x11\n\talgorithm\x18\x02 \x01(\t\x12\x10\n\x08smallest\x18\x03 \x01(\r\x12\x0f\n\x07\x61verage\x18\x04 \x01(\r\x12\x0f\n\x07largest\x18\x05 \x01(\r\"g\n\x0bManifestRef\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x14\n\x0c\x63ontent_size\x18\x03 \x01(\x04\x12\r\n\x05\x66iles\x18\x04 \x01(\r\x12\x15\n\rchunk_digests\x18\x05 \x01(\x0c\"\xec\x01\n\x07Variant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12;\n\x08selector\x18\x02 \x03(\x0b\x32).modelsyncd.wire.v1.Variant.SelectorEntry\x12\x31\n\x08manifest\x18\x03 \x01(\x0b\x32\x1f.modelsyncd.wire.v1.ManifestRef\x12\x32\n\nderivation\x18\x04 \x01(\x0b\x32\x1e.modelsyncd.wire.v1.Derivation\x1a/\n\rSelectorEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb9\x01\n\nDerivation\x12\x0e\n\x06source\x18\x01 \x01(\x0c\x12\x0c\n\x04step\x18\x02 \x01(\x0c\x12\x0e\n\x06recipe\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12<\n\x07options\x18\x05 \x03(\x0b\x32+.modelsyncd.wire.v1.Derivation.OptionsEntry\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"M\n\x06Parent\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x16\n\x0erelease_digest\x18\x03 \x01(\x0c\x12\x0c\n\x04role\x18\x04 \x01(\t\"N\n\x06Member\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x16\n\x0erelease_digest\x18\x03 \x01(\x0c\x12\r\n\x05place\x18\x04 \x01(\t\"\xeb\x03\n\x07Release\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12-\n\x08variants\x18\x04 \x03(\x0b\x32\x1b.modelsyncd.wire.v1.Variant\x12+\n\x07members\x18\x05 \x03(\x0b\x32\x1a.modelsyncd.wire.v1.Member\x12+\n\x07parents\x18\x06 \x03(\x0b\x32\x1a.modelsyncd.wire.v1.Parent\x12\x37\n\x06labels\x18\x07 \x03(\x0b\x32\'.modelsyncd.wire.v1.Release.LabelsEntry\x12\x39\n\x07metrics\x18\x08 \x03(\x0b\x32(.modelsyncd.wire.v1.Release.MetricsEntry\x12\x10\n\x08producer\x18\t \x01(\t\x12\x12\n\ncreated_at\x18\n \x01(\x03\x12\x0c\n\x04note\x18\x0b \x01(\t\x12\x0f\n\x07licence\x18\x0c \x01(\t\x12\x10\n\x08\x64\x61tasets\x18\r \x03(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"=\n\tSignature\x12\x11\n\talgorithm\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\x0c\x12\r\n\x05value\x18\x03 \x01(\x0c\"S\n\rSignedRelease\x12\x0f\n\x07release\x18\x01 \x01(\x0c\x12\x31\n\nsignatures\x18\x02 \x03(\x0b\x32\x1d.modelsyncd.wire.v1.Signature\"j\n\x05\x46\x61ult\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04safe\x18\x03 \x01(\t\x12\x0c\n\x04hint\x18\x04 \x01(\t\x12\x11\n\tretryable\x18\x05 \x01(\x08\x12\x13\n\x0bnext_number\x18\x06 \x01(\x04*v\n\x05\x43odec\x12\x15\n\x11\x43ODEC_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43ODEC_STORED\x10\x01\x12\x0e\n\nCODEC_ZSTD\x10\x02\x12\x10\n\x0c\x43ODEC_PLANES\x10\x03\x12\x0f\n\x0b\x43ODEC_DELTA\x10\x04\x12\x11\n\rCODEC_LOWRANK\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,12 +33,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_VARIANT_SELECTORENTRY']._loaded_options = None
   _globals['_VARIANT_SELECTORENTRY']._serialized_options = b'8\001'
+  _globals['_DERIVATION_OPTIONSENTRY']._loaded_options = None
+  _globals['_DERIVATION_OPTIONSENTRY']._serialized_options = b'8\001'
   _globals['_RELEASE_LABELSENTRY']._loaded_options = None
   _globals['_RELEASE_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_RELEASE_METRICSENTRY']._loaded_options = None
   _globals['_RELEASE_METRICSENTRY']._serialized_options = b'8\001'
-  _globals['_CODEC']._serialized_start=1696
-  _globals['_CODEC']._serialized_end=1814
+  _globals['_CODEC']._serialized_start=1971
+  _globals['_CODEC']._serialized_end=2089
   _globals['_MANIFEST']._serialized_start=54
   _globals['_MANIFEST']._serialized_end=169
   _globals['_FILE']._serialized_start=172
@@ -50,23 +52,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MANIFESTREF']._serialized_start=530
   _globals['_MANIFESTREF']._serialized_end=633
   _globals['_VARIANT']._serialized_start=636
-  _globals['_VARIANT']._serialized_end=820
-  _globals['_VARIANT_SELECTORENTRY']._serialized_start=773
-  _globals['_VARIANT_SELECTORENTRY']._serialized_end=820
-  _globals['_PARENT']._serialized_start=822
-  _globals['_PARENT']._serialized_end=899
-  _globals['_MEMBER']._serialized_start=901
-  _globals['_MEMBER']._serialized_end=979
-  _globals['_RELEASE']._serialized_start=982
-  _globals['_RELEASE']._serialized_end=1438
-  _globals['_RELEASE_LABELSENTRY']._serialized_start=1345
-  _globals['_RELEASE_LABELSENTRY']._serialized_end=1390
-  _globals['_RELEASE_METRICSENTRY']._serialized_start=1392
-  _globals['_RELEASE_METRICSENTRY']._serialized_end=1438
-  _globals['_SIGNATURE']._serialized_start=1440
-  _globals['_SIGNATURE']._serialized_end=1501
-  _globals['_SIGNEDRELEASE']._serialized_start=1503
-  _globals['_SIGNEDRELEASE']._serialized_end=1586
-  _globals['_FAULT']._serialized_start=1588
-  _globals['_FAULT']._serialized_end=1694
+  _globals['_VARIANT']._serialized_end=872
+  _globals['_VARIANT_SELECTORENTRY']._serialized_start=825
+  _globals['_VARIANT_SELECTORENTRY']._serialized_end=872
+  _globals['_DERIVATION']._serialized_start=875
+  _globals['_DERIVATION']._serialized_end=1060
+  _globals['_DERIVATION_OPTIONSENTRY']._serialized_start=1014
+  _globals['_DERIVATION_OPTIONSENTRY']._serialized_end=1060
+  _globals['_PARENT']._serialized_start=1062
+  _globals['_PARENT']._serialized_end=1139
+  _globals['_MEMBER']._serialized_start=1141
+  _globals['_MEMBER']._serialized_end=1219
+  _globals['_RELEASE']._serialized_start=1222
+  _globals['_RELEASE']._serialized_end=1713
+  _globals['_RELEASE_LABELSENTRY']._serialized_start=1620
+  _globals['_RELEASE_LABELSENTRY']._serialized_end=1665
+  _globals['_RELEASE_METRICSENTRY']._serialized_start=1667
+  _globals['_RELEASE_METRICSENTRY']._serialized_end=1713
+  _globals['_SIGNATURE']._serialized_start=1715
+  _globals['_SIGNATURE']._serialized_end=1776
+  _globals['_SIGNEDRELEASE']._serialized_start=1778
+  _globals['_SIGNEDRELEASE']._serialized_end=1861
+  _globals['_FAULT']._serialized_start=1863
+  _globals['_FAULT']._serialized_end=1969
 # @@protoc_insertion_point(module_scope)

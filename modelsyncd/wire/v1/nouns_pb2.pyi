@@ -294,6 +294,7 @@ class Variant(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     SELECTOR_FIELD_NUMBER: _builtins.int
     MANIFEST_FIELD_NUMBER: _builtins.int
+    DERIVATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"default" when there is only one."""
     @_builtins.property
@@ -304,20 +305,85 @@ class Variant(_message.Message):
     def manifest(self) -> Global___ManifestRef:
         """The files."""
 
+    @_builtins.property
+    def derivation(self) -> Global___Derivation:
+        """How it was made from another version; absent when nobody said."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         selector: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         manifest: Global___ManifestRef | None = ...,
+        derivation: Global___Derivation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["derivation", b"derivation", "manifest", b"manifest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest", "name", b"name", "selector", b"selector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["derivation", b"derivation", "manifest", b"manifest", "name", b"name", "selector", b"selector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Variant: _TypeAlias = Variant  # noqa: Y015
+
+@_typing.final
+class Derivation(_message.Message):
+    """How one version was made from another, so that the same step need not be taken twice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class OptionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    RECIPE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    source: _builtins.bytes
+    """Digest of the manifest that it was made from, 32 bytes."""
+    step: _builtins.bytes
+    """Names the step, 32 bytes: the same for the same recipe, version and options, or for the same command."""
+    recipe: _builtins.str
+    """Name of the recipe; empty for a command."""
+    version: _builtins.str
+    """The recipe's version; empty for a command."""
+    @_builtins.property
+    def options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The recipe's options, all of them; for a command its words under "0", "1", …."""
+
+    def __init__(
+        self,
+        *,
+        source: _builtins.bytes = ...,
+        step: _builtins.bytes = ...,
+        recipe: _builtins.str = ...,
+        version: _builtins.str = ...,
+        options: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "recipe", b"recipe", "source", b"source", "step", b"step", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Derivation: _TypeAlias = Derivation  # noqa: Y015
 
 @_typing.final
 class Parent(_message.Message):
@@ -336,7 +402,7 @@ class Parent(_message.Message):
     release_digest: _builtins.bytes
     """BLAKE3-256 of its release bytes."""
     role: _builtins.str
-    """"fine-tuned-from", "aggregated-from", "derived-by", "distilled-from"."""
+    """"fine-tuned-from", "aggregated-from", "derived-by" or "distilled-from"."""
     def __init__(
         self,
         *,
@@ -446,6 +512,8 @@ class Release(_message.Message):
     PRODUCER_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    LICENCE_FIELD_NUMBER: _builtins.int
+    DATASETS_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     """Format of this message. 1 today."""
     model: _builtins.str
@@ -458,6 +526,8 @@ class Release(_message.Message):
     """Seconds since 1970-01-01 UTC, by the publisher's clock."""
     note: _builtins.str
     """A sentence for people."""
+    licence: _builtins.str
+    """Under what terms it may be used, as in "apache-2.0"; empty for what its model card says."""
     @_builtins.property
     def variants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Variant]:
         """The forms of its content; at least one."""
@@ -478,6 +548,10 @@ class Release(_message.Message):
     def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Numbers known when it was published."""
 
+    @_builtins.property
+    def datasets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it was trained on: names or addresses."""
+
     def __init__(
         self,
         *,
@@ -492,10 +566,12 @@ class Release(_message.Message):
         producer: _builtins.str = ...,
         created_at: _builtins.int = ...,
         note: _builtins.str = ...,
+        licence: _builtins.str = ...,
+        datasets: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "format", b"format", "labels", b"labels", "members", b"members", "metrics", b"metrics", "model", b"model", "note", b"note", "number", b"number", "parents", b"parents", "producer", b"producer", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "datasets", b"datasets", "format", b"format", "labels", b"labels", "licence", b"licence", "members", b"members", "metrics", b"metrics", "model", b"model", "note", b"note", "number", b"number", "parents", b"parents", "producer", b"producer", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
