@@ -58,7 +58,7 @@ def _plain(address: Address) -> tuple[str, int]:
 
 
 def _address(column: str) -> tuple[str, int]:
-    """ "0100007F:1F90": words of 4 bytes in the machine's own order, and the port."""
+    """As in 0100007F:1F90: words of 4 bytes in the machine's own order, and the port."""
     host, _, port = column.partition(":")
     raw = bytes.fromhex(host)
     words = b"".join(_turned(raw[at : at + 4]) for at in range(0, len(raw), 4))

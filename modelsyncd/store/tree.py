@@ -25,9 +25,10 @@ from modelsyncd.release import Release, SignedRelease
 from modelsyncd.store import durable
 from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.store.hashed import Hashed
+from modelsyncd.store.inside import models, names, staged, target
 from modelsyncd.store.layout import VERSIONS, Layout, target_of
-from modelsyncd.store.lying import models, names, remove_orphans, staged, target
 from modelsyncd.store.nouns import Nouns
+from modelsyncd.store.orphans import remove_orphans
 from modelsyncd.store.papers import read_paper, write_paper
 from modelsyncd.store.staging import Staging
 from modelsyncd.store.version import Damage, Version, damaged_files, mend
