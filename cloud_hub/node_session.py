@@ -7,11 +7,11 @@ it says anything new; of the reports that came while one was stored, the newest 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from cloud_hub.catalog import Catalog, RightRow
-from cloud_hub.desired import desired
+from cloud_hub.board import Board, Told
+from cloud_hub.catalog import Catalog
 from cloud_hub.events import Event, NodeChanged
 from cloud_hub.gate import removed
 from cloud_hub.presence import Live, Newest, Presence
@@ -33,6 +33,7 @@ class NodeSession:
         self,
         node: str,
         catalog: Catalog,
+        board: Board,
         presence: Presence,
         *,
         tell: Callable[[Event], None],
@@ -42,6 +43,7 @@ class NodeSession:
         """`heed` hears what the node is told."""
         self._node = node
         self._catalog = catalog
+        self._board = board
         self._presence = presence
         self._tell = tell
         self._heed = heed
@@ -92,23 +94,19 @@ class NodeSession:
         await asyncio.to_thread(self._catalog.nodes.seen, self._node, software, self._clock())
         self._tell(NodeChanged(self._clock(), self._node))
         live.stirred.put(True)
-        said: Desired | None = None
-        allowed: Sequence[RightRow] = ()
+        before: Told | None = None
         while True:
             await live.stirred.take()
             try:
-                wanted, rights = await asyncio.to_thread(self._desired)
+                told = await asyncio.to_thread(self._board.look, self._node)
             except NotFoundError:
                 live.cut(removed(self._node))
                 return
             # What it may publish is no part of a Desired, but a new one has it try again what was refused before.
-            if said is None or rights != allowed or replace(wanted, generation=said.generation) != said:
-                self._heed(wanted)
-                pump.say(wanted)
-                said, allowed = wanted, rights
-
-    def _desired(self) -> tuple[Desired, Sequence[RightRow]]:
-        return desired(self._catalog.assignments.desired(self._node)), self._catalog.rights.list(self._node)
+            if before is None or told.rights != before.rights or _differs(told.desired, before.desired):
+                self._heed(told.desired)
+                pump.say(told.desired)
+                before = told
 
     async def _store_reports(self) -> None:
         while True:
@@ -122,3 +120,8 @@ class NodeSession:
         report = self._reported.empty()
         if report is not None:
             await self._store(report)
+
+
+def _differs(one: Desired, other: Desired) -> bool:
+    """In more than when it was said."""
+    return replace(one, generation=other.generation) != other

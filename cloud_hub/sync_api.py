@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from cloud_hub import gate
 from cloud_hub.arrivals import Arrivals
+from cloud_hub.board import Board
 from cloud_hub.commit import HubIntake
 from cloud_hub.efforts import Effort, Efforts
 from cloud_hub.events import Bus, Event, Moved
@@ -62,6 +63,7 @@ class SyncApi:
         self._pumps: set[Pump] = set()
         self._congestion = congestion or Congestion(SYSTEM)
         self._lanes = Lanes()
+        self._board = Board(self._catalog)
         self._stopped: ModelsyncError | None = None
 
     async def converse(self, stream: ServicerStream, context: Context) -> None:
@@ -114,6 +116,7 @@ class SyncApi:
         session = NodeSession(
             peer.name,
             self._catalog,
+            self._board,
             self._presence,
             tell=self._bus.publish,
             heed=efforts.heed,

@@ -14,7 +14,17 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, inse
 from cloud_hub.catalog import schema
 from cloud_hub.catalog.database import Database
 from cloud_hub.catalog.decisions import By, DecisionRow, decide
-from cloud_hub.catalog.whom import Whom, check_there, columns, is_for, may_reach, node_labels, whom
+from cloud_hub.catalog.whom import (
+    Reaching,
+    Whom,
+    all_labels,
+    check_there,
+    columns,
+    is_for,
+    may_reach,
+    node_labels,
+    whom,
+)
 from modelsyncd.errors import NotFoundError
 
 
@@ -69,6 +79,12 @@ class Rights:
             known = node_labels(connection, node)
             rows = _rights(connection, may_reach(schema.rights, node))
         return [row for row in rows if row.whom.reaches(node, known)]
+
+    def by_node(self) -> dict[str, Sequence[RightRow]]:
+        """The same for every node, by name; much faster than one after the other."""
+        with self._database.read() as connection:
+            reaching = Reaching((row.whom, row) for row in _rights(connection))
+            return {node: reaching.node(node, known) for node, known in all_labels(connection).items()}
 
 
 def _this(wanted: Whom, models: str) -> ColumnElement[bool]:
