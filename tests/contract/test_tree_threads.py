@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +15,7 @@ from modelsyncd.errors import ConflictError, NotFoundError
 from modelsyncd.store import failpoints
 from modelsyncd.store.failpoints import Point
 from tests.fakes.node_life import STABLE
-from tests.fakes.node_tale import STORY, Node
+from tests.fakes.node_tale import STORY, laid_store
 
 ONE, TWO, THREE = (what.version for what in STORY.releases)
 PATIENCE = 60.0  # seconds
@@ -24,18 +23,8 @@ PATIENCE = 60.0  # seconds
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[TreeStore]:
-    node = Node(tmp_path, lambda *_: None)
-
-    async def fetch() -> None:
-        for what in STORY.releases:
-            await node.fetch(what, 0)
-            await node.shelf.complete(what.offer)
-
-    asyncio.run(fetch())
-    node.store.observe()
-    yield node.store
-    failpoints.watch(None)
-    node.close()
+    with laid_store(tmp_path) as found:
+        yield found
 
 
 @contextmanager

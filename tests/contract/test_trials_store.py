@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +19,7 @@ from modelsyncd.store import failpoints
 from modelsyncd.store.failpoints import Point
 from tests.fakes.holdings import version
 from tests.fakes.node_life import STABLE
-from tests.fakes.node_tale import STORY, Node
+from tests.fakes.node_tale import STORY, laid_store
 
 ONE, TWO, THREE = (what.version for what in STORY.releases)
 CANARY = ModelRef(ModelName("acme", "helmet"), channel="canary")
@@ -28,18 +27,8 @@ CANARY = ModelRef(ModelName("acme", "helmet"), channel="canary")
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[TreeStore]:
-    node = Node(tmp_path, lambda *_: None)
-
-    async def fetch() -> None:
-        for what in STORY.releases:
-            await node.fetch(what, 0)
-            await node.shelf.complete(what.offer)
-
-    asyncio.run(fetch())
-    node.store.observe()
-    yield node.store
-    failpoints.watch(None)
-    node.close()
+    with laid_store(tmp_path) as found:
+        yield found
 
 
 def test_the_one_before_is_what_proved_itself_however_many_are_tried(store: TreeStore) -> None:

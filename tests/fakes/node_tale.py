@@ -9,7 +9,7 @@ import asyncio
 import random
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,6 +19,7 @@ from edge_agent.orders import Orders
 from edge_agent.shelf import NodeShelf
 from modelsyncd.errors import DamageError
 from modelsyncd.session.frames import Assignment, Desired, Part
+from modelsyncd.store import failpoints
 from modelsyncd.store.cache import Cache
 from modelsyncd.store.tree import EdgeTree
 from modelsyncd.wire import nouns
@@ -237,3 +238,22 @@ def _cut(plain: bytes) -> bytes:
 async def _here(work: Callable[..., object], *arguments: object) -> object:
     """What `asyncio.to_thread` does, without the thread: what a forked child does is the same each time."""
     return work(*arguments)
+
+
+@contextmanager
+def laid_store(root: Path) -> Iterator[TreeStore]:
+    """A node's store with every release of the story whole on its disk, and none of them active."""
+    node = Node(root, lambda *_: None)
+
+    async def fetch() -> None:
+        for what in STORY.releases:
+            await node.fetch(what, 0)
+            await node.shelf.complete(what.offer)
+
+    asyncio.run(fetch())
+    node.store.observe()
+    try:
+        yield node.store
+    finally:
+        failpoints.watch(None)
+        node.close()

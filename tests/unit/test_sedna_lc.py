@@ -18,6 +18,7 @@ from edge_agent.sedna.lc import routes
 from edge_agent.sedna.reports import BODY_BYTES
 from edge_agent.sedna.users import owner, uids
 from modelsyncd.errors import BadInputError
+from tests.fakes.other_user import GROUP, UID, why_not
 from tests.fakes.sedna_job import Reporter
 from tests.fakes.sedna_node import Node
 
@@ -86,23 +87,23 @@ async def test_a_name_may_have_any_letters(tmp_path: Path) -> None:
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0"])
 async def test_only_users_who_may_report_are_answered(tmp_path: Path, listen: str) -> None:
     path, good = "/sedna/workers/w/info", b'{"name": "w"}'
-    for number, (allowed, status) in enumerate([({os.geteuid()}, 200), ({54_321}, 403), (set(), 200)]):
+    for number, (allowed, status) in enumerate([({os.geteuid()}, 200), ({UID}, 403), (set(), 200)]):
         async with served(tmp_path / str(number), frozenset(allowed), listen) as (_, address):
             answered, said = await asyncio.to_thread(ask, address, "POST", path, good, JSON)
         assert answered == status
         assert said["Status"] == status
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
 async def test_another_user_is_known_by_the_kernels_word(tmp_path: Path) -> None:
-    async with served(tmp_path, frozenset({54_321})) as (_, address):
+    async with served(tmp_path, frozenset({UID})) as (_, address):
         program = (
             "import encodings.idna, http.client, os, sys\nos.setuid(int(sys.argv[2]))\n"
             "c = http.client.HTTPConnection(sys.argv[1])\n"
             """c.request('POST', '/sedna/workers/w/info', b'{"name": "w"}', {'Content-Type': 'application/json'})\n"""
             "print(c.getresponse().status)"
         )
-        for uid, status in ((54_321, b"200"), (54_322, b"403")):
+        for uid, status in ((UID, b"200"), (GROUP, b"403")):
             command = [sys.executable, "-c", program, address, str(uid)]
             child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
             assert (await child.communicate())[0].strip() == status
