@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -19,7 +19,7 @@ from modelsyncd.exchange.source_giver import SourceGiver
 from modelsyncd.link.pump import Pump
 from modelsyncd.manifest import Manifest, piece_digests
 from modelsyncd.names import ModelName
-from modelsyncd.release import DEFAULT_VARIANT, ManifestRef, Parent, Release, SignedRelease, Variant, check
+from modelsyncd.release import DEFAULT_VARIANT, Derivation, ManifestRef, Parent, Release, SignedRelease, Variant, check
 from modelsyncd.session.events import Settled
 from modelsyncd.session.frames import OFFER_ID_BYTES, Offer
 from modelsyncd.session.progress import Progress
@@ -31,7 +31,12 @@ NUMBERS_TRIED = 10  # each is lost to somebody who published meanwhile; ten in a
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What somebody wants published, but for its content; `channel` is moved to it, "" for none."""
+    """What somebody wants published, but for its content; `channel` is moved to it, "" for none.
+
+    The content becomes the variant called `variant`, beside those of `kept` (variants that an earlier release has): it
+    takes the place of the one with its name. `id` names the wish over all its tries (see `Offer.id`); empty for a new
+    one.
+    """
 
     model: ModelName
     channel: str
@@ -39,6 +44,13 @@ class Wish:
     metrics: dict[str, float]
     note: str
     parents: tuple[Parent, ...] = ()
+    id: bytes = b""
+    licence: str = ""
+    datasets: tuple[str, ...] = ()
+    variant: str = DEFAULT_VARIANT
+    selector: Mapping[str, str] = field(default_factory=dict)
+    derivation: Derivation | None = None
+    kept: tuple[Variant, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +85,25 @@ def release_of(wish: Wish, ref: ManifestRef, number: int, producer: str, created
         Release(
             model=wish.model,
             number=number,
-            variants=(Variant(DEFAULT_VARIANT, ref),),
+            variants=variants_of(wish, ref),
             parents=wish.parents,
             labels=wish.labels,
             metrics=wish.metrics,
             producer=producer,
             created_at=created_at,
             note=wish.note,
+            licence=wish.licence,
+            datasets=wish.datasets,
         )
     )
+
+
+def variants_of(wish: Wish, ref: ManifestRef) -> tuple[Variant, ...]:
+    """The new variant among those that are kept: in the place of the one with its name, or last."""
+    new = Variant(wish.variant, ref, wish.selector, wish.derivation)
+    if all(one.name != new.name for one in wish.kept):
+        return (*wish.kept, new)
+    return tuple(new if one.name == new.name else one for one in wish.kept)
 
 
 def ref_of(manifest: Manifest, manifest_bytes: bytes) -> ManifestRef:
@@ -113,7 +135,7 @@ class Push:
     def __post_init__(self) -> None:
         manifest_bytes = encode_manifest(self.source.manifest)
         self.ref = ref_of(self.source.manifest, manifest_bytes)
-        self.id = os.urandom(OFFER_ID_BYTES)
+        self.id = self.wish.id or os.urandom(OFFER_ID_BYTES)
         self.giver = SourceGiver(self.ref.digest, manifest_bytes, self.source, self.bases, self.coding)
 
     async def run(self, number: int) -> Landed:
