@@ -11,6 +11,7 @@ import math
 import re
 import time
 from collections.abc import Callable
+from urllib.parse import quote, unquote
 
 from cloud_hub import gate
 from cloud_hub.catalog import Catalog, NumberRow
@@ -96,9 +97,10 @@ class RecordsApi(RecordServiceServicer):
 
     def _newest(self, about: ModelRef, request: pb.ListNumbersRequest) -> pb.ListNumbersResponse:
         first = _name_place(request.after)
-        rows = [row for row in self._catalog.numbers.newest(about, request.name) if (row.number, row.name) > first]
+        found = self._catalog.numbers.newest(about, request.name)
+        rows = [row for row in found if (row.number, row.name, row.variant) > first]
         shown = rows[: min(request.limit or MOST, MOST)]
-        after = f"{shown[-1].number}/{shown[-1].name}" if len(rows) > len(shown) else ""
+        after = _name_place_of(shown[-1]) if len(rows) > len(shown) else ""
         return pb.ListNumbersResponse(numbers=map(_view, shown), next=after)
 
 
@@ -108,17 +110,19 @@ def number_of(view: pb.Number, who: str, now: float) -> NumberRow:
         raise LimitError(f"a number's key has 1 to {KEY_BYTES} bytes, not {len(view.key)}")
     if not view.name:
         raise BadInputError("a number needs a name")
-    if max(map(len, (view.name, view.dataset, view.stage))) > LIMITS.label_chars:
-        raise LimitError(f"name, dataset and stage of a number have at most {LIMITS.label_chars} characters")
-    if not all(text.isprintable() for text in (view.name, view.dataset, view.stage)):
-        raise BadInputError("name, dataset and stage of a number have no control characters")
+    words = (view.name, view.dataset, view.stage, view.variant)
+    if max(map(len, words)) > LIMITS.label_chars:
+        raise LimitError(f"name, dataset, stage and variant of a number have at most {LIMITS.label_chars} characters")
+    if not all(map(str.isprintable, words)):
+        raise BadInputError("name, dataset, stage and variant of a number have no control characters")
     if not math.isfinite(view.value):
         raise BadInputError(f"{view.name[:40]} is {view.value}, and only finite numbers can be kept")
     if not 0 <= view.at < LATEST:
         raise BadInputError(f"{view.name[:40]} was measured at {view.at}, which is no time")
     at = view.at or now
     model = parse_model(view.model)
-    return NumberRow(model, view.number, view.name, view.value, view.dataset, view.stage, at, who, view.key)
+    number, name, variant = view.number, view.name, view.variant
+    return NumberRow(model, number, name, view.value, view.dataset, view.stage, at, who, view.key, variant)
 
 
 def _place(text: str) -> tuple[float, int] | None:
@@ -134,14 +138,18 @@ def _place(text: str) -> tuple[float, int] | None:
         raise BadInputError(f"{text[:80]!r} is nothing that this hub said", hint="begin again without it") from error
 
 
-def _name_place(text: str) -> tuple[int, str]:
-    """After which release and name a page of the newest numbers begins. Raises BadInputError."""
-    number, slash, name = text.partition("/")
+def _name_place(text: str) -> tuple[int, str, str]:
+    """After which release, name and variant a page of the newest numbers begins. Raises BadInputError."""
     if not text:
-        return 0, ""
-    if not slash or not re.fullmatch(r"[1-9][0-9]{0,17}", number):
+        return 0, "", ""
+    found = re.fullmatch(r"([1-9][0-9]{0,17})/([^/]+)(?:/([^/]*))?", text)
+    if found is None:
         raise BadInputError(f"{text[:80]!r} is nothing that this hub said", hint="begin again without it")
-    return int(number), name
+    return int(found[1]), unquote(found[2]), unquote(found[3] or "")
+
+
+def _name_place_of(row: NumberRow) -> str:
+    return f"{row.number}/{quote(row.name, safe='')}/{quote(row.variant, safe='')}"
 
 
 def _view(row: NumberRow) -> pb.Number:
@@ -155,4 +163,5 @@ def _view(row: NumberRow) -> pb.Number:
         at=row.at,
         who=row.who,
         key=row.key,
+        variant=row.variant,
     )

@@ -259,6 +259,7 @@ def _add_what_is_found(connection: Connection) -> None:
             *map(named, ("model", "channel")),
             named("candidates", key=False),
             Column("condition", String, nullable=False),
+            *(named(column, key=False) for column in ("dataset", "stage", "variant")),
             *decided(),
         ),
         Table(
@@ -272,6 +273,10 @@ def _add_what_is_found(connection: Connection) -> None:
     ]
     then.create_all(connection, tables=tables, checkfirst=False)
     connection.execute(text("ALTER TABLE nodes ADD COLUMN facts VARCHAR DEFAULT '{}' NOT NULL"))
+    collated = ' COLLATE "C"' if connection.dialect.name == "postgresql" else ""
+    connection.execute(text(f"ALTER TABLE numbers ADD COLUMN variant TEXT{collated} DEFAULT '' NOT NULL"))
+    connection.execute(text("DROP INDEX numbers_by_release"))
+    connection.execute(text("CREATE INDEX numbers_by_release ON numbers (model, number, name, variant, at)"))
 
 
 STEPS: tuple[Step, ...] = (

@@ -25,6 +25,8 @@ class NumberRow:
     at: float
     who: str
     key: bytes
+    variant: str = ""
+    """What form of the release it is about; "" for the release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +70,16 @@ class Numbers:
         return Page([_row(row) for row in shown], more)
 
     def newest(self, ref: ModelRef, name: str = "") -> Sequence[NumberRow]:
-        """Of each name about each release the newest, by number and name."""
+        """Of each name about each release or form of it the newest, by number, name and variant."""
         table = schema.numbers
-        alike = (table.c.model, table.c.number, table.c.name)
+        alike = (table.c.model, table.c.number, table.c.name, table.c.variant)
         # The index answers this alone; a window over the rows would read each of them.
         last = select(*alike, func.max(table.c.at).label("at")).where(_about(ref, name)).group_by(*alike).subquery()
-        same = and_(*(table.c[column] == last.c[column] for column in ("model", "number", "name", "at")))
-        query = select(table).join(last, same).order_by(table.c.number, table.c.name, table.c.id)
+        same = and_(*(table.c[column] == last.c[column] for column in ("model", "number", "name", "variant", "at")))
+        query = select(table).join(last, same).order_by(table.c.number, table.c.name, table.c.variant, table.c.id)
         with self._database.read() as connection:
             rows = [_row(row) for row in connection.execute(query).mappings()]
-        return list({(row.number, row.name): row for row in rows}.values())
+        return list({(row.number, row.name, row.variant): row for row in rows}.values())
 
 
 def _there(connection: Connection, wanted: Collection[ModelName]) -> set[tuple[ModelName, int]]:
@@ -126,6 +128,7 @@ def _values(row: NumberRow) -> dict[str, object]:
         "at": row.at,
         "who": row.who,
         "key": row.key,
+        "variant": row.variant,
     }
 
 
@@ -140,4 +143,5 @@ def _row(row: RowMapping) -> NumberRow:
         row["at"],
         row["who"],
         bytes(row["key"]),
+        row["variant"],
     )

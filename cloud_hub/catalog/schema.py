@@ -18,6 +18,7 @@ A change of a table here needs a step in `migrations.py` with the next version n
   keeps what was sent twice from counting twice. They are read by model and time, and by release and name.
 * `offers` are pushes that were carried out, by who made them and the id that they gave; see `offers.py`.
 * `rules` move a channel when numbers arrive; `candidates` is the channel whose release is judged, "" for the newest.
+  Where `dataset` or `stage` is not empty only such numbers count, and only those about `variant` ("" for the release).
 * `retentions` say what is kept of models whose name matches a pattern; see `retentions.py`.
 """
 
@@ -169,13 +170,13 @@ nodes = Table(
     metadata,
     Column("name", NAME, primary_key=True),
     Column("labels", String, nullable=False),
-    Column("facts", String, nullable=False, default="{}", server_default="{}"),
     Column("key", LargeBinary),
     Column("enrolled_at", Double, nullable=False, default=0.0),
     Column("last_seen", Double, nullable=False, default=0.0),
     Column("software", String, nullable=False, default=""),
     Column("report", LargeBinary, nullable=False, default=b""),
     Column("reported_at", Double, nullable=False, default=0.0),
+    Column("facts", String, nullable=False, default="{}", server_default="{}"),
 )
 
 invites = Table(
@@ -295,9 +296,10 @@ numbers = Table(
     Column("at", Double, nullable=False),
     Column("who", NAME, nullable=False),
     Column("key", LargeBinary, nullable=False),
+    Column("variant", NAME, nullable=False, default="", server_default=""),
     UniqueConstraint("who", "key"),
     Index("numbers_by_time", "model", "at"),
-    Index("numbers_by_release", "model", "number", "name", "at"),
+    Index("numbers_by_release", "model", "number", "name", "variant", "at"),
 )
 
 offers = Table(
@@ -318,6 +320,9 @@ rules = Table(
     Column("channel", NAME, primary_key=True),
     Column("candidates", NAME, nullable=False),
     Column("condition", String, nullable=False),
+    Column("dataset", NAME, nullable=False),
+    Column("stage", NAME, nullable=False),
+    Column("variant", NAME, nullable=False),
     Column("who", String, nullable=False),
     Column("at", Double, nullable=False),
     Column("note", String, nullable=False),

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n modelsyncd/wire/v1/records.proto\x12\x12modelsyncd.wire.v1\"\x8a\x01\n\x06Number\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\x01\x12\x0f\n\x07\x64\x61taset\x18\x05 \x01(\t\x12\r\n\x05stage\x18\x06 \x01(\t\x12\n\n\x02\x61t\x18\x07 \x01(\x01\x12\x0b\n\x03who\x18\x08 \x01(\t\x12\x0b\n\x03key\x18\t \x01(\x0c\"C\n\x14RecordNumbersRequest\x12+\n\x07numbers\x18\x01 \x03(\x0b\x32\x1a.modelsyncd.wire.v1.Number\"Z\n\x15RecordNumbersResponse\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x01 \x01(\r\x12\x32\n\x07refused\x18\x02 \x03(\x0b\x32!.modelsyncd.wire.v1.RefusedNumber\")\n\rRefusedNumber\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x0b\n\x03why\x18\x02 \x01(\t\"]\n\x12ListNumbersRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\r\x12\r\n\x05\x61\x66ter\x18\x04 \x01(\t\x12\x0e\n\x06newest\x18\x05 \x01(\x08\"P\n\x13ListNumbersResponse\x12+\n\x07numbers\x18\x01 \x03(\x0b\x32\x1a.modelsyncd.wire.v1.Number\x12\x0c\n\x04next\x18\x02 \x01(\t2\xd5\x01\n\rRecordService\x12\x64\n\rRecordNumbers\x12(.modelsyncd.wire.v1.RecordNumbersRequest\x1a).modelsyncd.wire.v1.RecordNumbersResponse\x12^\n\x0bListNumbers\x12&.modelsyncd.wire.v1.ListNumbersRequest\x1a\'.modelsyncd.wire.v1.ListNumbersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n modelsyncd/wire/v1/records.proto\x12\x12modelsyncd.wire.v1\"\x9b\x01\n\x06Number\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\x01\x12\x0f\n\x07\x64\x61taset\x18\x05 \x01(\t\x12\r\n\x05stage\x18\x06 \x01(\t\x12\n\n\x02\x61t\x18\x07 \x01(\x01\x12\x0b\n\x03who\x18\x08 \x01(\t\x12\x0b\n\x03key\x18\t \x01(\x0c\x12\x0f\n\x07variant\x18\n \x01(\t\"C\n\x14RecordNumbersRequest\x12+\n\x07numbers\x18\x01 \x03(\x0b\x32\x1a.modelsyncd.wire.v1.Number\"Z\n\x15RecordNumbersResponse\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x01 \x01(\r\x12\x32\n\x07refused\x18\x02 \x03(\x0b\x32!.modelsyncd.wire.v1.RefusedNumber\")\n\rRefusedNumber\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x0b\n\x03why\x18\x02 \x01(\t\"]\n\x12ListNumbersRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\r\x12\r\n\x05\x61\x66ter\x18\x04 \x01(\t\x12\x0e\n\x06newest\x18\x05 \x01(\x08\"P\n\x13ListNumbersResponse\x12+\n\x07numbers\x18\x01 \x03(\x0b\x32\x1a.modelsyncd.wire.v1.Number\x12\x0c\n\x04next\x18\x02 \x01(\t2\xd5\x01\n\rRecordService\x12\x64\n\rRecordNumbers\x12(.modelsyncd.wire.v1.RecordNumbersRequest\x1a).modelsyncd.wire.v1.RecordNumbersResponse\x12^\n\x0bListNumbers\x12&.modelsyncd.wire.v1.ListNumbersRequest\x1a\'.modelsyncd.wire.v1.ListNumbersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,17 +32,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelsyncd.wire.v1.records_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_NUMBER']._serialized_start=57
-  _globals['_NUMBER']._serialized_end=195
-  _globals['_RECORDNUMBERSREQUEST']._serialized_start=197
-  _globals['_RECORDNUMBERSREQUEST']._serialized_end=264
-  _globals['_RECORDNUMBERSRESPONSE']._serialized_start=266
-  _globals['_RECORDNUMBERSRESPONSE']._serialized_end=356
-  _globals['_REFUSEDNUMBER']._serialized_start=358
-  _globals['_REFUSEDNUMBER']._serialized_end=399
-  _globals['_LISTNUMBERSREQUEST']._serialized_start=401
-  _globals['_LISTNUMBERSREQUEST']._serialized_end=494
-  _globals['_LISTNUMBERSRESPONSE']._serialized_start=496
-  _globals['_LISTNUMBERSRESPONSE']._serialized_end=576
-  _globals['_RECORDSERVICE']._serialized_start=579
-  _globals['_RECORDSERVICE']._serialized_end=792
+  _globals['_NUMBER']._serialized_end=212
+  _globals['_RECORDNUMBERSREQUEST']._serialized_start=214
+  _globals['_RECORDNUMBERSREQUEST']._serialized_end=281
+  _globals['_RECORDNUMBERSRESPONSE']._serialized_start=283
+  _globals['_RECORDNUMBERSRESPONSE']._serialized_end=373
+  _globals['_REFUSEDNUMBER']._serialized_start=375
+  _globals['_REFUSEDNUMBER']._serialized_end=416
+  _globals['_LISTNUMBERSREQUEST']._serialized_start=418
+  _globals['_LISTNUMBERSREQUEST']._serialized_end=511
+  _globals['_LISTNUMBERSRESPONSE']._serialized_start=513
+  _globals['_LISTNUMBERSRESPONSE']._serialized_end=593
+  _globals['_RECORDSERVICE']._serialized_start=596
+  _globals['_RECORDSERVICE']._serialized_end=809
 # @@protoc_insertion_point(module_scope)

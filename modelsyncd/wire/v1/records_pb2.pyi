@@ -33,6 +33,7 @@ class Number(_message.Message):
     AT_FIELD_NUMBER: _builtins.int
     WHO_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """namespace/name."""
     number: _builtins.int
@@ -51,6 +52,8 @@ class Number(_message.Message):
     """Node that said it, or "admin/NAME"; written by the hub."""
     key: _builtins.bytes
     """Names it among all of the same sender's, at most 64 bytes: the same key never counts twice."""
+    variant: _builtins.str
+    """The form of the release that was measured; empty for the release as a whole."""
     def __init__(
         self,
         *,
@@ -63,10 +66,11 @@ class Number(_message.Message):
         at: _builtins.float = ...,
         who: _builtins.str = ...,
         key: _builtins.bytes = ...,
+        variant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "dataset", b"dataset", "key", b"key", "model", b"model", "name", b"name", "number", b"number", "stage", b"stage", "value", b"value", "who", b"who"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "dataset", b"dataset", "key", b"key", "model", b"model", "name", b"name", "number", b"number", "stage", b"stage", "value", b"value", "variant", b"variant", "who", b"who"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
