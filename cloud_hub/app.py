@@ -20,11 +20,13 @@ from cloud_hub.efforts import EFFORTS
 from cloud_hub.enrol_api import EnrolService
 from cloud_hub.events import Bus
 from cloud_hub.gc import gc
+from cloud_hub.indexing import Indexer
 from cloud_hub.limits_api import LimitsApi
 from cloud_hub.presence import Presence
 from cloud_hub.records_api import RecordsApi
 from cloud_hub.rights_api import RightsApi
 from cloud_hub.scrub import Scrub
+from cloud_hub.search_api import SearchApi
 from cloud_hub.stores import CODINGS_BYTES, Stores, open_stores
 from cloud_hub.sync_api import SOFTWARE, SyncApi
 from modelsyncd.daemon import config, lifetime
@@ -48,6 +50,7 @@ from modelsyncd.wire.v1.doctor_pb2_grpc import add_DoctorServiceServicer_to_serv
 from modelsyncd.wire.v1.limits_pb2_grpc import add_LimitServiceServicer_to_server
 from modelsyncd.wire.v1.records_pb2_grpc import add_RecordServiceServicer_to_server
 from modelsyncd.wire.v1.rights_pb2_grpc import add_RightServiceServicer_to_server
+from modelsyncd.wire.v1.search_pb2_grpc import add_SearchServiceServicer_to_server
 from modelsyncd.wire.v1.sync_pb2_grpc import add_EnrolServiceServicer_to_server
 
 PROGRAM = "modelsync-hub"
@@ -55,7 +58,7 @@ ADMIN = "admin"
 CONTEXT_FILE = "admin.toml"
 TIDY = 5.0  # seconds between two looks at codings that should be sealed
 FOLLOW = 2.0  # seconds between two looks for changes that another process made in the catalogue
-_SPOKEN = ("Sync", "Enrol", "Catalog", "Limit", "Right", "Record", "Doctor")
+_SPOKEN = ("Sync", "Enrol", "Catalog", "Limit", "Right", "Record", "Search", "Doctor")
 SERVICES = tuple(f"modelsyncd.wire.v1.{name}Service" for name in _SPOKEN)
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to call where everybody is let in by certificate
 
@@ -209,6 +212,8 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
     add_RightServiceServicer_to_server(RightsApi(stores.catalog, presence), server)
     add_RecordServiceServicer_to_server(RecordsApi(stores.catalog), server)
     add_DoctorServiceServicer_to_server(DoctorApi(settings.data, presence, answers, software=SOFTWARE), server)
+    indexer = Indexer(stores.catalog, stores.contents)
+    add_SearchServiceServicer_to_server(SearchApi(stores.catalog, indexer), server)
     health.attach(server)
     add_reflection(server, SERVICES)
     bound = bind_tls(server, settings.listen, stores.authority.issue_hub(time.time()))
@@ -217,6 +222,7 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
         chores = [
             group.create_task(_follow(stores.catalog, presence, log)),
             group.create_task(_tidy(stores.codings)),
+            group.create_task(indexer.run()),
             group.create_task(_scrub(stores, settings).run()),
         ]
         health.serving()

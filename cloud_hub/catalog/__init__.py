@@ -22,7 +22,9 @@ from cloud_hub.catalog.rows import (
     NodeRow,
     ReleaseRow,
 )
+from cloud_hub.catalog.search import FoundPage, FoundRow, Place, Sort
 from cloud_hub.catalog.terms import LimitRow, Terms
+from cloud_hub.catalog.traits import Stale
 from cloud_hub.catalog.whom import Whom
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     "DecisionRow",
     "DesiredRows",
     "Followed",
+    "FoundPage",
+    "FoundRow",
     "HistoryRows",
     "LimitRow",
     "ModelRow",
@@ -42,8 +46,11 @@ __all__ = [
     "NodeRow",
     "NumberRow",
     "PinRow",
+    "Place",
     "ReleaseRow",
     "RightRow",
+    "Sort",
+    "Stale",
     "Terms",
     "Whom",
 ]

@@ -19,6 +19,8 @@ from cloud_hub.catalog.numbers import Numbers
 from cloud_hub.catalog.pins import Pins
 from cloud_hub.catalog.retries import Retries
 from cloud_hub.catalog.rights import Rights
+from cloud_hub.catalog.search import Search
+from cloud_hub.catalog.traits import Traits
 from modelsyncd.store.failpoints import Point, passing
 
 
@@ -37,6 +39,8 @@ class Catalog:
         self.retries = Retries(database)
         self.rights = Rights(database)
         self.numbers = Numbers(database)
+        self.traits = Traits(database)
+        self.search = Search(database)
         self.decisions = Decisions(database)
         self.chunks = Chunks(database)
         self.codings = Codings(database)

@@ -35,6 +35,7 @@ VERBS = {
     "bundle": Verb("bundle", "Put releases together into one that moves as one."),
     "pull": Verb("pull", "Fetch a release into a folder."),
     "list": Verb("list_", "List models with their channels and newest release."),
+    "query": Verb("query", "Find releases by what they are: format, size, labels, metrics, lineage."),
     "show": Verb("show", "Show one release: files, tensors, labels, metrics, channels."),
     "metrics": Verb("metrics", "Show the numbers recorded about a model's releases, oldest first."),
     "history": Verb("history", "Show a model's releases and the moves of its channels."),

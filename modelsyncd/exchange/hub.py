@@ -19,12 +19,14 @@ from modelsyncd.wire.v1.catalog_pb2_grpc import CatalogServiceStub
 from modelsyncd.wire.v1.limits_pb2_grpc import LimitServiceStub
 from modelsyncd.wire.v1.records_pb2_grpc import RecordServiceStub
 from modelsyncd.wire.v1.rights_pb2_grpc import RightServiceStub
+from modelsyncd.wire.v1.search_pb2_grpc import SearchServiceStub
 
 if TYPE_CHECKING:  # these are there for type checkers only
     from modelsyncd.wire.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
     from modelsyncd.wire.v1.limits_pb2_grpc import LimitServiceAsyncStub
     from modelsyncd.wire.v1.records_pb2_grpc import RecordServiceAsyncStub
     from modelsyncd.wire.v1.rights_pb2_grpc import RightServiceAsyncStub
+    from modelsyncd.wire.v1.search_pb2_grpc import SearchServiceAsyncStub
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
@@ -48,6 +50,7 @@ class Hub:
         self.limits: LimitServiceAsyncStub = LimitServiceStub(channel)
         self.rights: RightServiceAsyncStub = RightServiceStub(channel)
         self.records: RecordServiceAsyncStub = RecordServiceStub(channel)
+        self.search: SearchServiceAsyncStub = SearchServiceStub(channel)
 
     async def ask(
         self,

@@ -27,6 +27,7 @@ from modelsyncd.query.words import (
 )
 
 Value = str | float
+_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 Look = Callable[[Field], Sequence[Value]]
 """Gives all values of a field, none where there is none."""
 
@@ -79,8 +80,13 @@ def _values(operand: Operand, look: Look) -> Sequence[Value]:
 def matches(found: str, how: Compare, wanted: str) -> bool:
     """Whether a text equals another, `*` standing for anything, or has it in it whatever the case."""
     if how is Compare.HAS:
-        return wanted.casefold() in found.casefold()
+        return folded(wanted) in folded(found)
     return found == wanted if "*" not in wanted else _pattern(wanted).fullmatch(found) is not None
+
+
+def folded(text: str) -> str:
+    """Without the case of ASCII letters, the only ones whose case databases agree on."""
+    return text.translate(_LOWER)
 
 
 @lru_cache(256)

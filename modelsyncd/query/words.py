@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Compare(StrEnum):
-    """How two things are compared. HAS is written ":": a text that contains another, whatever the case."""
+    """How two things are compared. HAS is written ":": a text that contains another, whatever the case of A to Z."""
 
     EQUAL = "="
     NOT_EQUAL = "!="
