@@ -1,5 +1,6 @@
 """The only place where the hub takes what is pushed to it: consider, survey, keep, and commit in one transaction.
 
+A release of several variants is offered once for each, and committed when the last of them is here whole.
 Nothing is remembered between the steps, so a push that was cut goes on wherever it stood, after a restart too, and two
 pushes of overlapping content share what either has brought. Bytes are durable before rows, rows before the release.
 """
@@ -24,7 +25,7 @@ from modelsyncd.names import ModelRef, parse_channel
 from modelsyncd.release import ManifestRef, Release
 from modelsyncd.session.effects import Keep
 from modelsyncd.session.events import Settled
-from modelsyncd.session.frames import Offer, Part
+from modelsyncd.session.frames import PART_OF_IT, Offer, Part
 from modelsyncd.session.ports import Keeping, Missing
 from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.store.packs import Record
@@ -93,8 +94,8 @@ class HubIntake:
     def _consider(self, offer: Offer) -> _Commit | None:
         release = self._release(offer)
         self._check_members(release)
-        if self._catalog.models.by_manifest(release.model, offer.manifest) is not None:
-            return self._commit(offer, release) if self._stock.is_whole(_ref(offer, release)) else None
+        if self._has_each(release):
+            return None if self._lacks(release) else self._commit(offer, release)
         expected = self._catalog.models.next_number(release.model)
         if release.number != expected:
             raise NumberTakenError(
@@ -114,10 +115,17 @@ class HubIntake:
             raise RefusedError(
                 f"the release says that {release.producer[:80]!r} made it, and {self._peer} pushes it", safe=_SAFE
             )
-        if len(release.variants) != 1:
-            raise RefusedError(f"{release.model} comes in {len(release.variants)} variants; this hub takes one")
         release.variant(offer.manifest)
         return release
+
+    def _has_each(self, release: Release) -> bool:
+        """Whether releases of the same model have all of these variants already, be they whole or not."""
+        find, model = self._catalog.models.by_manifest, release.model
+        return all(find(model, variant.manifest.digest) is not None for variant in release.variants)
+
+    def _lacks(self, release: Release) -> bool:
+        """Whether something of any variant is not here."""
+        return not all(self._stock.is_whole(variant.manifest) for variant in release.variants)
 
     def _survey(self, offer: Offer, part: Part) -> Missing:
         release = self._release(offer)
@@ -193,8 +201,11 @@ class HubIntake:
                 safe=_SAFE,
                 hint="push it again: only what is missing travels",
             )
-        self._check_pieces(_ref(offer, release))
         self._check_members(release)
+        if self._lacks(release):
+            # The others come with offers of their own; the last of them commits what all of them are.
+            self._stock.promises.end(self, offer.manifest)
+            return _Commit(Settled(PART_OF_IT, False, digest_of(offer.release.release)), ())
         return self._commit(offer, release)
 
     def _check_members(self, release: Release) -> None:
@@ -223,6 +234,8 @@ class HubIntake:
             raise BadInputError(f"the release does not say what manifest {short(ref.digest)} is made of", safe=_SAFE)
 
     def _commit(self, offer: Offer, release: Release) -> _Commit:
+        for variant in release.variants:
+            self._check_pieces(variant.manifest)
         self._stock.promises.end(self, offer.manifest)
         passing(Point.RELEASE_WHOLE)
         before = self._channel(release, offer.channel)

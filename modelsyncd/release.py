@@ -140,11 +140,22 @@ def check(release: Release, limits: Limits = LIMITS) -> Release:
         raise LimitError(f"a note may have {limits.note_chars} characters, not {len(release.note)}")
     check_words("licence", (release.licence,), limits)
     check_words("dataset", release.datasets, limits)
-    for variant in release.variants:
+    check_variants(release.variants, limits)
+    return release
+
+
+def check_variants(variants: Sequence[Variant], limits: Limits = LIMITS) -> None:
+    """Raises LimitError for what is too large, BadInputError for two of one name or content."""
+    check_words("name of a variant", [variant.name for variant in variants], limits)
+    if len({variant.name for variant in variants}) < len(variants):
+        raise BadInputError("two variants of a release have the same name")
+    if len({variant.manifest.digest for variant in variants}) < len(variants):
+        raise BadInputError("two variants of a release have the same content")
+    for variant in variants:
+        check_labels(variant.selector, limits)
         check_ref(variant.manifest, limits)
         if variant.derivation is not None:
             check_derivation(variant.derivation, limits)
-    return release
 
 
 def check_words(what: str, words: Sequence[str], limits: Limits = LIMITS) -> None:

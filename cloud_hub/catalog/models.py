@@ -13,9 +13,10 @@ from cloud_hub.catalog.rows import ChannelRow, HistoryRows, ModelRow, MoveRow, R
 from modelsyncd.digest import Digest
 from modelsyncd.errors import NotFoundError, NumberTakenError
 from modelsyncd.names import ModelName, ModelRef, nearest, parse_model
-from modelsyncd.release import Release, SignedRelease
+from modelsyncd.release import Release, SignedRelease, Variant
 from modelsyncd.session.events import Settled
 from modelsyncd.store.failpoints import Point, passing
+from modelsyncd.wire.nouns import decode_release
 
 
 class Models:
@@ -122,9 +123,9 @@ class Models:
 
         `offer` is the id of what this carries out, if it has one: the second time, nothing is changed.
 
-        `release` is what `signed.release` says, parsed and checked. When the model has a release with the same content,
-        that one is the answer, and the channel is moved to it. Raises NumberTakenError when the release's number is not
-        the next one. The caller has made every chunk durable before.
+        `release` is what `signed.release` says, parsed and checked. When the model has a release with the same
+        variants, that one is the answer, and the channel is moved to it. Raises NumberTakenError when the release's
+        number is not the next one. The caller has made every chunk durable before.
         """
         model = release.model
         with self._database.write() as connection:
@@ -234,16 +235,33 @@ def _next_number(connection: Connection, model: ModelName) -> int:
 
 
 def _same_content(connection: Connection, release: Release) -> int | None:
-    """Row id of the newest release of the model that has exactly these manifests."""
-    wanted = {variant.manifest.digest for variant in release.variants}
-    if not wanted:
+    """Row id of the newest release of the model that has exactly these variants, in whatever order.
+
+    A release that says how a variant was derived is another one than those that do not say so.
+    """
+    if not release.variants:
         return None
-    candidates = releases.with_manifest(connection, release.model, min(wanted))
+    wanted = {_form(variant) for variant in release.variants}
+    candidates = releases.with_manifest(connection, release.model, release.variants[0].manifest.digest)
     loaded = releases.load(connection, candidates)
     for candidate in candidates:
-        if {variant.manifest.digest for variant in loaded[candidate].variants} == wanted:
+        if {_form(variant) for variant in loaded[candidate].variants} == wanted and _says_as_much(
+            release, loaded[candidate]
+        ):
             return candidate
     return None
+
+
+def _form(variant: Variant) -> tuple[str, Digest, frozenset[tuple[str, str]]]:
+    return variant.name, variant.manifest.digest, frozenset(variant.selector.items())
+
+
+def _says_as_much(release: Release, there: ReleaseRow) -> bool:
+    """Whether the release that is there tells of each derivation that the new one tells of."""
+    if all(variant.derivation is None for variant in release.variants):
+        return True
+    known = {variant.name: variant.derivation for variant in decode_release(there.signed.release).variants}
+    return all(variant.derivation in (None, known.get(variant.name)) for variant in release.variants)
 
 
 def _create(

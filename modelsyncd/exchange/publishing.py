@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from modelsyncd.digest import digest_of
-from modelsyncd.errors import NotFoundError, NumberTakenError
+from modelsyncd.errors import DamageError, NotFoundError, NumberTakenError
 from modelsyncd.exchange.coder import Coding
 from modelsyncd.exchange.conversation import carry
 from modelsyncd.exchange.hub import Hub
@@ -21,11 +21,12 @@ from modelsyncd.manifest import Manifest, piece_digests
 from modelsyncd.names import ModelName
 from modelsyncd.release import DEFAULT_VARIANT, Derivation, ManifestRef, Parent, Release, SignedRelease, Variant, check
 from modelsyncd.session.events import Settled
-from modelsyncd.session.frames import OFFER_ID_BYTES, Offer
+from modelsyncd.session.frames import OFFER_ID_BYTES, PART_OF_IT, Offer
 from modelsyncd.session.progress import Progress
 from modelsyncd.store.source import Source
 from modelsyncd.wire.nouns import encode_manifest, encode_release
 
+ROUNDS = 3  # over all variants of a release
 NUMBERS_TRIED = 10  # each is lost to somebody who published meanwhile; ten in a row means a storm
 
 
@@ -79,13 +80,15 @@ async def next_number(hub: Hub, model: ModelName) -> int:
         return 1
 
 
-def release_of(wish: Wish, ref: ManifestRef, number: int, producer: str, created_at: int) -> Release:
-    """The release to offer. Raises BadInputError, LimitError."""
+def release_of(
+    wish: Wish, ref: ManifestRef, number: int, producer: str, created_at: int, also: Sequence[Variant] = ()
+) -> Release:
+    """The release to offer, with the variants `also` beside the wish's own. Raises BadInputError, LimitError."""
     return check(
         Release(
             model=wish.model,
             number=number,
-            variants=variants_of(wish, ref),
+            variants=variants_of(wish, ref, also),
             parents=wish.parents,
             labels=wish.labels,
             metrics=wish.metrics,
@@ -98,12 +101,11 @@ def release_of(wish: Wish, ref: ManifestRef, number: int, producer: str, created
     )
 
 
-def variants_of(wish: Wish, ref: ManifestRef) -> tuple[Variant, ...]:
-    """The new variant among those that are kept: in the place of the one with its name, or last."""
-    new = Variant(wish.variant, ref, wish.selector, wish.derivation)
-    if all(one.name != new.name for one in wish.kept):
-        return (*wish.kept, new)
-    return tuple(new if one.name == new.name else one for one in wish.kept)
+def variants_of(wish: Wish, ref: ManifestRef, also: Sequence[Variant] = ()) -> tuple[Variant, ...]:
+    """The new variants among those that are kept: in the place of the one with their name, or last."""
+    found = {one.name: one for one in wish.kept}
+    found |= {one.name: one for one in (Variant(wish.variant, ref, wish.selector, wish.derivation), *also)}
+    return tuple(found.values())
 
 
 def ref_of(manifest: Manifest, manifest_bytes: bytes) -> ManifestRef:
@@ -117,9 +119,22 @@ def ref_of(manifest: Manifest, manifest_bytes: bytes) -> ManifestRef:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One more variant that is pushed with the wish's own."""
+
+    variant: str
+    source: Source
+    selector: Mapping[str, str] = field(default_factory=dict)
+    derivation: Derivation | None = None
+
+
 @dataclass
 class Push:
-    """One push, over as many tries and numbers as it takes; `bases` are what it may be coded against."""
+    """One push, over as many tries and numbers as it takes; `bases` are what it may be coded against.
+
+    `also` are variants that come with it. Each travels by itself, and all become one release when the last is there.
+    """
 
     hub: Hub
     wish: Wish
@@ -128,24 +143,39 @@ class Push:
     coding: Coding = Coding.AUTO
     retry: bool = True
     watched: Watched = field(default_factory=Watched)
-    ref: ManifestRef = field(init=False)
-    giver: SourceGiver = field(init=False)
+    also: Sequence[Form] = ()
+    refs: tuple[ManifestRef, ...] = field(init=False)
+    givers: tuple[SourceGiver, ...] = field(init=False)
     id: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        manifest_bytes = encode_manifest(self.source.manifest)
-        self.ref = ref_of(self.source.manifest, manifest_bytes)
         self.id = self.wish.id or os.urandom(OFFER_ID_BYTES)
-        self.giver = SourceGiver(self.ref.digest, manifest_bytes, self.source, self.bases, self.coding)
+        given = [self._given(source) for source in (self.source, *(form.source for form in self.also))]
+        self.refs = tuple(ref for ref, _ in given)
+        self.givers = tuple(giver for _, giver in given)
+
+    def _given(self, source: Source) -> tuple[ManifestRef, SourceGiver]:
+        data = encode_manifest(source.manifest)
+        ref = ref_of(source.manifest, data)
+        return ref, SourceGiver(ref.digest, data, source, self.bases, self.coding)
+
+    @property
+    def ref(self) -> ManifestRef:
+        """Of the wish's own variant."""
+        return self.refs[0]
+
+    @property
+    def giver(self) -> SourceGiver:
+        """Of the wish's own variant."""
+        return self.givers[0]
 
     async def run(self, number: int) -> Landed:
         """Begins with this number. Raises NumberTakenError when others are always first, and what ends a transfer."""
         began, created_at = time.monotonic(), int(time.time())
         for tried in range(1, NUMBERS_TRIED + 1):
-            release = encode_release(release_of(self.wish, self.ref, number, self.hub.me, created_at))
-            offer = Offer(SignedRelease(release), self.ref.digest, self.wish.channel, self.id)
+            release = self._release(number, created_at)
             try:
-                settled = await self._offer(offer)
+                settled = await self._offer_all(SignedRelease(release))
             except NumberTakenError as error:
                 if tried == NUMBERS_TRIED:
                     raise
@@ -158,11 +188,33 @@ class Push:
         ours = settled.created or settled.release_digest == digest_of(release)
         return Landed(settled, ours, time.monotonic() - began)
 
-    async def _offer(self, offer: Offer) -> Settled:
+    def _release(self, number: int, created_at: int) -> bytes:
+        also = [
+            Variant(form.variant, ref, form.selector, form.derivation)
+            for form, ref in zip(self.also, self.refs[1:], strict=True)
+        ]
+        return encode_release(release_of(self.wish, self.ref, number, self.hub.me, created_at, also))
+
+    async def _offer_all(self, release: SignedRelease) -> Settled:
+        """Offers each variant until the release is committed: what was whole may be found damaged meanwhile."""
+        for _ in range(ROUNDS):
+            for giver in self.givers:
+                offer = Offer(release, giver.manifest, self.wish.channel, self.id)
+                settled = await self._offer(offer, giver)
+                if settled.number != PART_OF_IT:
+                    return settled
+        kept = ", ".join(one.name for one in self.wish.kept)
+        raise DamageError(
+            f"a variant of {self.wish.model} is not whole at the hub any more: {kept or 'one that was just pushed'}",
+            safe="nothing was published; what was pushed stays at the hub",
+            hint="modelsync-hub verify says which; push that one again, and then this",
+        )
+
+    async def _offer(self, offer: Offer, giver: SourceGiver) -> Settled:
         def attempt() -> Awaitable[Settled]:
             say = partial(Pump.say, frame=offer)
             holds = [one.name for one in self.bases]
             self.watched.begin()
-            return carry(self.hub, say, offer.manifest, giver=self.giver, holds=holds, show=self.watched.progress)
+            return carry(self.hub, say, offer.manifest, giver=giver, holds=holds, show=self.watched.progress)
 
-        return await insist(attempt, retry=self.retry, note=self.watched.note, moved=lambda: self.giver.wire)
+        return await insist(attempt, retry=self.retry, note=self.watched.note, moved=lambda: giver.wire)

@@ -28,7 +28,8 @@ class SourceGiver:
         coding: Coding = Coding.AUTO,
     ) -> None:
         """`bases` are what chunks may be coded against, as far as the other side holds them."""
-        self._manifest = manifest
+        self.manifest = manifest
+        """Whose chunks are given."""
         self._pieces = pieces(manifest_bytes)
         self._source = source
         self._coder = Coder(source, bases, coding)
@@ -62,7 +63,7 @@ class SourceGiver:
         rate: float = 0.0,
     ) -> Sequence[Encoded]:
         """These chunks, encoded. Raises NotFoundError, SourceChangedError, DiskError."""
-        if manifest != self._manifest:
+        if manifest != self.manifest:
             raise NotFoundError("this side gives another manifest")
         if part is Part.MANIFEST:
             return await asyncio.to_thread(self._give_pieces, tuple(ordinals), codecs)

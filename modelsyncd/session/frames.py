@@ -188,10 +188,15 @@ class Echo:
     answer: bool = False
 
 
+PART_OF_IT = 0
+"""The number in a Settle for one variant of a release that is not committed yet: others are not at the hub whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settle:
     """Every chunk is verified and durable at the taker; `created` is False when identical content was there already.
 
+    `number` is `PART_OF_IT` while other variants of the release are missing.
     `coded` plain bytes came coded against a base; the taker spent `cpu` microseconds on decoding and checking.
     """
 

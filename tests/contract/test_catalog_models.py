@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,7 +158,16 @@ def test_content_is_identical_only_when_all_variants_are(catalog: Catalog) -> No
     commit(catalog, made(1, "a", "b"))
     assert commit(catalog, made(2, "a")).created
     assert commit(catalog, made(3, "a", "c")).created
-    assert not commit(catalog, made(4, "b", "a")).created
+    assert not commit(catalog, made(4, "a", "b")).created
+
+
+def test_the_same_content_under_other_names_or_selectors_is_another_release(catalog: Catalog) -> None:
+    commit(catalog, made(1, "a", "b"))
+    assert commit(catalog, made(2, "b", "a")).created  # now b is what every node gets
+    what = made(3, "a", "b")
+    wider = tuple(replace(variant, selector={}) for variant in what.release.variants)
+    assert commit(catalog, Made(what.signed, replace(what.release, variants=wider), what.digest)).created
+    assert commit(catalog, made(4, "a", "b")).number == 1
 
 
 def test_two_models_may_have_the_same_content(catalog: Catalog) -> None:

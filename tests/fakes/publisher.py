@@ -46,7 +46,7 @@ class Publication:
         return self.offer.manifest
 
     def ref(self) -> ManifestRef:
-        return self.release.variants[0].manifest
+        return self.release.variant(self.manifest).manifest
 
     async def load(
         self,

@@ -89,7 +89,12 @@ def refs(draw: st.DrawFn) -> ManifestRef:
     )
 
 
-VARIANTS = st.lists(st.builds(Variant, WORDS, refs(), LABELS), min_size=1, max_size=3).map(tuple)
+VARIANTS = st.lists(
+    st.builds(Variant, WORDS, refs(), LABELS),
+    min_size=1,
+    max_size=3,
+    unique_by=(lambda variant: variant.name, lambda variant: variant.manifest.digest),
+).map(tuple)
 PLACES = st.from_regex(r"[a-z][a-z0-9]{0,8}x", fullmatch=True)
 MEMBERS = st.lists(
     st.builds(Member, MODELS, st.integers(1, (1 << 64) - 1), DIGESTS, PLACES),

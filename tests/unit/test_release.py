@@ -18,6 +18,7 @@ REF = ManifestRef(digest_of(b"m"), 100, 1000, 2, bytes(DIGEST_SIZE))
 VARIANT = Variant("default", REF)
 MEMBER = Member(MODEL, 1, digest_of(b"r"), "big")
 SOUND = Release(MODEL, 1, (VARIANT,))
+FORMS = tuple(Variant(f"v{number}", replace(REF, digest=digest_of(bytes([number])))) for number in range(64))
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ SOUND = Release(MODEL, 1, (VARIANT,))
         replace(SOUND, labels={str(number): "v" * 256 for number in range(64)}),
         replace(SOUND, metrics={str(number): 0.5 for number in range(64)}),
         replace(SOUND, note="n" * 4096),
-        replace(SOUND, variants=(VARIANT,) * 64),
+        replace(SOUND, variants=FORMS),
     ],
 )
 def test_a_sound_release_is_returned_as_it_is(release: Release) -> None:
@@ -52,6 +53,10 @@ def test_a_sound_release_is_returned_as_it_is(release: Release) -> None:
         (replace(SOUND, members=(replace(MEMBER, place=""),)), InvalidNameError),
         (replace(SOUND, members=(MEMBER,) * 65), LimitError),
         (replace(SOUND, variants=(VARIANT,) * 65), LimitError),
+        (replace(SOUND, variants=(VARIANT, replace(FORMS[0], name="default"))), BadInputError),
+        (replace(SOUND, variants=(VARIANT, replace(VARIANT, name="copy"))), BadInputError),
+        (replace(SOUND, variants=(replace(VARIANT, name="v" * 257),)), LimitError),
+        (replace(SOUND, variants=(replace(VARIANT, selector={"k": "v" * 257}),)), LimitError),
         (replace(SOUND, labels={"": "v"}), BadInputError),
         (replace(SOUND, labels={"k" * 257: "v"}), LimitError),
         (replace(SOUND, labels={"k": "v" * 257}), LimitError),

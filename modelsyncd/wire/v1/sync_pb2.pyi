@@ -818,7 +818,9 @@ class Settle(_message.Message):
     manifest: _builtins.bytes
     """Manifest of the transfer."""
     number: _builtins.int
-    """Number of the release: the one committed, or the one that was there already."""
+    """Number of the release: the one committed, or the one that was there already. 0 while it is not committed, because
+    other variants of it are not at the hub whole.
+    """
     created: _builtins.bool
     """Whether this transfer created it; false when identical content was there already."""
     release_digest: _builtins.bytes
