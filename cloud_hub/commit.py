@@ -58,7 +58,9 @@ class HubIntake:
         *,
         tell: Callable[[Event], None],
         clock: Callable[[], float],
+        index: Callable[[Release], None] = lambda _: None,
     ) -> None:
+        """`index` makes a release findable that was committed a moment ago."""
         self._peer = peer
         self._licence = licence_of(peer, catalog)
         self._catalog = catalog
@@ -66,6 +68,7 @@ class HubIntake:
         self._arrivals = arrivals
         self._tell = tell
         self._clock = clock
+        self._index = index
 
     async def consider(self, offer: Offer) -> Settled | None:
         """See the port. Raises RefusedError, NumberTakenError, BadInputError and its kind."""
@@ -250,6 +253,8 @@ class HubIntake:
             offer=offer.id,
         )
         passing(Point.RELEASE_COMMITTED)
+        if settled.created:
+            self._index(release)
         events: list[Event] = []
         if settled.created:
             events.append(Released(now, release.model, settled.number))

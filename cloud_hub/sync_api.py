@@ -12,6 +12,7 @@ from cloud_hub.board import Board
 from cloud_hub.commit import HubIntake
 from cloud_hub.efforts import Effort, Efforts
 from cloud_hub.events import Bus, Event, Moved
+from cloud_hub.indexing import Indexer
 from cloud_hub.node_session import NodeSession
 from cloud_hub.offers import Offers
 from cloud_hub.presence import Presence
@@ -64,6 +65,7 @@ class SyncApi:
         self._congestion = congestion or Congestion(SYSTEM)
         self._lanes = Lanes()
         self._board = Board(self._catalog)
+        self._indexer = Indexer(self._catalog, stores.contents)
         self._stopped: ModelsyncError | None = None
 
     async def converse(self, stream: ServicerStream, context: Context) -> None:
@@ -155,6 +157,7 @@ class SyncApi:
                 Arrivals(self._stores.contents),
                 tell=self._tell,
                 clock=self._clock,
+                index=self._indexer.index,
             ),
             giver=Offers(stock, encoder, right(), efforts),
             pricer=Quotes(stock, encoder, right, efforts),
