@@ -12,6 +12,7 @@ from cloud_hub.catalog.consents import Consents
 from cloud_hub.catalog.database import Database
 from cloud_hub.catalog.decisions import Decisions
 from cloud_hub.catalog.limits import Limits
+from cloud_hub.catalog.lineage import Lineage
 from cloud_hub.catalog.manifests import Manifests
 from cloud_hub.catalog.models import Models
 from cloud_hub.catalog.nodes import Nodes
@@ -19,6 +20,7 @@ from cloud_hub.catalog.numbers import Numbers
 from cloud_hub.catalog.pins import Pins
 from cloud_hub.catalog.retries import Retries
 from cloud_hub.catalog.rights import Rights
+from cloud_hub.catalog.rules import Rules
 from cloud_hub.catalog.search import Search
 from cloud_hub.catalog.traits import Traits
 from modelsyncd.store.failpoints import Point, passing
@@ -39,6 +41,8 @@ class Catalog:
         self.retries = Retries(database)
         self.rights = Rights(database)
         self.numbers = Numbers(database)
+        self.lineage = Lineage(database)
+        self.rules = Rules(database)
         self.traits = Traits(database)
         self.search = Search(database)
         self.decisions = Decisions(database)
