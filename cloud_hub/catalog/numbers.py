@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, or_, select
 
-from cloud_hub.catalog import schema
+from cloud_hub.catalog import schema, traits
 from cloud_hub.catalog.database import Database, batches, insert_new
 from modelsyncd.names import ModelName, ModelRef, parse_model
 
@@ -52,6 +52,11 @@ class Numbers:
             for known in _known(connection, fresh):
                 del fresh[known]
             insert_new(connection, schema.numbers, [_values(row) for row in reversed(fresh.values())])
+            about: dict[tuple[ModelName, int], set[str]] = {}
+            for row in fresh.values():
+                about.setdefault((row.model, row.number), set()).add(row.name)
+            for (model, number), names in about.items():
+                traits.measured(connection, model, number, names)
         return len(fresh), lost
 
     def list(

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, delete, false, f
 from cloud_hub.catalog import lineage, schema
 from cloud_hub.catalog.database import Database, batches
 from modelsyncd.errors import BadInputError, NotFoundError
+from modelsyncd.names import ModelName
 from modelsyncd.query.fields import Kind, kind_of
 from modelsyncd.query.judging import folded
 from modelsyncd.query.traits import METRIC, VERSION, Trait
@@ -53,17 +54,11 @@ class Traits:
 
     def keep(self, release: Release, found: Iterable[Trait]) -> None:
         """Makes a release that is there findable by these, and by what it came from. Raises NotFoundError."""
-        rows, models = schema.releases, schema.models
-        query = (
-            select(rows.c.id)
-            .join(models, models.c.id == rows.c.model_id)
-            .where(models.c.name == str(release.model), rows.c.number == release.number)
-        )
         with self._database.write() as connection:
-            release_id = connection.scalars(query).one_or_none()
+            release_id = _id_of(connection, release.model, release.number)
             if release_id is None:
                 raise NotFoundError(f"there is no release {release.model}:{release.number}")
-            write(connection, release_id, found)
+            write(connection, release_id, release, found)
             lineage.write(connection, release_id, release)
 
     def of(self, ids: Collection[int], keys: Collection[str] | None = None) -> dict[int, list[Trait]]:
@@ -86,37 +81,41 @@ def load(connection: Connection, ids: Collection[int], keys: Collection[str] | N
     return found
 
 
-def write(connection: Connection, release_id: int, found: Iterable[Trait]) -> None:
+def write(connection: Connection, release_id: int, release: Release, found: Iterable[Trait]) -> None:
     """Makes these the traits of a release, and numbers that were recorded about it since."""
     table, kept = schema.traits, schema.indexed
     connection.execute(delete(table).where(table.c.release_id == release_id))
     rows = [_row(release_id, trait) for trait in found]
     if rows:
         connection.execute(insert(table), rows)
-    refresh_metrics(connection, release_id)
+    measured(connection, release.model, release.number)
     connection.execute(delete(kept).where(kept.c.release_id == release_id))
     connection.execute(insert(kept).values(release_id=release_id, version=VERSION))
 
 
-def refresh_metrics(connection: Connection, release_id: int, names: Collection[str] | None = None) -> None:
-    """Has the newest of each number that was recorded about a release count as its metric."""
-    numbers, models, rows, table = schema.numbers, schema.models, schema.releases, schema.traits
-    query = (
-        select(numbers.c.name, numbers.c.value)
-        .join(models, models.c.name == numbers.c.model)
-        .join(rows, and_(rows.c.model_id == models.c.id, rows.c.number == numbers.c.number))
-        .where(rows.c.id == release_id)
-        .order_by(numbers.c.at, numbers.c.id)
-    )
-    if names is not None:
-        query = query.where(numbers.c.name.in_(list(names)))
-    newest = {row.name: row.value for row in connection.execute(query)}
-    if newest:
-        keys = [f"{METRIC}{name}" for name in newest]
-        connection.execute(delete(table).where(table.c.release_id == release_id, table.c.key.in_(keys)))
-        connection.execute(
-            insert(table), [_row(release_id, Trait(f"{METRIC}{name}", value)) for name, value in newest.items()]
-        )
+def measured(connection: Connection, model: ModelName, number: int, names: Collection[str] | None = None) -> None:
+    """Has the newest of each number that was recorded about a release count as its metric: of these names, or all."""
+    numbers, table = schema.numbers, schema.traits
+    release_id = _id_of(connection, model, number)
+    about = and_(numbers.c.model == str(model), numbers.c.number == number)
+    if names is None:
+        names = connection.scalars(select(numbers.c.name).distinct().where(about)).all()
+    for name in names:
+        newest = select(numbers.c.value).where(about, numbers.c.name == name)
+        value = connection.scalars(newest.order_by(numbers.c.at.desc(), numbers.c.id.desc()).limit(1)).one_or_none()
+        if value is not None and release_id is not None:
+            trait = Trait(f"{METRIC}{name}", value)
+            connection.execute(delete(table).where(table.c.release_id == release_id, table.c.key == trait.key))
+            connection.execute(insert(table).values(**_row(release_id, trait)))
+
+
+def _id_of(connection: Connection, model: ModelName, number: int) -> int | None:
+    rows, models = schema.releases, schema.models
+    query = select(rows.c.id).join(models, models.c.id == rows.c.model_id)
+    found: int | None = connection.scalars(
+        query.where(models.c.name == str(model), rows.c.number == number)
+    ).one_or_none()
+    return found
 
 
 def _row(release_id: int, trait: Trait) -> dict[str, object]:
@@ -181,7 +180,7 @@ def _text(column: ColumnElement[str], how: Compare, value: Operand, dialect: str
     if "*" not in value.text:
         return column == value.text
     if dialect == "sqlite":
-        return column.op("GLOB")("".join(f"[{char}]" if char in "?[" else char for char in value.text))
+        return column.bool_op("GLOB")("".join(f"[{char}]" if char in "?[" else char for char in value.text))
     return column.like("".join({"*": "%"}.get(char, f"\\{char}" if char in "%_\\" else char) for char in value.text))
 
 

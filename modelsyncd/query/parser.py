@@ -50,7 +50,7 @@ _GRAMMAR = r"""
     | operand PLUS product -> total
 ?product: value
     | product STAR value -> total
-value: NAME | QUOTED | QUANTITY | DATE | AGO | STAR
+value: NAME | REF | QUOTED | QUANTITY | DATE | AGO | STAR
 
 _OR.3: /or\b/i
 _AND.3: /and\b/i
@@ -62,6 +62,7 @@ DATE.3: /\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?Z?)?/
 AGO.3: /\d+(\.\d+)?\s*(seconds?|minutes?|hours?|days?|weeks?|[smhdw])\s+ago\b/i
 QUANTITY.2: /[+-]?\d+(\.\d+)?(e[+-]?\d+)?(([kmgt]i?)?b|[kmbgt])?(?![\w.\/])/i
 QUOTED: /"(\\.|[^"\\])*"|'(\\.|[^'\\])*'/
+REF.4: /\w[\w.-]*\/\w[\w.-]*:\d+(?!\w)/
 NAME: /(?!(?:(?i:and|or|not))\b)\w([\w\/@*-]|\.(?!"))*(\."[^"]*")?|\*[\w.\/@*-]+/
 %ignore /\s+/
 """
