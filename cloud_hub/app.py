@@ -22,9 +22,12 @@ from cloud_hub.events import Bus
 from cloud_hub.gc import gc
 from cloud_hub.indexing import Indexer
 from cloud_hub.limits_api import LimitsApi
+from cloud_hub.lineage_api import LineageApi
 from cloud_hub.presence import Presence
+from cloud_hub.promotion import Promotion
 from cloud_hub.records_api import RecordsApi
 from cloud_hub.rights_api import RightsApi
+from cloud_hub.rules_api import RulesApi
 from cloud_hub.scrub import Scrub
 from cloud_hub.search_api import SearchApi
 from cloud_hub.stores import CODINGS_BYTES, Stores, open_stores
@@ -48,8 +51,10 @@ from modelsyncd.trust import context
 from modelsyncd.wire.v1.catalog_pb2_grpc import add_CatalogServiceServicer_to_server
 from modelsyncd.wire.v1.doctor_pb2_grpc import add_DoctorServiceServicer_to_server
 from modelsyncd.wire.v1.limits_pb2_grpc import add_LimitServiceServicer_to_server
+from modelsyncd.wire.v1.lineage_pb2_grpc import add_LineageServiceServicer_to_server
 from modelsyncd.wire.v1.records_pb2_grpc import add_RecordServiceServicer_to_server
 from modelsyncd.wire.v1.rights_pb2_grpc import add_RightServiceServicer_to_server
+from modelsyncd.wire.v1.rules_pb2_grpc import add_RuleServiceServicer_to_server
 from modelsyncd.wire.v1.search_pb2_grpc import add_SearchServiceServicer_to_server
 from modelsyncd.wire.v1.sync_pb2_grpc import add_EnrolServiceServicer_to_server
 
@@ -58,7 +63,7 @@ ADMIN = "admin"
 CONTEXT_FILE = "admin.toml"
 TIDY = 5.0  # seconds between two looks at codings that should be sealed
 FOLLOW = 2.0  # seconds between two looks for changes that another process made in the catalogue
-_SPOKEN = ("Sync", "Enrol", "Catalog", "Limit", "Right", "Record", "Search", "Doctor")
+_SPOKEN = ("Sync", "Enrol", "Catalog", "Limit", "Right", "Record", "Search", "Lineage", "Rule", "Doctor")
 SERVICES = tuple(f"modelsyncd.wire.v1.{name}Service" for name in _SPOKEN)
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to call where everybody is let in by certificate
 
@@ -203,6 +208,7 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
     bus, presence = Bus(), Presence()
     answers = Congestion(settings.congestion)
     sessions = SyncApi(stores, presence, bus, effort=EFFORTS[settings.coding], congestion=answers, log=log)
+    promotion = Promotion(stores.catalog, presence, bus, log=log)
     health = Health(SERVICES)
     server = make_server()
     serve_sessions(server, sessions.converse, lane=sessions.lane)
@@ -210,10 +216,12 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
     add_CatalogServiceServicer_to_server(CatalogApi(stores, presence, bus, effort=EFFORTS[settings.coding]), server)
     add_LimitServiceServicer_to_server(LimitsApi(stores.catalog, presence, tell=bus.publish), server)
     add_RightServiceServicer_to_server(RightsApi(stores.catalog, presence), server)
-    add_RecordServiceServicer_to_server(RecordsApi(stores.catalog), server)
+    add_RecordServiceServicer_to_server(RecordsApi(stores.catalog, measured=promotion.measured), server)
     add_DoctorServiceServicer_to_server(DoctorApi(settings.data, presence, answers, software=SOFTWARE), server)
     indexer = Indexer(stores.catalog, stores.contents)
     add_SearchServiceServicer_to_server(SearchApi(stores.catalog, indexer), server)
+    add_LineageServiceServicer_to_server(LineageApi(stores.catalog), server)
+    add_RuleServiceServicer_to_server(RulesApi(stores.catalog, promotion), server)
     health.attach(server)
     add_reflection(server, SERVICES)
     bound = bind_tls(server, settings.listen, stores.authority.issue_hub(time.time()))
@@ -222,6 +230,7 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
         chores = [
             group.create_task(_follow(stores.catalog, presence, log)),
             group.create_task(_tidy(stores.codings)),
+            group.create_task(promotion.run()),
             group.create_task(indexer.run()),
             group.create_task(_scrub(stores, settings).run()),
         ]

@@ -10,7 +10,7 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from urllib.parse import quote, unquote
 
 from cloud_hub import gate
@@ -34,8 +34,16 @@ May = Callable[[ModelName], bool]
 class RecordsApi(RecordServiceServicer):
     """For nodes and admins; only admins may list."""
 
-    def __init__(self, catalog: Catalog, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        measured: Callable[[ModelName], None] = lambda _: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`measured` is told of each model about which new numbers are kept, in the event loop."""
         self._catalog = catalog
+        self._measured = measured
         self._clock = clock
 
     @answering
@@ -46,9 +54,14 @@ class RecordsApi(RecordServiceServicer):
         caller = await gate.talker(context, self._catalog)
         if len(request.numbers) > MOST:
             raise LimitError(f"{MOST} numbers may come at once, not {len(request.numbers)}")
-        return await asyncio.to_thread(self._record, caller, request)
+        answer, models = await asyncio.to_thread(self._record, caller, request)
+        for model in models:
+            self._measured(model)
+        return answer
 
-    def _record(self, caller: Peer, request: pb.RecordNumbersRequest) -> pb.RecordNumbersResponse:
+    def _record(
+        self, caller: Peer, request: pb.RecordNumbersRequest
+    ) -> tuple[pb.RecordNumbersResponse, Collection[ModelName]]:
         may, now = self._may(caller), self._clock()
         answer = pb.RecordNumbersResponse()
         sound: list[NumberRow] = []
@@ -66,7 +79,7 @@ class RecordsApi(RecordServiceServicer):
         answer.added, lost = self._catalog.numbers.add(sound)
         for row in lost:
             answer.refused.add(key=row.key, why=f"there is no release {row.model}:{row.number}")
-        return answer
+        return answer, {row.model for row in sound} if answer.added else ()
 
     def _may(self, caller: Peer) -> May:
         """Of which models it may speak. Raises NotFoundError for a node that is gone."""

@@ -117,16 +117,26 @@ class Rules:
                 raise NotFoundError(f"there is no release {ref}", hint=f"modelsyncctl history {ref.model}")
             return _judge(connection, rule, lane, candidate, Reason(moves.PROMOTE, rule.who, rule.note, rule.at))
 
-    def apply(self, model: ModelName, now: float) -> Sequence[MoveRow]:
-        """Carries out the model's rules, again as long as one's move concerns another; what was moved, in order."""
+    def models(self) -> Sequence[ModelName]:
+        """Those that have rules."""
+        with self._database.read() as connection:
+            return list(dict.fromkeys(rule.model for rule in _of(connection, None)))
+
+    def apply(self, model: ModelName, candidates: str | None, now: float) -> Sequence[MoveRow]:
+        """Carries out the model's rules that judge what `candidates` names, or all; what was moved, in order.
+
+        What one of them moves, others may judge: they are carried out, too.
+        """
         done: list[MoveRow] = []
         with self._database.write() as connection:
-            moved = True
-            while moved:  # ends: each round moves a channel to a release that it has never named
-                verdicts = [_apply(connection, rule, now) for rule in _of(connection, model)]
+            rules = _of(connection, model)
+            asked = [rule for rule in rules if candidates in {None, rule.candidates}]
+            while asked:  # ends: each round moves a channel to a release that is newer than all it has named
+                verdicts = [_apply(connection, rule, now) for rule in asked]
                 made = [verdict.move for verdict in verdicts if verdict.move is not None]
                 done += made
-                moved = bool(made)
+                moved = {move.channel for move in made}
+                asked = [rule for rule in rules if rule.candidates in moved]
         return done
 
 

@@ -17,15 +17,19 @@ from modelsyncd.wire.status import translated
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 from modelsyncd.wire.v1.catalog_pb2_grpc import CatalogServiceStub
 from modelsyncd.wire.v1.limits_pb2_grpc import LimitServiceStub
+from modelsyncd.wire.v1.lineage_pb2_grpc import LineageServiceStub
 from modelsyncd.wire.v1.records_pb2_grpc import RecordServiceStub
 from modelsyncd.wire.v1.rights_pb2_grpc import RightServiceStub
+from modelsyncd.wire.v1.rules_pb2_grpc import RuleServiceStub
 from modelsyncd.wire.v1.search_pb2_grpc import SearchServiceStub
 
 if TYPE_CHECKING:  # these are there for type checkers only
     from modelsyncd.wire.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
     from modelsyncd.wire.v1.limits_pb2_grpc import LimitServiceAsyncStub
+    from modelsyncd.wire.v1.lineage_pb2_grpc import LineageServiceAsyncStub
     from modelsyncd.wire.v1.records_pb2_grpc import RecordServiceAsyncStub
     from modelsyncd.wire.v1.rights_pb2_grpc import RightServiceAsyncStub
+    from modelsyncd.wire.v1.rules_pb2_grpc import RuleServiceAsyncStub
     from modelsyncd.wire.v1.search_pb2_grpc import SearchServiceAsyncStub
 
 Request = TypeVar("Request")
@@ -50,6 +54,8 @@ class Hub:
         self.limits: LimitServiceAsyncStub = LimitServiceStub(channel)
         self.rights: RightServiceAsyncStub = RightServiceStub(channel)
         self.records: RecordServiceAsyncStub = RecordServiceStub(channel)
+        self.lineage: LineageServiceAsyncStub = LineageServiceStub(channel)
+        self.rules: RuleServiceAsyncStub = RuleServiceStub(channel)
         self.search: SearchServiceAsyncStub = SearchServiceStub(channel)
 
     async def ask(

@@ -1,0 +1,56 @@
+"""The only place where admins ask which releases came from which: the servicer of LineageService."""
+
+from __future__ import annotations
+
+import asyncio
+
+from cloud_hub import gate, views
+from cloud_hub.catalog import Catalog
+from cloud_hub.catalog.lineage import Name, Tie
+from modelsyncd.errors import LimitError
+from modelsyncd.limits import LIMITS
+from modelsyncd.names import ModelRef, parse_ref
+from modelsyncd.wire.status import Context, answering
+from modelsyncd.wire.v1 import lineage_pb2 as pb
+from modelsyncd.wire.v1.lineage_pb2_grpc import LineageServiceServicer
+
+FARTHEST = 100  # steps each way
+ANSWER_BYTES = LIMITS.message_bytes // 2  # a release's bytes may be large
+
+
+class LineageApi(LineageServiceServicer):
+    """For admins only."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    @answering
+    async def Trace(self, request: pb.TraceRequest, context: Context) -> pb.TraceResponse:  # noqa: N802
+        """A release's ancestors and descendants. Raises NotFoundError, InvalidNameError, LimitError."""
+        gate.admin(context)
+        if request.depth > FARTHEST:
+            raise LimitError(f"at most {FARTHEST} steps each way, not {request.depth}")
+        return await asyncio.to_thread(self._trace, parse_ref(request.ref), request.depth or FARTHEST)
+
+    def _trace(self, ref: ModelRef, depth: int) -> pb.TraceResponse:
+        start = self._catalog.models.release(ref)
+        kin = self._catalog.lineage.of(start.model, start.number, depth=depth)
+        answer = pb.TraceResponse(start=_name(Name(str(start.model), start.number)), cut=kin.cut)
+        answer.ties.extend(map(_tie, kin.ties))
+        size = answer.ByteSize()
+        for row in kin.rows:
+            view = views.release_view(row)
+            size += view.ByteSize()
+            if size > ANSWER_BYTES:
+                answer.cut = True
+                break
+            answer.releases.append(view)
+        return answer
+
+
+def _name(name: Name) -> pb.ReleaseName:
+    return pb.ReleaseName(model=name.model, number=name.number)
+
+
+def _tie(tie: Tie) -> pb.Tie:
+    return pb.Tie(child=_name(tie.child), parent=_name(tie.parent), parent_digest=bytes(tie.digest), role=tie.role)
