@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from cloud_hub.catalog import moves, offers, releases, schema
+from cloud_hub.catalog import moves, numbers, offers, releases, schema
 from cloud_hub.catalog.database import Database, batches
 from cloud_hub.catalog.rows import ChannelRow, HistoryRows, ModelRow, MoveRow, ReleaseRow
 from modelsyncd.digest import Digest
@@ -135,6 +135,8 @@ class Models:
                 return Settled(row.number, False, row.digest)
             there = _same_content(connection, release)
             release_id = there or _create(connection, signed, release, release_digest, who=who, now=now)
+            if there is None:
+                numbers.publish(connection, release, who, now)
             row = releases.load(connection, [release_id])[release_id]
             passing(Point.RELEASE_ENTERED)
             if channel is not None:

@@ -9,7 +9,9 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, or_, s
 
 from cloud_hub.catalog import schema, traits
 from cloud_hub.catalog.database import Database, batches, insert_new
+from modelsyncd.digest import digest_of
 from modelsyncd.names import ModelName, ModelRef, parse_model
+from modelsyncd.release import Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,21 @@ class Numbers:
         with self._database.read() as connection:
             rows = [_row(row) for row in connection.execute(query).mappings()]
         return list({(row.number, row.name, row.variant): row for row in rows}.values())
+
+
+def publish(connection: Connection, release: Release, who: str, now: float) -> None:
+    """Keeps what a new release says of itself among the numbers about it, as measured when it was made."""
+    at = float(release.created_at or now)
+    rows = [
+        NumberRow(release.model, release.number, name, value, "", "", at, who, _key(release, name))
+        for name, value in sorted(release.metrics.items())
+    ]
+    insert_new(connection, schema.numbers, [_values(row) for row in rows])
+
+
+def _key(release: Release, name: str) -> bytes:
+    """No sender's own key is as long."""
+    return b"published" + digest_of(f"{release.model}:{release.number} {name}".encode()) + bytes(32)
 
 
 def _there(connection: Connection, wanted: Collection[ModelName]) -> set[tuple[ModelName, int]]:

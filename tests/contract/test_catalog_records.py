@@ -167,6 +167,26 @@ def test_a_number_of_a_release_that_is_not_there_is_named_and_the_others_are_kep
     assert catalog.numbers.add(lost) == (1, lost[1:])
 
 
+def test_what_a_release_says_of_itself_is_kept_among_the_numbers_about_it_once(catalog: Catalog) -> None:
+    what = made(1, "a")
+    said = replace(what.release, metrics={"recall": 0.5, "precision": 0.9}, created_at=7)
+    for now in (10.0, 20.0):  # the second time it is there already
+        catalog.models.commit(what.signed, said, what.digest, channel=None, who="node/n1", now=now)
+    rows = catalog.numbers.list(ALL).rows
+    assert [(row.name, row.value, row.at, row.who) for row in rows] == [
+        ("precision", 0.9, 7.0, "node/n1"),
+        ("recall", 0.5, 7.0, "node/n1"),
+    ]
+    catalog.numbers.add([number(1)])
+    assert len(catalog.numbers.list(ALL).rows) == 3
+
+
+def test_the_newest_number_is_told_of_each_form_of_a_release(catalog: Catalog) -> None:
+    commit(catalog, 1, "a")
+    catalog.numbers.add([number(1), number(2), replace(number(3), variant="int8"), replace(number(4), variant="int8")])
+    assert [(row.variant, row.value) for row in catalog.numbers.newest(ALL)] == [("", 0.2), ("int8", 0.4)]
+
+
 def test_numbers_come_by_time_page_by_page_and_none_twice(catalog: Catalog) -> None:
     commit(catalog, 1, "v1")
     rows = [number(place, at=float(place // 3 + 1)) for place in range(1, 11)]

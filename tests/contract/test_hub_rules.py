@@ -191,6 +191,7 @@ async def test_only_numbers_of_the_data_set_the_stage_and_the_variant_that_the_r
     await ann.measure(1, 0.5, dataset="night", stage="eval", variant="int8")
     await ann.measure(2, 0.9, dataset="day", stage="eval", variant="int8")
     await ann.measure(2, 0.95, dataset="night", stage="train", variant="int8")
+    await ann.measure(2, 0.99, dataset="night", stage="eval")
     named = {"dataset": "night", "stage": "eval", "variant": "int8"}
     assert seen(await ann.ask(f"{HELMET}:2", **named)) == [(False, 2, None), (True, 1, 0.5)]
     await ann.measure(2, 0.52, dataset="night", stage="eval", variant="int8")
