@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from cloud_hub.catalog import DesiredRows, Followed, ReleaseRow
-from modelsyncd.release import Variant
-from modelsyncd.session.frames import Assignment, Desired, Offer
+from modelsyncd.fitting import best_variant, misfits
+from modelsyncd.session.frames import Assignment, Desired, Facts, Offer, Unfit
 
 KEEP = 2  # versions of each model on a node: the one in use, and the one to go back to
 
@@ -21,11 +21,12 @@ def desired(rows: DesiredRows, keep: int = KEEP) -> Desired:
         bounds.manners,
         bounds.pins,
         bounds.quota,
+        rows.labels,
     )
 
 
 def _assignment(follows: Followed, rows: DesiredRows) -> Assignment:
-    offered = offer(follows.release, rows.labels)
+    offered = offer(follows.release, rows.labels, rows.facts)
     consented = offered is not None and (follows.model, offered.manifest) in rows.bounds.consents
     return Assignment(
         follows.model,
@@ -35,18 +36,21 @@ def _assignment(follows: Followed, rows: DesiredRows) -> Assignment:
         rows.bounds.of(follows.model, follows.channel),
         offered.manifest if offered is not None and consented else None,
         rows.bounds.retries.get((follows.model, follows.channel), 0),
+        None if offered is not None else unfit(follows.release, rows.labels, rows.facts),
     )
 
 
-def offer(release: ReleaseRow | None, labels: Mapping[str, str]) -> Offer | None:
+def offer(release: ReleaseRow | None, labels: Mapping[str, str], facts: Facts) -> Offer | None:
     """The form of a release that fits a node; None when there is no release or no form of it fits."""
-    variant = None if release is None else choose(release.variants, labels)
+    variant = None if release is None else best_variant(release.variants, labels, facts)
     if release is None or variant is None:
         return None
     return Offer(release.signed, variant.manifest.digest)
 
 
-def choose(variants: Sequence[Variant], labels: Mapping[str, str]) -> Variant | None:
-    """The variant whose selector asks for the most, of those that fit; the first of equals."""
-    fitting = [variant for variant in variants if variant.selector.items() <= labels.items()]
-    return max(fitting, key=lambda variant: len(variant.selector), default=None)
+def unfit(release: ReleaseRow | None, labels: Mapping[str, str], facts: Facts) -> Unfit | None:
+    """What keeps each form of a release from a node that none fits; None when there is no release."""
+    if release is None:
+        return None
+    why = [f"{variant.name}: {', '.join(misfits(variant.selector, labels, facts))}" for variant in release.variants]
+    return Unfit(release.number, tuple(why))

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from cloud_hub.catalog import Catalog, NodeRow, ReleaseRow
-from cloud_hub.desired import choose
+from cloud_hub.desired import unfit
 from cloud_hub.presence import Live
 from cloud_hub.rights import AssignedOnly, Right, anything
 from modelsyncd.codec.registry import READABLE, Codec
 from modelsyncd.digest import Digest
-from modelsyncd.errors import BadInputError, NotFoundError
+from modelsyncd.errors import BadInputError, NotFoundError, NoVariantError
+from modelsyncd.fitting import best_variant
 from modelsyncd.names import ModelName, ModelRef
 from modelsyncd.release import DEFAULT_VARIANT, Variant
 from modelsyncd.session.frames import Report, Standing
@@ -62,11 +63,12 @@ def usual(release: ReleaseRow) -> Variant:
 
 
 def fitting(release: ReleaseRow, node: NodeRow) -> Variant:
-    """The form of a release that a node would get. Raises BadInputError when none fits."""
-    variant = choose(release.variants, node.labels)
+    """The form of a release that a node would get. Raises NoVariantError when none fits."""
+    variant = best_variant(release.variants, node.labels, node.facts)
     if variant is None:
-        raise BadInputError(
-            f"{release.model}:{release.number} has no form that fits the labels of {node.name}",
+        found = unfit(release, node.labels, node.facts)
+        raise NoVariantError(
+            f"no variant of {release.model}:{release.number} fits {node.name}: {'; '.join(found.why if found else ())}",
             hint=f"modelsyncctl show {release.model}:{release.number}",
         )
     return variant
@@ -108,7 +110,7 @@ class NodeHoldings:
 
     def _form(self, ref: ModelRef, node: NodeRow) -> Variant | None:
         try:
-            return choose(self._catalog.models.release(ref).variants, node.labels)
+            return best_variant(self._catalog.models.release(ref).variants, node.labels, node.facts)
         except NotFoundError:
             return None  # a node may speak of what another hub gave it
 

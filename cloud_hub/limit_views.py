@@ -72,7 +72,7 @@ def node_limits(node: str, rows: DesiredRows) -> pb.NodeLimits:
         pins=map(str, bounds.pins),
     )
     for follows in rows.followed:
-        offered = offer(follows.release, rows.labels)
+        offered = offer(follows.release, rows.labels, rows.facts)
         consent = bounds.consents.get((follows.model, offered.manifest)) if offered is not None else None
         manners = bounds.of(follows.model, follows.channel)
         if manners != FREE or consent is not None:

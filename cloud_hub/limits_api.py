@@ -133,7 +133,7 @@ class LimitsApi(LimitServiceServicer):
                 hint=f"what it follows: modelsyncctl node show {node}",
             )
         release = found[0].release
-        offered = offer(release, rows.labels)
+        offered = offer(release, rows.labels, rows.facts)
         if release is None or offered is None:
             raise NotFoundError(
                 f"{model}@{channel} names no release that node {node} could fetch",

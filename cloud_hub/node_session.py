@@ -48,17 +48,17 @@ class NodeSession:
         self._tell = tell
         self._heed = heed
         self._clock = clock
-        self._greeted: Newest[str] = Newest()
+        self._greeted: Newest[Hello] = Newest()
         self._reported: Newest[Report] = Newest()
         self._live: Live | None = None
 
     def hear(self, said: Word) -> None:
         """Takes what the node said; never waits."""
         match said:
-            case Hello(software=software):
+            case Hello():
                 if self._live is not None:
                     self._live.greeting = said
-                self._greeted.put(software)
+                self._greeted.put(said)
             case Report():
                 self._reported.put(said)
             case _:
@@ -90,8 +90,8 @@ class NodeSession:
             raise failure
 
     async def _say_desired(self, pump: Pump, live: Live) -> None:
-        software = await self._greeted.take()
-        await asyncio.to_thread(self._catalog.nodes.seen, self._node, software, self._clock())
+        hello = await self._greeted.take()
+        await asyncio.to_thread(self._catalog.nodes.seen, self._node, hello.software, hello.facts, self._clock())
         self._tell(NodeChanged(self._clock(), self._node))
         live.stirred.put(True)
         before: Told | None = None
@@ -114,7 +114,14 @@ class NodeSession:
 
     async def _store(self, report: Report) -> None:
         await asyncio.to_thread(self._catalog.nodes.report, self._node, encode_report(report), self._clock())
+        if report.facts is not None and await asyncio.to_thread(self._catalog.nodes.learn, self._node, report.facts):
+            self._stir()
         self._tell(NodeChanged(self._clock(), self._node))
+
+    def _stir(self) -> None:
+        """Another variant may fit it now."""
+        if self._live is not None:
+            self._live.stirred.put(True)
 
     async def _store_last(self) -> None:
         report = self._reported.empty()

@@ -124,6 +124,12 @@ class GateFailedError(ConflictError):
     code = "gate-failed"
 
 
+class NoVariantError(ConflictError):
+    """No variant of a release fits a node."""
+
+    code = "no-variant"
+
+
 class ProtocolError(ModelsyncError):
     """The other side said something that the protocol does not allow here."""
 

@@ -10,9 +10,10 @@ from cloud_hub.catalog import bounds, labels, releases, schema
 from cloud_hub.catalog.database import Database, batches
 from cloud_hub.catalog.migrations import bump, revision
 from cloud_hub.catalog.rows import AssignmentRow, DesiredRows, Followed, ReleaseRow
-from cloud_hub.catalog.whom import Reaching, Whom, all_labels, node_labels
+from cloud_hub.catalog.whom import Reaching, Whom, all_facts, all_labels, node_facts, node_labels
 from modelsyncd.digest import Digest
 from modelsyncd.errors import BadInputError, NotFoundError
+from modelsyncd.fitting import best_variant
 from modelsyncd.names import ModelName, parse_model
 
 _BY_SELECTOR = ""  # in the column `node`: no node has this name
@@ -83,7 +84,11 @@ class Assignments:
         with self._database.read() as connection:
             known = node_labels(connection, name)
             return DesiredRows(
-                revision(connection), known, _followed(connection, name), bounds.of(connection, name, known)
+                revision(connection),
+                known,
+                _followed(connection, name),
+                bounds.of(connection, name, known),
+                node_facts(connection, name),
             )
 
     def desired_by_node(self) -> dict[str, DesiredRows]:
@@ -94,19 +99,25 @@ class Assignments:
             named = _named(connection, {row.model for row in rows})
             following = Reaching((Whom(row.node, row.selector), row) for row in rows)
             held = bounds.of_all(connection, known)
+            said = all_facts(connection)
             now = revision(connection)
         return {
-            node: DesiredRows(now, has, _together(following.node(node, has), named), held[node])
+            node: DesiredRows(now, has, _together(following.node(node, has), named), held[node], said[node])
             for node, has in known.items()
         }
 
     def readable(self, name: str) -> frozenset[Digest]:
-        """Manifests of the releases that the node's channels name now; none for a node that is not there."""
+        """Manifests of the variants that are chosen for the node, of what its channels name now.
+
+        None for a node that is not there.
+        """
         with self._database.read() as connection:
-            known = connection.scalars(select(schema.nodes.c.name).where(schema.nodes.c.name == name)).one_or_none()
-            followed = _followed(connection, name) if known else ()
-        found = (each.release.variants for each in followed if each.release is not None)
-        return frozenset(variant.manifest.digest for variants in found for variant in variants)
+            there = connection.scalars(select(schema.nodes.c.name).where(schema.nodes.c.name == name)).one_or_none()
+            followed = _followed(connection, name) if there else ()
+            known = node_labels(connection, name) if there else {}
+            said = node_facts(connection, name)
+        found = (best_variant(each.release.variants, known, said) for each in followed if each.release is not None)
+        return frozenset(variant.manifest.digest for variant in found if variant is not None)
 
     def once_named(self, name: str, among: Collection[Digest]) -> frozenset[Digest]:
         """Those of some manifests whose releases were ever named by a channel that the node follows now.

@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
-from cloud_hub.catalog import labels, schema
+from cloud_hub.catalog import facts, labels, schema
 from cloud_hub.catalog.database import Database
 from cloud_hub.catalog.migrations import bump
 from cloud_hub.catalog.rows import NodeRow
 from modelsyncd.errors import ConflictError, InviteError, NotFoundError
 from modelsyncd.names import nearest
+from modelsyncd.session.frames import Facts
 from modelsyncd.store.failpoints import Point, passing
 
 _REPLACED = "a newer invite was made"
@@ -119,11 +120,20 @@ class Nodes:
             bump(connection)
         return node
 
-    def seen(self, name: str, software: str, now: float) -> None:
-        """Notes that the node was heard from, and what it runs. Does nothing for a node that was removed."""
+    def seen(self, name: str, software: str, said: Facts, now: float) -> bool:
+        """Notes that the node was heard from, what it runs, and what it says of itself; whether that is news.
+
+        Does nothing for a node that was removed.
+        """
         table = schema.nodes
         with self._database.write() as connection:
             connection.execute(update(table).where(table.c.name == name).values(last_seen=now, software=software))
+            return _learn(connection, name, said)
+
+    def learn(self, name: str, said: Facts) -> bool:
+        """Keeps what the node says of itself; whether that is news. Does nothing for a node that was removed."""
+        with self._database.write() as connection:
+            return _learn(connection, name, said)
 
     def report(self, name: str, report: bytes, now: float) -> None:
         """Keeps the node's newest report. Does nothing for a node that was removed."""
@@ -138,6 +148,15 @@ class Nodes:
         query = select(schema.nodes.c.key).where(schema.nodes.c.name == name)
         with self._database.read() as connection:
             return connection.scalars(query).one_or_none()
+
+
+def _learn(connection: Connection, name: str, said: Facts) -> bool:
+    table, text = schema.nodes, facts.write(said)
+    if connection.scalars(select(table.c.facts).where(table.c.name == name)).one_or_none() in (text, None):
+        return False
+    connection.execute(update(table).where(table.c.name == name).values(facts=text))
+    bump(connection)
+    return True
 
 
 def _void(connection: Connection, name: str, why: str) -> None:
@@ -165,4 +184,5 @@ def _node(row: RowMapping) -> NodeRow:
         row["software"],
         row["report"],
         row["reported_at"],
+        facts.read(row["facts"]),
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cloud_hub.catalog.bounds import Bounds
 from modelsyncd.digest import Digest
 from modelsyncd.names import ModelName
 from modelsyncd.release import SignedRelease, Variant
+from modelsyncd.session.frames import Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class HistoryRows:
 class NodeRow:
     """A node: `enrolled_at` is 0 while it is invited only, `last_seen` and `reported_at` are 0 for never.
 
-    `report` is the last Report as the node's bytes, empty for none.
+    `report` is the last Report as the node's bytes, empty for none. `facts` are what it said of itself.
     """
 
     name: str
@@ -93,6 +94,7 @@ class NodeRow:
     software: str
     report: bytes
     reported_at: float
+    facts: Facts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,3 +126,4 @@ class DesiredRows:
     labels: Mapping[str, str]
     followed: Sequence[Followed]
     bounds: Bounds
+    facts: Facts = field(default_factory=dict)

@@ -8,9 +8,10 @@ from typing import Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, or_, select
 
-from cloud_hub.catalog import labels, schema
+from cloud_hub.catalog import facts, labels, schema
 from modelsyncd.errors import BadInputError, NotFoundError
 from modelsyncd.names import nearest
+from modelsyncd.session.frames import Facts
 
 T = TypeVar("T")
 
@@ -105,6 +106,19 @@ def all_labels(connection: Connection) -> dict[str, dict[str, str]]:
     table = schema.nodes
     query = select(table.c.name, table.c.labels).order_by(table.c.name)
     return {name: labels.read(text) for name, text in connection.execute(query)}
+
+
+def node_facts(connection: Connection, node: str) -> Facts:
+    """What a node said of itself; nothing for a node that is not there."""
+    found = connection.scalars(select(schema.nodes.c.facts).where(schema.nodes.c.name == node)).one_or_none()
+    return facts.read(found or facts.NONE)
+
+
+def all_facts(connection: Connection) -> dict[str, Facts]:
+    """What every node said of itself, by name; equal ones are one object."""
+    rows = connection.execute(select(schema.nodes.c.name, schema.nodes.c.facts)).all()
+    read = {text: facts.read(text) for text in {row.facts for row in rows}}
+    return {row.name: read[row.facts] for row in rows}
 
 
 def reached(wanted: Whom, known: Mapping[str, Mapping[str, str]]) -> Sequence[str]:

@@ -81,7 +81,7 @@ async def next_number(hub: Hub, model: ModelName) -> int:
 
 
 def release_of(
-    wish: Wish, ref: ManifestRef, number: int, producer: str, created_at: int, also: Sequence[Variant] = ()
+    wish: Wish, ref: ManifestRef, number: int, producer: str, created_at: int, *, also: Sequence[Variant] = ()
 ) -> Release:
     """The release to offer, with the variants `also` beside the wish's own. Raises BadInputError, LimitError."""
     return check(
@@ -193,7 +193,7 @@ class Push:
             Variant(form.variant, ref, form.selector, form.derivation)
             for form, ref in zip(self.also, self.refs[1:], strict=True)
         ]
-        return encode_release(release_of(self.wish, self.ref, number, self.hub.me, created_at, also))
+        return encode_release(release_of(self.wish, self.ref, number, self.hub.me, created_at, also=also))
 
     async def _offer_all(self, release: SignedRelease) -> Settled:
         """Offers each variant until the release is committed: what was whole may be found damaged meanwhile."""

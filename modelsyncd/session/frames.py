@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 from modelsyncd.bases import Run
@@ -15,6 +16,9 @@ from modelsyncd.release import SignedRelease
 from modelsyncd.session.fault import Fault as Fault  # noqa: PLC0414 - said here with all other words
 
 PROTOCOL = 1
+
+Facts = Mapping[str, tuple[str, ...]]
+"""What a node found out about itself: values by name (see `fitting.py`)."""
 
 
 class Part(Enum):
@@ -64,13 +68,14 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """Who speaks and what it understands; first frame of each side."""
+    """Who speaks and what it understands; first frame of each side. `facts` are what a node says of itself."""
 
     protocol: int
     software: str
     codecs: frozenset[Codec]
     holds: tuple[Digest, ...] = ()
     features: frozenset[Feature] = FEATURES
+    facts: Facts = field(default_factory=dict)
 
 
 OFFER_ID_BYTES = 16  # too many for two wishes of one peer to share them
@@ -90,8 +95,16 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Unfit:
+    """A release of which no variant fits a node; `why` says of each what keeps it from there."""
+
+    number: int
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
-    """A model's channel that a node follows; `offer` is None while the channel names no release.
+    """A model's channel that a node follows; `offer` is None while the channel names no release, or one that is unfit.
 
     `consent` is the manifest for which somebody let the month's bytes be exceeded. `retry` grows when somebody says
     that what failed on this node is to be tried again.
@@ -104,6 +117,7 @@ class Assignment:
     manners: Manners = FREE
     consent: Digest | None = None
     retry: int = 0
+    unfit: Unfit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +125,7 @@ class Desired:
     """All that a node should hold, in full; `keep` versions of each model stay on the node.
 
     `manners` hold for all assignments together; `pins` stay while they are there; `quota` is bytes of disk, 0 for what
-    the node's own settings say.
+    the node's own settings say. `labels` are the node's, by which variants were chosen; None where none were.
     """
 
     generation: int
@@ -120,6 +134,7 @@ class Desired:
     manners: Manners = FREE
     pins: tuple[ModelRef, ...] = ()
     quota: int = 0
+    labels: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +287,7 @@ class Report:
 
     `month_wire` payload bytes came in `month` ("2026-11", the node's own time, which is `utc_offset` from UTC).
     `outbox` is the first of what waits to be published, `outbox_length` releases and `outbox_bytes` are all of it.
+    `facts` are what the node says of itself now; None while that is what its `Hello` said.
     """
 
     generation: int
@@ -285,6 +301,7 @@ class Report:
     outbox: tuple[Waiting, ...] = ()
     outbox_length: int = 0
     outbox_bytes: int = 0
+    facts: Facts | None = None
 
 
 @dataclass(frozen=True, slots=True)

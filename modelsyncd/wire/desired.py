@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from modelsyncd.digest import Buffer, digest_from
 from modelsyncd.errors import BadInputError, LimitError
 from modelsyncd.limits import LIMITS, Limits
 from modelsyncd.manners import FREE, Manners, manners
 from modelsyncd.names import parse_channel, parse_model, parse_ref
+from modelsyncd.release import check_labels
 from modelsyncd.session.frames import OFFER_ID_BYTES, Assignment, Desired, Offer
+from modelsyncd.wire.facts import unfit_from_pb, unfit_to_pb
 from modelsyncd.wire.parse import parse, write
 from modelsyncd.wire.releases import signed_from_pb, signed_to_pb
 from modelsyncd.wire.v1 import sync_pb2
@@ -32,6 +36,7 @@ def desired_to_pb(desired: Desired) -> sync_pb2.Desired:
         manners=_manners(desired.manners),
         pins=map(str, desired.pins),
         quota_bytes=desired.quota,
+        labels=None if desired.labels is None else sync_pb2.Labels(labels=dict(desired.labels)),
     )
 
 
@@ -50,7 +55,14 @@ def desired_from_pb(message: sync_pb2.Desired, limits: Limits = LIMITS) -> Desir
         manners=manners_from_pb(message.manners) if message.HasField("manners") else FREE,
         pins=tuple(map(parse_ref, message.pins)),
         quota=message.quota_bytes,
+        labels=_labels(message.labels, limits) if message.HasField("labels") else None,
     )
+
+
+def _labels(message: sync_pb2.Labels, limits: Limits) -> Mapping[str, str]:
+    labels = dict(message.labels)
+    check_labels(labels, limits)
+    return labels
 
 
 def manners_to_pb(wanted: Manners) -> sync_pb2.Manners:
@@ -112,6 +124,7 @@ def _assignment_to_pb(assignment: Assignment) -> sync_pb2.Assignment:
         manners=_manners(assignment.manners),
         consent=assignment.consent or b"",
         retry=assignment.retry,
+        misfit=unfit_to_pb(assignment.unfit),
     )
 
 
@@ -124,4 +137,5 @@ def _assignment_from_pb(message: sync_pb2.Assignment, limits: Limits) -> Assignm
         manners=manners_from_pb(message.manners) if message.HasField("manners") else FREE,
         consent=digest_from(message.consent) if message.consent else None,
         retry=message.retry,
+        unfit=unfit_from_pb(message.misfit, limits) if message.HasField("misfit") else None,
     )

@@ -32,6 +32,7 @@ from modelsyncd.session.frames import (
 from modelsyncd.wire import outline
 from modelsyncd.wire.bases import base_from_pb, base_to_pb
 from modelsyncd.wire.desired import desired_from_pb, desired_to_pb, offer_from_pb, offer_to_pb
+from modelsyncd.wire.facts import facts_from_pb, facts_to_pb
 from modelsyncd.wire.faultwords import fault_from_pb, fault_to_pb
 from modelsyncd.wire.parse import parse
 from modelsyncd.wire.prices import ask_from_pb, ask_to_pb, quote_from_pb, quote_to_pb
@@ -214,7 +215,12 @@ def _hello_to_pb(hello: Hello) -> sync_pb2.Hello:
     codecs = [_CODECS_PB[codec] for codec in sorted(hello.codecs)]
     features = sorted(_FEATURES_PB[feature] for feature in hello.features)
     return sync_pb2.Hello(
-        protocol=hello.protocol, software=hello.software, codecs=codecs, holds=hello.holds, features=features
+        protocol=hello.protocol,
+        software=hello.software,
+        codecs=codecs,
+        holds=hello.holds,
+        features=features,
+        facts=facts_to_pb(hello.facts),
     )
 
 
@@ -222,7 +228,8 @@ def _hello_from_pb(message: sync_pb2.Hello) -> Hello:
     """Codecs and features that this side has no name for are passed over: it would never use them."""
     codecs = frozenset(_CODECS[number] for number in message.codecs if number in _CODECS)
     features = frozenset(_FEATURES[number] for number in message.features if number in _FEATURES)
-    return Hello(message.protocol, message.software[:SOFTWARE_CHARS], codecs, digests(message.holds), features)
+    software, facts = message.software[:SOFTWARE_CHARS], facts_from_pb(message.facts)
+    return Hello(message.protocol, software, codecs, digests(message.holds), features, facts)
 
 
 def _want_to_pb(want: Want) -> sync_pb2.Want:

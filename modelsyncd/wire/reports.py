@@ -7,6 +7,7 @@ from modelsyncd.errors import BadInputError, LimitError
 from modelsyncd.limits import LIMITS, Limits
 from modelsyncd.names import parse_channel, parse_model
 from modelsyncd.session.frames import Hold, Phase, Report, Standing, Waiting
+from modelsyncd.wire.facts import facts_from_pb, facts_to_pb
 from modelsyncd.wire.faultwords import fault_from_pb, fault_to_pb
 from modelsyncd.wire.parse import parse, write
 from modelsyncd.wire.prices import forecast_from_pb, forecast_to_pb
@@ -44,6 +45,7 @@ def report_to_pb(report: Report) -> sync_pb2.Report:
         outbox=map(_waiting_to_pb, report.outbox),
         outbox_length=report.outbox_length,
         outbox_bytes=report.outbox_bytes,
+        facts=None if report.facts is None else sync_pb2.Facts(facts=facts_to_pb(report.facts)),
     )
 
 
@@ -65,6 +67,7 @@ def report_from_pb(message: sync_pb2.Report, limits: Limits = LIMITS) -> Report:
         outbox=tuple(map(_waiting_from_pb, message.outbox)),
         outbox_length=message.outbox_length,
         outbox_bytes=message.outbox_bytes,
+        facts=facts_from_pb(message.facts.facts, limits) if message.HasField("facts") else None,
     )
 
 

@@ -116,17 +116,31 @@ def test_removing_an_invited_node_ends_its_invite(catalog: Catalog) -> None:
 def test_what_a_node_says_is_kept_and_changes_nothing_that_it_should_hold(catalog: Catalog) -> None:
     enrol(catalog, "n1")
     revision = catalog.revision()
-    catalog.nodes.seen("n1", "modelsyncd 1", now=5.0)
+    catalog.nodes.seen("n1", "modelsyncd 1", {}, now=5.0)
     catalog.nodes.report("n1", b"report", now=6.0)
     node = catalog.nodes.get("n1")
     assert (node.software, node.report, node.reported_at, node.last_seen) == ("modelsyncd 1", b"report", 6.0, 6.0)
     assert catalog.revision() == revision
 
 
+def test_what_a_node_says_of_itself_is_a_change_only_when_it_is_another_word(catalog: Catalog) -> None:
+    enrol(catalog, "n1")
+    revision = catalog.revision()
+    said = {"arch": ("aarch64", "arm64"), "runtimes": ()}
+    assert catalog.nodes.seen("n1", "modelsyncd 1", said, now=5.0)
+    assert catalog.revision() == revision + 1
+    assert not catalog.nodes.seen("n1", "modelsyncd 1", said, now=6.0)
+    assert not catalog.nodes.learn("n1", dict(reversed(said.items())))
+    assert catalog.nodes.get("n1").facts == said
+    assert catalog.nodes.learn("n1", {"arch": ("x86_64",)})
+    assert catalog.revision() == revision + 2
+    assert not catalog.nodes.learn("nobody", said)
+
+
 def test_a_word_from_a_removed_node_is_dropped(catalog: Catalog) -> None:
     enrol(catalog, "n1")
     assert catalog.nodes.remove("n1").name == "n1"
-    catalog.nodes.seen("n1", "modelsyncd 1", now=5.0)
+    catalog.nodes.seen("n1", "modelsyncd 1", {}, now=5.0)
     catalog.nodes.report("n1", b"report", now=6.0)
     assert catalog.nodes.list() == []
     assert catalog.nodes.known_key("n1") is None

@@ -264,6 +264,7 @@ class Hello(_message.Message):
     CODECS_FIELD_NUMBER: _builtins.int
     HOLDS_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
     protocol: _builtins.int
     """Protocol number. 1 today; a peer that does not speak it answers Refuse "wrong-protocol"."""
     software: _builtins.str
@@ -280,6 +281,10 @@ class Hello(_message.Message):
     def features(self) -> _containers.RepeatedScalarFieldContainer[Global___Feature.ValueType]:
         """What this side answers besides the words of the first version."""
 
+    @_builtins.property
+    def facts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fact]:
+        """What a node says of itself; from others, nothing."""
+
     def __init__(
         self,
         *,
@@ -288,14 +293,139 @@ class Hello(_message.Message):
         codecs: _abc.Iterable[_nouns_pb2.Codec.ValueType] | None = ...,
         holds: _abc.Iterable[_builtins.bytes] | None = ...,
         features: _abc.Iterable[Global___Feature.ValueType] | None = ...,
+        facts: _abc.Iterable[Global___Fact] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["codecs", b"codecs", "features", b"features", "holds", b"holds", "protocol", b"protocol", "software", b"software"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["codecs", b"codecs", "facts", b"facts", "features", b"features", "holds", b"holds", "protocol", b"protocol", "software", b"software"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Hello: _TypeAlias = Hello  # noqa: Y015
+
+@_typing.final
+class Fact(_message.Message):
+    """Something that a node found out about itself, by which a release's variants may be chosen."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """As in "arch", "memory" or "runtimes"."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it is: one value, or several that are true together. Numbers as digits, sizes in bytes."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Fact: _TypeAlias = Fact  # noqa: Y015
+
+@_typing.final
+class Facts(_message.Message):
+    """Facts in full."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def facts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fact]:
+        """The whole list."""
+
+    def __init__(
+        self,
+        *,
+        facts: _abc.Iterable[Global___Fact] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Facts: _TypeAlias = Facts  # noqa: Y015
+
+@_typing.final
+class Labels(_message.Message):
+    """A node's labels in full."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    LABELS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """By name."""
+
+    def __init__(
+        self,
+        *,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Labels: _TypeAlias = Labels  # noqa: Y015
+
+@_typing.final
+class Misfit(_message.Message):
+    """A release of which no variant fits the node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Number of the release."""
+    @_builtins.property
+    def why(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What keeps each variant from it, for people: as in "int8: arch is x86_64, not arm64"."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        why: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Misfit: _TypeAlias = Misfit  # noqa: Y015
 
 @_typing.final
 class Desired(_message.Message):
@@ -309,6 +439,7 @@ class Desired(_message.Message):
     MANNERS_FIELD_NUMBER: _builtins.int
     PINS_FIELD_NUMBER: _builtins.int
     QUOTA_BYTES_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     """Grows with every change at the hub; a node ignores one that is older than what it knows."""
     keep: _builtins.int
@@ -327,6 +458,10 @@ class Desired(_message.Message):
     def pins(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Releases that stay on the node while they are there, as namespace/name:number."""
 
+    @_builtins.property
+    def labels(self) -> Global___Labels:
+        """The node's labels, by which variants were chosen; absent from a hub that chooses none."""
+
     def __init__(
         self,
         *,
@@ -336,10 +471,11 @@ class Desired(_message.Message):
         manners: Global___Manners | None = ...,
         pins: _abc.Iterable[_builtins.str] | None = ...,
         quota_bytes: _builtins.int = ...,
+        labels: Global___Labels | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["manners", b"manners"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "manners", b"manners"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "generation", b"generation", "keep", b"keep", "manners", b"manners", "pins", b"pins", "quota_bytes", b"quota_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "generation", b"generation", "keep", b"keep", "labels", b"labels", "manners", b"manners", "pins", b"pins", "quota_bytes", b"quota_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -398,6 +534,7 @@ class Assignment(_message.Message):
     MANNERS_FIELD_NUMBER: _builtins.int
     CONSENT_FIELD_NUMBER: _builtins.int
     RETRY_FIELD_NUMBER: _builtins.int
+    MISFIT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """namespace/name."""
     channel: _builtins.str
@@ -416,6 +553,10 @@ class Assignment(_message.Message):
     def manners(self) -> Global___Manners:
         """How the node may use its link for this one, besides what holds for all."""
 
+    @_builtins.property
+    def misfit(self) -> Global___Misfit:
+        """Set, and no offer, when the channel names a release of which no variant fits the node."""
+
     def __init__(
         self,
         *,
@@ -426,10 +567,11 @@ class Assignment(_message.Message):
         manners: Global___Manners | None = ...,
         consent: _builtins.bytes = ...,
         retry: _builtins.int = ...,
+        misfit: Global___Misfit | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["manners", b"manners", "offer", b"offer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["manners", b"manners", "misfit", b"misfit", "offer", b"offer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "consent", b"consent", "manners", b"manners", "model", b"model", "offer", b"offer", "priority", b"priority", "retry", b"retry"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "consent", b"consent", "manners", b"manners", "misfit", b"misfit", "model", b"model", "offer", b"offer", "priority", b"priority", "retry", b"retry"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -892,6 +1034,7 @@ class Report(_message.Message):
     OUTBOX_FIELD_NUMBER: _builtins.int
     OUTBOX_LENGTH_FIELD_NUMBER: _builtins.int
     OUTBOX_BYTES_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     """The generation of Desired that it knows."""
     disk_free: _builtins.int
@@ -918,6 +1061,10 @@ class Report(_message.Message):
     def outbox(self) -> _containers.RepeatedCompositeFieldContainer[Global___Waiting]:
         """What waits on the node to be published, the first of it; in the order in which it is sent."""
 
+    @_builtins.property
+    def facts(self) -> Global___Facts:
+        """What the node says of itself now; absent while that is what its Hello said."""
+
     def __init__(
         self,
         *,
@@ -932,10 +1079,11 @@ class Report(_message.Message):
         outbox: _abc.Iterable[Global___Waiting] | None = ...,
         outbox_length: _builtins.int = ...,
         outbox_bytes: _builtins.int = ...,
+        facts: Global___Facts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_free", b"disk_free", "disk_used", b"disk_used", "generation", b"generation", "month", b"month", "month_wire", b"month_wire", "outbox", b"outbox", "outbox_bytes", b"outbox_bytes", "outbox_length", b"outbox_length", "quota_bytes", b"quota_bytes", "standings", b"standings", "utc_offset", b"utc_offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_free", b"disk_free", "disk_used", b"disk_used", "facts", b"facts", "generation", b"generation", "month", b"month", "month_wire", b"month_wire", "outbox", b"outbox", "outbox_bytes", b"outbox_bytes", "outbox_length", b"outbox_length", "quota_bytes", b"quota_bytes", "standings", b"standings", "utc_offset", b"utc_offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
