@@ -7,18 +7,19 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from modelsyncd.ctl import numbers, shape
+from modelsyncd.ctl import about, numbers, shape
 from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.figures import count, moment, pairs, size
 from modelsyncd.ctl.hub import connect
 from modelsyncd.ctl.table import Column, fields, table
 from modelsyncd.digest import digest_of, to_text
+from modelsyncd.errors import NotFoundError
 from modelsyncd.exchange import manifests
 from modelsyncd.manifest import File, Manifest
 from modelsyncd.names import ModelRef, parse_ref
 from modelsyncd.release import Release
 from modelsyncd.wire.v1 import catalog_pb2 as pb
-from modelsyncd.wire.v1 import records_pb2
+from modelsyncd.wire.v1 import records_pb2, search_pb2
 
 _COLUMNS = (
     Column("FILE"),
@@ -32,25 +33,41 @@ _COLUMNS = (
 
 @click.command("show")
 @click.argument("release", metavar="MODEL[@CHANNEL|:NUMBER]")
+@click.option("--card", is_flag=True, help="The whole model card, and nothing else.")
 @asked
-def command(asked: Asked, release: str) -> None:
+def command(asked: Asked, release: str, *, card: bool) -> None:
     """Show one release: files, tensors, labels, metrics, channels.
 
     Without a channel or number it is the newest.
     """
-    asked.run(_show(asked, parse_ref(release)))
+    asked.run(_card(asked, parse_ref(release)) if card else _show(asked, parse_ref(release)))
+
+
+async def _card(asked: Asked, ref: ModelRef) -> None:
+    async with connect(asked) as hub:
+        told = await about.described(hub, str(ref))
+    if not told.HasField("card"):
+        raise NotFoundError(
+            f"{told.model}:{told.number} has no model card", hint="a card is a README.md at the top of its files"
+        )
+    asked.answer({"card": about.card(told)}, told.card.text)
 
 
 async def _show(asked: Asked, ref: ModelRef) -> None:
     async with connect(asked) as hub:
         view = await hub.release(str(ref))
+        told = await about.described(hub, f"{view.model}:{view.number}")
         recorded = await numbers.newest(hub, f"{view.model}:{view.number}")
         manifest = await manifests.fetch(hub, view, manifests.first_variant(view))
-    document = shape.release(view) | {
-        "contents": [_file(file) for file in manifest.files],
-        "recorded": [numbers.describe(one) for one in recorded],
-    }
-    asked.answer(document, text(view, manifest, recorded, time.time()))
+    document = (
+        shape.release(view)
+        | about.describe(told)
+        | {
+            "contents": [_file(file) for file in manifest.files],
+            "recorded": [numbers.describe(one) for one in recorded],
+        }
+    )
+    asked.answer(document, text(view, told, manifest, recorded, time.time()))
 
 
 def _file(file: File) -> dict[str, object]:
@@ -66,10 +83,16 @@ def _file(file: File) -> dict[str, object]:
     }
 
 
-def text(view: pb.ReleaseView, manifest: Manifest, recorded: Sequence[records_pb2.Number], now: float) -> str:
+def text(
+    view: pb.ReleaseView,
+    told: search_pb2.DescribeResponse,
+    manifest: Manifest,
+    recorded: Sequence[records_pb2.Number],
+    now: float,
+) -> str:
     """For people."""
     parts = [
-        fields(_head(view, shape.opened(view), now)),
+        fields([*_head(view, shape.opened(view), now), *about.lines(told)]),
         table(_COLUMNS, [_row(file) for file in manifest.files]),
         *([f"Recorded since, the newest of each:\n{numbers.text(recorded, now)}"] if recorded else []),
     ]
