@@ -42,6 +42,7 @@ VERBS = {
     "diff": Verb("diff", "Compare two releases: files, chunks, tensors, bytes that would travel."),
     "plan": Verb("plan", "Show what it would take to fetch a release: bytes by way of saving, disk, time."),
     "promote": Verb("promote", "Move a channel to a release."),
+    "rule": Verb("rule", "Have channels move by themselves when a release is better."),
     "rollback": Verb("rollback", "Move a channel back to the release that it named before."),
     "assign": Verb("assign", "Make nodes follow a model's channel."),
     "unassign": Verb("unassign", "End an assignment."),
