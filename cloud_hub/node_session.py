@@ -18,7 +18,7 @@ from cloud_hub.presence import Live, Newest, Presence
 from modelsyncd.errors import ModelsyncError, NotFoundError, first_of
 from modelsyncd.link.pump import Pump, Word
 from modelsyncd.session.faults import fault_of
-from modelsyncd.session.frames import Desired, Hello, Report
+from modelsyncd.session.frames import Desired, Facts, Hello, Report
 from modelsyncd.wire.nouns import encode_report
 
 
@@ -50,6 +50,8 @@ class NodeSession:
         self._clock = clock
         self._greeted: Newest[Hello] = Newest()
         self._reported: Newest[Report] = Newest()
+        self._facts: Facts | None = None
+        """What a report said that may not be the one that is stored."""
         self._live: Live | None = None
 
     def hear(self, said: Word) -> None:
@@ -59,7 +61,8 @@ class NodeSession:
                 if self._live is not None:
                     self._live.greeting = said
                 self._greeted.put(said)
-            case Report():
+            case Report(facts=facts):
+                self._facts = facts if facts is not None else self._facts
                 self._reported.put(said)
             case _:
                 pass  # a transfer's end is the node's to report
@@ -114,7 +117,8 @@ class NodeSession:
 
     async def _store(self, report: Report) -> None:
         await asyncio.to_thread(self._catalog.nodes.report, self._node, encode_report(report), self._clock())
-        if report.facts is not None and await asyncio.to_thread(self._catalog.nodes.learn, self._node, report.facts):
+        facts, self._facts = self._facts, None
+        if facts is not None and await asyncio.to_thread(self._catalog.nodes.learn, self._node, facts):
             self._stir()
         self._tell(NodeChanged(self._clock(), self._node))
 

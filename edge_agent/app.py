@@ -18,6 +18,7 @@ from edge_agent.activate import TreeStore
 from edge_agent.callers import Tokens
 from edge_agent.doorkeeper import Doorkeeper, inner_socket
 from edge_agent.enrolment import Enrolment, ensure, identity, known
+from edge_agent.facts import NodeFacts
 from edge_agent.flags import PROGRAM, flags, parse
 from edge_agent.gates import parse_gates
 from edge_agent.hooks import Hooks
@@ -115,7 +116,6 @@ async def live(settings: Settings, lifetime: Lifetime) -> None:
 
 async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf: NodeShelf) -> None:
     watchers = Watchers()
-    orders = Orders(settings.folder)
 
     def lent(transfers: Iterable[Digest]) -> frozenset[Digest]:
         return shelf.lent(transfers) | store.leases.manifests()
@@ -133,9 +133,10 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
     await outbox.load()
     store.besides = outbox.taken
     trying = Switching(store, watchers, TrialFile(settings.folder), parse_gates(settings.gate), Hooks(settings.hook))
+    facts = NodeFacts(settings.facts)
     steward = Steward(
         store,
-        orders,
+        Orders(settings.folder),
         watchers,
         keep=settings.keep,
         jitter=JITTER,
@@ -143,11 +144,12 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
         lent=lent,
         usage=usage,
         switching=trying,
+        facts=facts,
     )
     await steward.load()
     congestion = _congestion(settings)
     connect = partial(_connect, settings, congestion, recorder)
-    uplink = Uplink(steward, connect, shelf, software=SOFTWARE, jitter=JITTER, outbox=outbox)
+    uplink = Uplink(steward, connect, shelf, software=SOFTWARE, jitter=JITTER, outbox=outbox, facts=facts)
     rate, taken = settings.scrub_bytes, lambda: store.disk()[1]
     scrub = Scrub(store.tree, steward.look, rate=rate, size=taken, quiet=partial(_quiet, steward))
     server, health = make_server(), Health([SERVICE])

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 from edge_agent.quota import needed
 from modelsyncd.digest import Digest, digest_of
-from modelsyncd.errors import BadInputError, ModelsyncError
+from modelsyncd.errors import BadInputError, ModelsyncError, NoVariantError
+from modelsyncd.fitting import misfits as keeps_off
 from modelsyncd.manners import FREE, Manners
 from modelsyncd.names import ModelName, ModelRef
-from modelsyncd.release import Release
-from modelsyncd.session.frames import Assignment, Desired, Fault, Offer
+from modelsyncd.release import Release, Variant
+from modelsyncd.session.faults import fault_of
+from modelsyncd.session.frames import Assignment, Desired, Facts, Fault, Offer, Unfit
 from modelsyncd.store.version import Version
 
 
@@ -41,10 +43,14 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """An assignment that can't be followed, and why; `fault` is None while its channel names no release yet."""
+    """An assignment that can't be followed, and why; `fault` is None while its channel names no release yet.
+
+    `number` is that of the release that it would lead to, 0 where that is not known.
+    """
 
     ref: ModelRef
     fault: Fault | None
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +80,31 @@ def newest(known: Desired | None, arrived: Desired) -> Desired:
     return arrived if known is None or arrived.generation >= known.generation else known
 
 
-def understand(desired: Desired, read: Callable[[bytes], Release], *, keep: int | None = None) -> Goals:
-    """Reads each assignment with `read`, which may raise ModelsyncError; a `keep` of the node's own beats the hub's."""
+def understand(
+    desired: Desired, read: Callable[[bytes], Release], *, keep: int | None = None, facts: Facts | None = None
+) -> Goals:
+    """Reads each assignment with `read`, which may raise ModelsyncError; a `keep` of the node's own beats the hub's.
+
+    With `facts`, what the node is now, a variant that does not fit it any more is not followed.
+    """
     goals: list[Goal] = []
     misfits: list[Misfit] = []
     for assignment in _one_each(desired.assignments):
         ref = ModelRef(assignment.model, channel=assignment.channel)
         if assignment.offer is None:
-            misfits.append(Misfit(ref, None))
+            misfits.append(_unfit(ref, assignment.unfit))
             continue
         try:
-            goals.append(_goal(ref, assignment, assignment.offer, read))
+            goal, variant = _goal(ref, assignment, assignment.offer, read)
         except ModelsyncError as error:
-            misfits.append(Misfit(ref, Fault(error.code, error.message, error.safe, error.hint)))
+            misfits.append(Misfit(ref, fault_of(error)))
+            continue
+        why = [] if facts is None or desired.labels is None else keeps_off(variant.selector, desired.labels, facts)
+        if why:
+            said = Unfit(goal.version.number, (f"{variant.name}: {', '.join(why)}",))
+            misfits.append(_unfit(ref, said))
+        else:
+            goals.append(goal)
     goals.sort(key=lambda goal: (-goal.priority, str(goal.ref)))
     kept = max(1, desired.keep if keep is None else keep)
     pins = frozenset(desired.pins)
@@ -103,14 +121,29 @@ def _one_each(assignments: Iterable[Assignment]) -> Iterable[Assignment]:
     return best.values()
 
 
-def _goal(ref: ModelRef, assignment: Assignment, offer: Offer, read: Callable[[bytes], Release]) -> Goal:
+def _unfit(ref: ModelRef, unfit: Unfit | None) -> Misfit:
+    """What is made of a channel that names nothing, or nothing that fits."""
+    if unfit is None:
+        return Misfit(ref, None)
+    error = NoVariantError(
+        f"no variant of {ref.model}:{unfit.number} fits this node: {'; '.join(unfit.why)}",
+        safe="what is active stays active",
+        hint=f"modelsyncctl push PATH {ref} --variant NAME --add-to {ref.model}:{unfit.number}",
+    )
+    return Misfit(ref, fault_of(error), unfit.number)
+
+
+def _goal(
+    ref: ModelRef, assignment: Assignment, offer: Offer, read: Callable[[bytes], Release]
+) -> tuple[Goal, Variant]:
     release = read(offer.release.release)
     if release.model != ref.model:
         raise BadInputError(f"the hub offers {release.model} for {ref}", safe="what is active stays active")
-    manifest = release.variant(offer.manifest).manifest
+    variant = release.variant(offer.manifest)
+    manifest = variant.manifest
     version = Version(ref.model, release.number, manifest.digest)
     room = needed(manifest.content_size, manifest.files, manifest.size)
-    return Goal(
+    goal = Goal(
         ref,
         version,
         offer,
@@ -123,3 +156,4 @@ def _goal(ref: ModelRef, assignment: Assignment, offer: Offer, read: Callable[[b
         assignment.consent,
         assignment.retry,
     )
+    return goal, variant

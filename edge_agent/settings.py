@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aiofiles
 
+from edge_agent.facts import check_own
 from edge_agent.gates import Gate, parse_gates
 from edge_agent.hooks import Hook, check_patterns
 from edge_agent.job_rights import Grant
@@ -65,6 +66,8 @@ class Settings:
     """What runs after a switch, by a pattern for models."""
     layout: Mapping[str, LayoutSettings] = field(default_factory=dict)
     """Folders of model servers that show what a channel leads to, by MODEL@CHANNEL."""
+    facts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What the node says of itself in place of what it finds out, by name; an empty list says nothing of it."""
     sedna: SednaSettings = field(default_factory=SednaSettings)
     """What is done for jobs of Sedna."""
 
@@ -82,6 +85,7 @@ class Settings:
         parse_gates(self.gate)
         check_patterns(self.hook)
         parse_layouts(self.layout)
+        check_own(self.facts)
         if self.log_format not in set(Style):
             raise BadInputError(f"there is no log format {self.log_format!r}", hint=f"choose of {', '.join(Style)}")
         if self.log_level.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:

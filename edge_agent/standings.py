@@ -41,6 +41,7 @@ def standings(
                 misfit.ref.model,
                 misfit.ref.channel or "",
                 Phase.WANTED if misfit.fault is None else Phase.REFUSED,
+                desired=misfit.number,
                 active=active.number if active else 0,
                 fault=misfit.fault,
             )

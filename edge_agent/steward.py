@@ -15,24 +15,14 @@ from functools import partial
 from math import inf
 
 from edge_agent.chores import CHORE_PAUSE, Chores
+from edge_agent.facts import NodeFacts
 from edge_agent.fetcher import Fetcher
 from edge_agent.goals import Goals, newest, understand
 from edge_agent.meanwhile import meanwhile
 from edge_agent.metering import LOOK_AGAIN, Metering
 from edge_agent.orders import Orders
 from edge_agent.prover import Prover
-from edge_agent.reconcile import (
-    Action,
-    Activate,
-    Drop,
-    Fetch,
-    Go,
-    Observed,
-    Prove,
-    Refuse,
-    reconcile,
-    wanted,
-)
+from edge_agent.reconcile import Action, Activate, Drop, Fetch, Go, Observed, Prove, Refuse, reconcile, wanted
 from edge_agent.setbacks import Setbacks
 from edge_agent.standings import Since, standings
 from edge_agent.stock import Stock, Store
@@ -56,7 +46,7 @@ class Steward:
     """Keeps the node as the hub wants it. `jitter` gives numbers from 0 to 1; `keep` beats the hub's, None does not.
 
     `relax` is called in a thread when nothing is left to fetch; `lent` says what some transfers may be coded against.
-    `zone` is the node's, None for the system's.
+    `zone` is the node's, None for the system's. `facts` are what the node is; without them, every variant fits.
     """
 
     def __init__(
@@ -74,12 +64,14 @@ class Steward:
         usage: Usage | None = None,
         zone: tzinfo | None = None,
         switching: Switching | None = None,
+        facts: NodeFacts | None = None,
     ) -> None:
         self._store = store
         self._orders = orders
         self._watchers = watchers
         self._switching = switching or Switching(store, watchers, clock=clock, wall=wall)
         self._keep = keep
+        self._facts = facts
         self._clock = clock
         self._relax = relax
         self._lent = lent
@@ -151,6 +143,8 @@ class Steward:
     async def load(self) -> None:
         """Reads from the disk what was and what should be; before `run`. Raises DiskError."""
         self._stock = await asyncio.to_thread(self._store.observe)
+        if self._facts is not None:
+            await asyncio.to_thread(self._facts.look)
         await self._switching.load(self._kicked.set)
         await self._metering.load()
         desired = await asyncio.to_thread(self._orders.load)
@@ -268,10 +262,14 @@ class Steward:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
+    def _understand(self, desired: Desired) -> Goals:
+        facts = self._facts.known if self._facts is not None else None
+        return understand(desired, decode_release, keep=self._keep, facts=facts)
+
     def _follow(self, desired: Desired) -> None:
         self._desired = desired
         self._stale = True  # what fits is decided on what the disk has now
-        self._goals = understand(desired, decode_release, keep=self._keep)
+        self._goals = self._understand(desired)
         manifests = {goal.version.manifest for goal in self._goals.goals}
         self._setbacks.renew(manifests)
         self._transfers.keep(manifests)
@@ -284,7 +282,7 @@ class Steward:
         while self._proposed is not None:
             desired, self._proposed = self._proposed, None
             if desired != self._desired:
-                goals = understand(desired, decode_release, keep=self._keep)
+                goals = self._understand(desired)
                 for action in reconcile(goals, self._observed(), self._clock()).actions:
                     if isinstance(action, Drop):  # a pause does not wait for the disk
                         self._drop(action.manifest)

@@ -11,7 +11,9 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
+from edge_agent.facts import NodeFacts
 from edge_agent.outbox.crossing import Crossing
 from edge_agent.outbox.outgoing import Adopting, Nothing, Outgoing
 from edge_agent.standings import outline
@@ -23,7 +25,7 @@ from modelsyncd.link.attempt import outcome_of
 from modelsyncd.link.backoff import Backoff
 from modelsyncd.link.pump import FrameStream, Pump, Word
 from modelsyncd.session.effects import Finished, Quoted
-from modelsyncd.session.frames import PROTOCOL, Desired, Hello, Waiting
+from modelsyncd.session.frames import PROTOCOL, Desired, Facts, Hello, Waiting
 from modelsyncd.session.ports import TakerStore
 from modelsyncd.session.recall import Recall
 from modelsyncd.session.session import PATIENCE, Session
@@ -31,6 +33,7 @@ from modelsyncd.session.window import Window
 
 SPREAD = 10.0  # seconds over which nodes come back whose sessions have held for long
 REPORT_PAUSE = 1.0  # seconds between reports that tell of bytes only
+LOOK_EVERY = 600.0  # seconds between two looks at what the node is: runtimes and devices come and go
 
 Connect = Callable[[], AbstractAsyncContextManager[FrameStream]]
 """Opens a stream to the hub; raises ModelsyncError."""
@@ -54,8 +57,10 @@ class Uplink:
         backoff: Backoff | None = None,
         patience: float = PATIENCE,
         log: Log | None = None,
+        facts: NodeFacts | None = None,
     ) -> None:
         """`patience` in seconds: of nothing from a hub that owes something, until the session is given up."""
+        self._facts = facts or NodeFacts({}, dict)
         self._steward = steward
         self._connect = connect
         self._outbox = outbox or Nothing()
@@ -143,7 +148,8 @@ class Uplink:
             self._now.clear()
 
     async def _converse(self, stream: FrameStream) -> None:
-        hello = Hello(PROTOCOL, self._software, self._codecs, self._steward.holds)
+        said = await asyncio.to_thread(self._facts.look)
+        hello = Hello(PROTOCOL, self._software, self._codecs, self._steward.holds, facts=said)
         session = Session(hello, window=self._window(), patience=self._patience, recall=self._recall)
         greeted = asyncio.Event()
         pump = Pump(
@@ -158,7 +164,7 @@ class Uplink:
         failure: ModelsyncError | None = None
         try:
             async with asyncio.TaskGroup() as group:
-                report = group.create_task(self._report(crossing, greeted))
+                report = group.create_task(self._report(crossing, greeted, said))
                 try:
                     await pump.run()
                 finally:
@@ -193,7 +199,7 @@ class Uplink:
             case _:
                 return
 
-    async def _report(self, crossing: Crossing, greeted: asyncio.Event) -> None:
+    async def _report(self, crossing: Crossing, greeted: asyncio.Event, said: Facts) -> None:
         """Says where everything stands: at the start, at each change at once, and each second while bytes travel."""
         await greeted.wait()
         self._steward.attach(crossing)
@@ -202,17 +208,36 @@ class Uplink:
             news = asyncio.Event()
             group.create_task(_relay(lambda: self._steward.changed, news))
             group.create_task(_relay(lambda: self._outbox.changed, news))
-            await self._keep_reporting(crossing, news)
+            group.create_task(self._keep_looking(news))
+            await self._keep_reporting(crossing, news, said)
 
-    async def _keep_reporting(self, crossing: Crossing, news: asyncio.Event) -> None:
+    async def _keep_looking(self, news: asyncio.Event) -> None:
+        """Finds out from time to time whether the node is what it was."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            before = self._facts.known
+            if await asyncio.to_thread(self._facts.look) != before:
+                news.set()
+
+    async def _keep_reporting(self, crossing: Crossing, news: asyncio.Event, said: Facts | None) -> None:
         last: tuple[object, ...] | None = None
         said_at = 0.0
         while True:
             news.clear()
             crossing.resume()
             report = self._outbox.reported(await self._steward.report())
+            known = self._facts.known
+            if known != said:
+                said = None  # from now on each report says it: the hub may pass over any but the newest
+                report = replace(report, facts=known)
             now = self._clock()
-            shape = (report.generation, *outline(report.standings), *map(_outline, report.outbox), report.outbox_length)
+            shape = (
+                report.generation,
+                *outline(report.standings),
+                *map(_outline, report.outbox),
+                report.outbox_length,
+                known,
+            )
             moving = self._steward.fetching or bool(self._outbox.offered)
             if shape != last or (moving and now - said_at >= REPORT_PAUSE):
                 crossing.say(report)

@@ -9,17 +9,33 @@ import pytest
 
 from cloud_hub.desired import desired
 from cloud_hub.rights import AssignedOnly
+from edge_agent.goals import understand
+from edge_agent.reconcile import Observed, reconcile
+from edge_agent.standings import standings
 from modelsyncd.codec.registry import READABLE
-from modelsyncd.digest import Digest
-from modelsyncd.errors import NotFoundError, RefusedError
-from modelsyncd.names import parse_model, parse_ref
-from modelsyncd.session.frames import PART_OF_IT, PROTOCOL, Desired, Hello, Report, Unfit
+from modelsyncd.digest import Digest, digest_of
+from modelsyncd.errors import NotFoundError, NoVariantError, RefusedError
+from modelsyncd.names import ModelRef, parse_model, parse_ref
+from modelsyncd.session.frames import (
+    PART_OF_IT,
+    PROTOCOL,
+    Assignment,
+    Desired,
+    Facts,
+    Hello,
+    Phase,
+    Report,
+    Unfit,
+)
+from modelsyncd.store.version import Version
+from modelsyncd.wire.nouns import decode_release
 from tests.fakes.forms import Form, in_forms
 from tests.fakes.hub import running_hub, talking
 from tests.fakes.hub_store import HubStore, hub_store, push
 from tests.scenarios.words import quote
 
 HELMET = parse_model("acme/helmet")
+STABLE = ModelRef(HELMET, channel="stable")
 FORMS = {"fp32": Form(1), "int8": Form(2, {"arch": "arm64"})}
 
 
@@ -83,6 +99,42 @@ async def test_rule_50_what_a_node_says_of_itself_counts_at_once(tmp_path: Path)
             talk.say(Report(first.generation, (), facts={"memory": (str(2 << 30),)}))
             later = await talk.desired(lambda said: manifest_in(said) == plain.manifest)
             assert later.generation > first.generation
+
+
+def test_rule_49_a_node_goes_on_with_what_is_active_and_says_why() -> None:
+    quote(49, "The node MUST go on with what is active there, and reports `no-variant`.")
+    unfit = Assignment(HELMET, "stable", None, unfit=Unfit(2, ("int8: arch is x86_64, not arm64",)))
+    goals = understand(Desired(2, (unfit,), labels={}), decode_release, facts={"arch": ("x86_64",)})
+    active = Version(HELMET, 1, digest_of(b"one"))
+    seen = Observed(held=frozenset({active}), active={STABLE: active})
+    assert reconcile(goals, seen, 0.0).actions == ()
+    (standing,) = standings(goals, seen, {})
+    assert (standing.phase, standing.desired, standing.active) == (Phase.REFUSED, 2, 1)
+    assert standing.fault is not None
+    assert standing.fault.code == NoVariantError.code
+    assert "int8: arch is x86_64, not arm64" in standing.fault.message
+
+
+@pytest.mark.parametrize(
+    ("labels", "facts", "wanted"),
+    [
+        ({}, {"arch": ("aarch64", "arm64")}, True),
+        ({}, {"arch": ("x86_64",)}, False),
+        ({"arch": "arm64"}, {"arch": ("x86_64",)}, True),
+        (None, {}, True),  # a hub that says no labels chose by them alone: nobody can say more
+    ],
+)
+def test_rule_51_a_node_asks_again_whether_a_variant_fits(
+    labels: dict[str, str] | None, facts: Facts, wanted: bool
+) -> None:
+    quote(51, "A node that was told its labels MUST ask the same question again with what it says of itself now")
+    _, int8 = in_forms(FORMS)
+    desired = Desired(1, (Assignment(HELMET, "stable", int8.offer),), labels=labels)
+    goals = understand(desired, decode_release, facts=facts)
+    assert [goal.version.manifest for goal in goals.goals] == ([int8.manifest] if wanted else [])
+    assert goals.refs == {STABLE}
+    codes = [misfit.fault.code for misfit in goals.misfits if misfit.fault is not None]
+    assert codes == ([] if wanted else [NoVariantError.code])
 
 
 def offered(hub: HubStore) -> Digest | None:
