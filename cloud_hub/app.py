@@ -32,7 +32,7 @@ from cloud_hub.scrub import Scrub
 from cloud_hub.search_api import SearchApi
 from cloud_hub.stores import CODINGS_BYTES, Stores, open_stores
 from cloud_hub.sync_api import SOFTWARE, SyncApi
-from modelsyncd.daemon import config, lifetime
+from modelsyncd.daemon import config, lifetime, loops
 from modelsyncd.daemon.health import Health
 from modelsyncd.daemon.lifetime import Lifetime
 from modelsyncd.daemon.log import Log, Style, setup
@@ -132,6 +132,7 @@ def start(arguments: Sequence[str]) -> int:
         return error.exit_code
     setup(settings.log_level, Style(settings.log_format))
     raise_thresholds()
+    loops.offer()
     return lifetime.run(PROGRAM, lambda life: run(settings, life))
 
 

@@ -47,6 +47,7 @@ from edge_agent.usage import Usage
 from edge_agent.verify import verify
 from edge_agent.watchers import Watchers
 from modelsyncd import __version__
+from modelsyncd.daemon import loops
 from modelsyncd.daemon.config import load
 from modelsyncd.daemon.health import Health
 from modelsyncd.daemon.lifetime import Lifetime, explain, run
@@ -108,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def live(settings: Settings, lifetime: Lifetime) -> None:
     """The agent, until it is told to stop. Raises LockedError, DiskError, BadInputError, ConflictError, InviteError."""
     raise_thresholds()
+    loops.offer()
     limit_arenas()
     with lock_folder(settings.folder, LOCK):
         async with _opened(settings) as (store, shelf):

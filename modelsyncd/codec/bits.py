@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modelsyncd.codec import native
 from modelsyncd.errors import DamageError
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ def pack(numbers: NDArray[np.integer], widths: NDArray[np.uint8]) -> bytes:
     if not len(numbers):
         return b""
     wide = numbers.astype(np.uint64, copy=False)
+    if native.on():
+        from modelsyncd.codec.compiled import rows  # noqa: PLC0415
+
+        return rows.pack(wide, widths)
     while len(wide) > 1 and widths.max() <= 32:
         wide, widths = _paired(wide, widths)
     ends = np.cumsum(widths, dtype=np.int64)
@@ -60,6 +65,12 @@ def unpack(row: bytes, widths: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
     if not len(widths):
         return np.zeros(0, dtype=np.uint64)
+    if native.on():
+        from modelsyncd.codec.compiled import rows  # noqa: PLC0415
+
+        if len(row) < size(widths):
+            raise DamageError("a chunk's low bits end early")
+        return rows.unpack(row, widths)
     if len(widths) > 1 and widths.max() <= 32:
         return _apart(row, widths)
     ends = np.cumsum(widths, dtype=np.int64)

@@ -7,16 +7,19 @@ each dense kind and two for each sparse one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modelsyncd.codec import entropy
+from modelsyncd.codec import entropy, native
 from modelsyncd.codec.sides import Facts
 from modelsyncd.errors import DamageError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    _Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 KINDS = 64
 _SPARSE = 4  # at least that many zeros to each other symbol on average, three of four: else symbol by symbol
@@ -40,23 +43,22 @@ def write(symbols: NDArray[np.uint8], kinds: NDArray[np.uint8], filling: bytes) 
     import numpy as np  # noqa: PLC0415 - an idle agent never loads it
 
     parts, facts = [], []
-    seen = np.bincount((kinds.astype(np.uint16) << np.uint16(8)) | symbols, minlength=(int(kinds.max()) + 1) << 8)
-    seen = seen.reshape(-1, entropy.SYMBOLS)
+    seen = _seen(symbols, kinds)
     others = seen[:, 1:].sum(axis=1)
     sparse = seen[:, 0] >= _SPARSE * others
     if not sparse.any():
         parts.append((symbols, kinds))
         tables = list(seen)
     else:
-        dense = np.flatnonzero(~sparse.take(kinds))
         names = np.cumsum(np.where(sparse, 2, 1)) - np.where(sparse, 2, 1)
-        parts.append((symbols.take(dense), names.astype(np.uint8).take(kinds.take(dense))))
+        plain, counted = _sorted(symbols, kinds, sparse, seen, names)
+        parts.append(plain)
         tables = []
         for kind, name in enumerate(names.tolist()):
             if not sparse[kind]:
                 tables.append(seen[kind])
                 continue
-            gaps, rare = _apart(symbols.take(np.flatnonzero(kinds == kind)))
+            gaps, rare = next(counted)
             for at, part in enumerate((gaps, rare)):
                 parts.append((part, np.full(len(part), name + at, dtype=np.uint8)))
                 tables.append(np.bincount(part, minlength=entropy.SYMBOLS))
@@ -87,6 +89,39 @@ def _table(counts: NDArray[np.int64]) -> bytes:
     return entropy.table(counts)
 
 
+def _seen(symbols: NDArray[np.uint8], kinds: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How often each symbol comes in each kind."""
+    import numpy as np  # noqa: PLC0415
+
+    most = int(kinds.max())
+    if native.on():
+        from modelsyncd.codec.compiled import gaps as loops  # noqa: PLC0415
+
+        return loops.seen(symbols, kinds, most)
+    both = (kinds.astype(np.uint16) << np.uint16(8)) | symbols
+    return np.bincount(both, minlength=(most + 1) << 8).reshape(-1, entropy.SYMBOLS)
+
+
+def _sorted(
+    symbols: NDArray[np.uint8],
+    kinds: NDArray[np.uint8],
+    sparse: NDArray[np.bool_],
+    seen: NDArray[np.int64],
+    names: NDArray[np.int64],
+) -> tuple[_Pair, Iterator[_Pair]]:
+    """Symbols of dense kinds and their names; for each sparse kind its gaps and its other symbols."""
+    import numpy as np  # noqa: PLC0415
+
+    if native.on():
+        from modelsyncd.codec.compiled import gaps as loops  # noqa: PLC0415
+
+        plain, counted = loops.apart(symbols, kinds, sparse, seen, names)
+        return plain, iter(counted)
+    dense = np.flatnonzero(~sparse.take(kinds))
+    first = (symbols.take(dense), names.astype(np.uint8).take(kinds.take(dense)))
+    return first, (_apart(symbols.take(np.flatnonzero(kinds == kind))) for kind in np.flatnonzero(sparse).tolist())
+
+
 def _apart(symbols: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     import numpy as np  # noqa: PLC0415
 
@@ -108,13 +143,11 @@ def read(facts: Facts, words: bytes, rest: bytes, kinds: NDArray[np.uint8]) -> t
         raise DamageError("a chunk has kinds of symbols that can't be")
     width = sparse + 1
     names = np.cumsum(width) - width
-    rows = [np.flatnonzero(kinds == kind) if sparse[kind] else None for kind in range(count)]
-    sizes = [(facts.number(4), facts.number(4)) for row in rows if row is not None]
+    sizes = [(facts.number(4), facts.number(4)) for _ in range(int(np.count_nonzero(sparse)))]
     if sum(map(sum, sizes)) > 3 * len(kinds):
         raise DamageError("a chunk has more gaps than symbols")
     tables = np.stack([entropy.frequencies(facts.take(facts.number(1) + 1)) for _ in range(int(width.sum()))])
-    dense = np.flatnonzero(~sparse.take(kinds)) if sparse.any() else None
-    first = kinds if dense is None else names.astype(np.uint8).take(kinds.take(dense))
+    first = _named(kinds, sparse, names) if sizes else kinds
     parts = [first]
     for name, (gaps, rare) in zip(names[sparse].tolist(), sizes, strict=True):
         parts += [np.full(gaps, name, dtype=np.uint8), np.full(rare, name + 1, dtype=np.uint8)]
@@ -123,15 +156,46 @@ def read(facts: Facts, words: bytes, rest: bytes, kinds: NDArray[np.uint8]) -> t
         raise DamageError("a chunk has more lanes than symbols")
     state, took = entropy.states(rest, 1 << lanes)
     decoded, filling = entropy.decode(state, words, every, tables)
-    if dense is None:
-        return decoded, filling + rest[took:]
+    symbols = _spread(kinds, sparse, sizes, len(first), decoded) if sizes else decoded
+    return symbols, filling + rest[took:]
+
+
+def _named(kinds: NDArray[np.uint8], sparse: NDArray[np.bool_], names: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The names of the symbols of dense kinds."""
+    import numpy as np  # noqa: PLC0415
+
+    if native.on():
+        from modelsyncd.codec.compiled import gaps as loops  # noqa: PLC0415
+
+        return loops.named(kinds, sparse, names)
+    return names.astype(np.uint8).take(kinds.take(np.flatnonzero(~sparse.take(kinds))))
+
+
+def _spread(
+    kinds: NDArray[np.uint8],
+    sparse: NDArray[np.bool_],
+    sizes: list[tuple[int, int]],
+    dense: int,
+    decoded: NDArray[np.uint8],
+) -> NDArray[np.uint8]:
+    """The symbols in their order, out of so many dense ones, and gaps and others behind them."""
+    import numpy as np  # noqa: PLC0415
+
+    if native.on():
+        from modelsyncd.codec.compiled import gaps as loops  # noqa: PLC0415
+
+        found = loops.spread(kinds, sparse, sizes, dense, decoded)
+        if found is None:
+            raise DamageError("a chunk's gaps lead elsewhere")
+        return found
     symbols = np.zeros(len(kinds), dtype=np.uint8)
-    at = len(first)
-    symbols[dense] = decoded[:at]
-    for row, (gaps, rare) in zip((row for row in rows if row is not None), sizes, strict=True):
+    symbols[np.flatnonzero(~sparse.take(kinds))] = decoded[:dense]
+    at = dense
+    for kind, (gaps, rare) in zip(np.flatnonzero(sparse).tolist(), sizes, strict=True):
+        row = np.flatnonzero(kinds == kind)
         symbols[row[_places(decoded[at : at + gaps], rare, len(row))]] = decoded[at + gaps : at + gaps + rare]
         at += gaps + rare
-    return symbols, filling + rest[took:]
+    return symbols
 
 
 def _places(gaps: NDArray[np.uint8], count: int, most: int) -> NDArray[np.int64]:

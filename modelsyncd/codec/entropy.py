@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modelsyncd.codec import bits
+from modelsyncd.codec import bits, native
 from modelsyncd.errors import DamageError
 
 if TYPE_CHECKING:
@@ -66,12 +66,34 @@ def encode(
     """`kinds[i]` is the row of `tables` for symbol i; `filling` (2 bytes for each lane) comes back from `decode`."""
     import numpy as np  # noqa: PLC0415
 
+    state = np.frombuffer(filling, dtype="<u2").astype(np.uint32) | np.uint32(_FLOOR)
+    if native.on():
+        from modelsyncd.codec.compiled import lanes as loops  # noqa: PLC0415
+
+        words = loops.encode(symbols, kinds, tables, state)
+    else:
+        words = _encode(symbols, kinds, tables, state)
+    widths = (np.frexp(state.astype(np.float64))[1] - 17).astype(np.uint8)  # 0 to 15 bits more than the least
+    top = np.uint64(_FLOOR) << widths.astype(np.uint64)
+    return Coded(
+        bits.pack(widths.astype(np.uint64), np.full(lanes, 4, dtype=np.uint8))
+        + bits.pack(state.astype(np.uint64) ^ top, widths + np.uint8(16)),
+        words,
+    )
+
+
+def _encode(
+    symbols: NDArray[np.uint8], kinds: NDArray[np.uint8], tables: NDArray[np.uint32], state: NDArray[np.uint32]
+) -> bytes:
+    """The words that the lanes let go; `state` becomes what they end with."""
+    import numpy as np  # noqa: PLC0415
+
+    lanes = len(state)
     starts = np.zeros_like(tables)
     starts[:, 1:] = np.cumsum(tables[:, :-1], axis=1)
     place = (kinds.astype(np.uint32) << np.uint32(8)) | symbols
     often = tables.ravel().take(place)
     start = starts.ravel().take(place)
-    state = np.frombuffer(filling, dtype="<u2").astype(np.uint32) | np.uint32(_FLOOR)
     words: list[NDArray[np.uint16]] = []
     for at in range((len(symbols) - 1) // lanes * lanes, -1, -lanes):
         frequency = often[at : at + lanes]
@@ -85,13 +107,7 @@ def encode(
         lane += whole << np.uint32(PRECISION)
         lane += start[at : at + lanes]
     words.reverse()
-    widths = (np.frexp(state.astype(np.float64))[1] - 17).astype(np.uint8)  # 0 to 15 bits more than the least
-    top = np.uint64(_FLOOR) << widths.astype(np.uint64)
-    return Coded(
-        bits.pack(widths.astype(np.uint64), np.full(lanes, 4, dtype=np.uint8))
-        + bits.pack(state.astype(np.uint64) ^ top, widths + np.uint8(16)),
-        b"".join(word.tobytes() for word in words),
-    )
+    return b"".join(word.tobytes() for word in words)
 
 
 def states(row: bytes, lanes: int) -> tuple[NDArray[np.uint32], int]:
@@ -112,8 +128,26 @@ def decode(
     """The symbols and the filling. Raises DamageError."""
     import numpy as np  # noqa: PLC0415
 
+    if native.on():
+        from modelsyncd.codec.compiled import lanes as loops  # noqa: PLC0415
+
+        symbols, taken = loops.decode(state, np.frombuffer(words, dtype="<u2"), kinds, tables)
+    else:
+        symbols, taken = _decode(state, np.frombuffer(words, dtype="<u2").astype(np.uint32), kinds, tables)
+    if 2 * taken > len(words):
+        raise DamageError("a chunk's coded symbols end early")
+    if 2 * taken != len(words) or (state >> np.uint32(16) != 1).any():
+        raise DamageError("a chunk's coded symbols don't end where they should")
+    return symbols, state.astype("<u2").tobytes()
+
+
+def _decode(
+    state: NDArray[np.uint32], supply: NDArray[np.uint32], kinds: NDArray[np.uint8], tables: NDArray[np.uint32]
+) -> tuple[NDArray[np.uint8], int]:
+    """The symbols, and how many words they took: more than there are, if these end early."""
+    import numpy as np  # noqa: PLC0415
+
     symbol_at, step_at = _expanded(tables)
-    supply = np.frombuffer(words, dtype="<u2").astype(np.uint32)
     lanes, taken = len(state), 0
     slots = kinds.astype(np.uint32) << np.uint32(PRECISION)
     for at in range(0, len(kinds), lanes):
@@ -128,12 +162,10 @@ def decode(
         empty = np.flatnonzero(lane < _FLOOR)
         upto = taken + len(empty)
         if upto > len(supply):
-            raise DamageError("a chunk's coded symbols end early")
+            return symbol_at[:0], upto
         lane[empty] = (lane[empty] << np.uint32(16)) | supply[taken:upto]
         taken = upto
-    if taken != len(supply) or (state >> np.uint32(16) != 1).any():
-        raise DamageError("a chunk's coded symbols don't end where they should")
-    return symbol_at.take(slots), state.astype("<u2").tobytes()
+    return symbol_at.take(slots), taken
 
 
 def _expanded(tables: NDArray[np.uint32]) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:

@@ -10,10 +10,11 @@ import struct
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from modelsyncd.codec import decay, numbers, patterns, scales, sides, steps
+from modelsyncd.codec import decay, native, numbers, patterns, scales, sides, steps
 from modelsyncd.codec.hint import Hint
+from modelsyncd.codec.numbers import Lay
 from modelsyncd.codec.patterns import Grain
-from modelsyncd.codec.scales import CLASSES, SPAN
+from modelsyncd.codec.scales import CLASSES, SPAN, Scales
 from modelsyncd.digest import Buffer
 from modelsyncd.errors import DamageError
 
@@ -50,6 +51,11 @@ class _Field:
         padded = np.pad(pattern, (0, odd)) if odd else pattern
         return padded.reshape(-1, 1 << self.group)
 
+    @property
+    def lay(self) -> Lay:
+        """What decides about cells, as numbers."""
+        return Lay(self.group, self.grain.mantissa, self.low, self.span)
+
     def exponents(self, old: Pattern) -> NDArray[np.uint8]:
         """The base's exponents, counted from `low`, as far as they are told apart."""
         import numpy as np  # noqa: PLC0415
@@ -80,22 +86,17 @@ def compress(plain: Buffer, base: Buffer | None, hint: Hint) -> bytes | None:
     grain = replace(grain, floor=_floor(grain, new, old, alone=base is None))
     field = _field(grain, old, hint)
     old, new = field.rows(old), field.rows(new)
-    change = _turn(grain.order(new) - grain.order(old), old, grain)
+    change = patterns.change_of(old, new, grain)
     decayed, change = _without_decay(change, old, grain)
     groups, table = decayed.groups, decayed.table
     stepped = None if base is None else _stepped(old, new, groups, table, grain)
-    negative = change >> (grain.bits - 1)
-    size = (change ^ -negative) + negative
-    exponents = field.exponents(old)
     if base is None and grain.mantissa:
-        groups |= size.any(axis=1)
+        groups |= change.any(axis=1)
     else:
-        groups |= scales.classes(_levels(size, exponents, field))
+        groups |= scales.classes(_levels(change, old, field))
     if stepped is not None:
         groups[stepped.groups] = _STEPPED
-    moved = (groups & (CLASSES - 1)) != 0
-    if not moved.all():
-        size, negative, exponents = size[moved], negative[moved], exponents[moved]
+    classes = groups & np.uint8(CLASSES - 1)
     facts = odd + groups.tobytes() + (decay.write(table) if table is not None else b"")
     mark = MARK
     if decayed.clients > 1:
@@ -107,16 +108,46 @@ def compress(plain: Buffer, base: Buffer | None, hint: Hint) -> bytes | None:
         mark += _WITH_STEPS
         facts += more
     head = _HEAD.pack(mark, grain.width, grain.edge, grain.mantissa, field.group, field.low, grain.floor)
-    if not moved.any():
+    if not classes.any():
         return head + sides.fold(facts) + led
-    classes = groups[moved] & (CLASSES - 1)
-    cells = (classes.astype(np.uint16)[:, None] * np.uint16(field.span) + exponents).ravel()
-    if base is None and grain.mantissa:
-        scale = scales.by_exponent(grain.mantissa)
-    else:
-        scale = scales.measure(size.ravel(), cells, field.span)
-    more, body = numbers.write(size.ravel(), negative.ravel(), cells, scale)
-    return head + sides.fold(facts + scales.write(scale, np.unique(classes)) + more) + led + body
+    scale = scales.by_exponent(grain.mantissa) if base is None and grain.mantissa else None
+    scale, (more, body) = _numbers(change, old, classes, field, scale)
+    present = np.unique(classes[classes != 0])
+    return head + sides.fold(facts + scales.write(scale, present) + more) + led + body
+
+
+def _numbers(
+    change: Pattern, old: Pattern, classes: NDArray[np.uint8], field: _Field, scale: Scales | None
+) -> tuple[Scales, tuple[bytes, bytes]]:
+    """What is usual where, measured if it is not known, and the changes in groups with a class: facts and body."""
+    import numpy as np  # noqa: PLC0415
+
+    if native.on() and field.grain.width < 8:
+        return _numbers_compiled(change, old, classes, field, scale)
+    moved = classes != 0
+    if not moved.all():
+        change, old, classes = change[moved], old[moved], classes[moved]
+    negative = change >> (field.grain.bits - 1)
+    size = ((change ^ -negative) + negative).ravel()
+    cells = (classes.astype(np.uint16)[:, None] * np.uint16(field.span) + field.exponents(old)).ravel()
+    scale = scale or scales.measure(size, cells, field.span)
+    return scale, numbers.write(size, negative.ravel(), cells, scale)
+
+
+def _numbers_compiled(
+    change: Pattern, old: Pattern, classes: NDArray[np.uint8], field: _Field, scale: Scales | None
+) -> tuple[Scales, tuple[bytes, bytes]]:
+    import numpy as np  # noqa: PLC0415
+
+    from modelsyncd.codec.compiled import cells, elements  # noqa: PLC0415
+
+    lay = field.lay
+    if scale is None:
+        sums = np.zeros((3, CLASSES * field.span))
+        elements.tally(change.ravel(), old.ravel(), classes, lay.group, lay.mantissa, lay.low, lay.span, *sums)
+        scale = scales.fitting(sums[0], sums[1], sums[2], field.span)
+    cut = cells.cut(change.ravel(), old.ravel(), classes, lay, scale.shifts, scale.kinds)
+    return scale, numbers.folded(cut)
 
 
 def _floor(grain: Grain, new: Pattern, old: Pattern, *, alone: bool) -> int:
@@ -136,16 +167,6 @@ def _field(grain: Grain, old: Pattern, hint: Hint) -> _Field:
     lowest = int(magnitude.min()) >> grain.mantissa
     low = max(lowest, highest - SPAN + 1)
     return _Field(grain, group, low, highest - low + 1)
-
-
-def _turn(change: Pattern, old: Pattern, grain: Grain) -> Pattern:
-    """Counts changes away from zero as positive and changes towards it as negative, and back."""
-    if not grain.mantissa:
-        return change
-    sign = -(old >> (grain.bits - 1))
-    change ^= sign
-    change -= sign
-    return change
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,17 +208,25 @@ def _stepped(
     return found if found is not None and len(found.groups) else None
 
 
-def _levels(size: Pattern, exponents: NDArray[np.uint8], field: _Field) -> NDArray[np.float64]:
-    """The mean change of each group, in units that are the same for all exponents."""
+def _levels(change: Pattern, old: Pattern, field: _Field) -> NDArray[np.float64]:
+    """The change of each group, in units that are the same for all exponents."""
     import numpy as np  # noqa: PLC0415
 
-    if field.span > 1:
-        unit = np.exp2(np.arange(field.span, dtype=np.float32) - np.float32(field.span))
-        real = size.astype(np.float32)
-        real *= unit.take(exponents)
-        return np.asarray(real.sum(axis=1, dtype=np.float32), dtype=np.float64)
-    means: NDArray[np.float64] = size.mean(axis=1, dtype=np.float32).astype(np.float64)
-    return means
+    unit = np.exp2(np.arange(field.span, dtype=np.float32) - np.float32(field.span))
+    if native.on() and field.grain.width < 8:
+        from modelsyncd.codec.compiled import elements  # noqa: PLC0415
+
+        lay, level = field.lay, np.empty(len(change), dtype=np.float32)
+        elements.levels(change.ravel(), old.ravel(), lay.group, lay.mantissa, lay.low, lay.span, unit, level)
+        return level.astype(np.float64)
+    negative = change >> (field.grain.bits - 1)
+    real = ((change ^ -negative) + negative).astype(np.float32)
+    if field.grain.mantissa and field.span > 1:
+        real *= unit.take(field.exponents(old))
+    for _ in range(field.group):  # halves to halves: sums that are rounded the same in every loop
+        half = real.shape[1] // 2
+        real = real[:, :half] + real[:, half:]
+    return real[:, 0].astype(np.float64)
 
 
 def decompress(payload: Buffer, base: Buffer | None, size: int) -> bytes:
@@ -226,22 +255,18 @@ def decompress(payload: Buffer, base: Buffer | None, size: int) -> bytes:
         if not steps.can_be(grain):
             raise DamageError("a chunk has steps that can't be")
         led, body = steps.read(facts, body, steps.shrunk(old[stepped], table, grain))
-    moved = (groups & (CLASSES - 1)) != 0
-    if moved.all():
-        change = _restored(body, facts, field, old, groups)
+    classes = groups & np.uint8(CLASSES - 1)
+    if classes.any():
+        change = _restored(body, facts, field, old, classes)
+    elif len(body):
+        raise DamageError("a chunk without a change has numbers")
     else:
         change = np.zeros(old.shape, dtype=old.dtype)
-        if moved.any():
-            change[moved] = _restored(body, facts, field, old[moved], groups[moved])
-        elif len(body):
-            raise DamageError("a chunk without a change has numbers")
     facts.finish()
     if table is not None:
         alone = (groups & _DECAYED) != 0
         change[alone] += decay.shift(old[alone], table, clients, grain).astype(change.dtype)
-    change = _turn(change, old, grain)
-    change += grain.order(old)
-    new = grain.disorder(change)
+    new = patterns.changed(old, change, grain)
     if stepped is not None:
         new[stepped] = led
     new = new.ravel()[:count]
@@ -249,12 +274,27 @@ def decompress(payload: Buffer, base: Buffer | None, size: int) -> bytes:
     return odd[:before] + new.tobytes() + odd[before:]
 
 
-def _restored(body: Buffer, facts: sides.Facts, field: _Field, old: Pattern, groups: NDArray[np.uint8]) -> Pattern:
-    """The changes of the groups that have any."""
+def _restored(body: Buffer, facts: sides.Facts, field: _Field, old: Pattern, classes: NDArray[np.uint8]) -> Pattern:
+    """The changes, 0 in groups without a class."""
     import numpy as np  # noqa: PLC0415
 
-    classes = groups & (CLASSES - 1)
-    scale = scales.read(facts, np.unique(classes), field.grain.bits)
-    exponents = replace(field, span=scale.span).exponents(old)
-    cells = (classes.astype(np.uint16)[:, None] * np.uint16(scale.span) + exponents).ravel()
+    present = np.unique(classes[classes != 0])
+    scale = scales.read(facts, present, field.grain.bits)
+    field = replace(field, span=scale.span)
+    if native.on() and field.grain.width < 8:
+        return numbers.read_compiled(facts, body, old.ravel(), classes, lay=field.lay, scale=scale).reshape(old.shape)
+    moved = classes != 0
+    if not moved.all():
+        change = np.zeros(old.shape, dtype=old.dtype)
+        change[moved] = _read(body, facts, field, old[moved], classes[moved], scale=scale)
+        return change
+    return _read(body, facts, field, old, classes, scale=scale)
+
+
+def _read(
+    body: Buffer, facts: sides.Facts, field: _Field, old: Pattern, classes: NDArray[np.uint8], *, scale: Scales
+) -> Pattern:
+    import numpy as np  # noqa: PLC0415
+
+    cells = (classes.astype(np.uint16)[:, None] * np.uint16(scale.span) + field.exponents(old)).ravel()
     return numbers.read(facts, body, cells, scale, old.dtype).reshape(old.shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from modelsyncd.codec import native
 from modelsyncd.codec.hint import Hint
 from modelsyncd.digest import Buffer
 from modelsyncd.errors import DamageError
@@ -76,6 +77,44 @@ class Grain:
         return size
 
 
+def change_of(old: Pattern, new: Pattern, grain: Grain) -> Pattern:
+    """How far each element moved in that order: away from zero is up, towards it is down."""
+    import numpy as np  # noqa: PLC0415
+
+    if native.on() and grain.width < 8:
+        from modelsyncd.codec.compiled import elements  # noqa: PLC0415
+
+        change = np.empty(old.shape, dtype=old.dtype)
+        elements.changes(old.ravel(), new.ravel(), grain.mantissa, grain.floor, change.ravel())
+        return change
+    return _turn(grain.order(new) - grain.order(old), old, grain)
+
+
+def changed(old: Pattern, change: Pattern, grain: Grain) -> Pattern:
+    """The elements that moved so far. `change` may be overwritten."""
+    import numpy as np  # noqa: PLC0415
+
+    if native.on() and grain.width < 8:
+        from modelsyncd.codec.compiled import elements  # noqa: PLC0415
+
+        new = np.empty(old.shape, dtype=old.dtype)
+        elements.changed(old.ravel(), change.ravel(), grain.mantissa, grain.floor, new.ravel())
+        return new
+    change = _turn(change, old, grain)
+    change += grain.order(old)
+    return grain.disorder(change)
+
+
+def _turn(change: Pattern, old: Pattern, grain: Grain) -> Pattern:
+    """Counts changes away from zero as positive and changes towards it as negative, and back."""
+    if not grain.mantissa:
+        return change
+    sign = -(old >> (grain.bits - 1))
+    change ^= sign
+    change -= sign
+    return change
+
+
 def grain_of(hint: Hint) -> Grain:
     """What a hint says about how elements lie."""
     width = hint.width
@@ -93,9 +132,15 @@ def smallest(grain: Grain, *patterns: Pattern) -> int:
     """The floor of these elements."""
     if not grain.mantissa:
         return 0
+    mask = (1 << (grain.bits - 1)) - 1
+    if native.on() and grain.width < 8:
+        from modelsyncd.codec.compiled import elements  # noqa: PLC0415
+
+        floor = min((elements.least(pattern, mask) for pattern in patterns), default=0)
+        return floor if floor <= mask else 0
     least = []
     for pattern in patterns:
-        size = pattern & ((1 << (grain.bits - 1)) - 1)
+        size = pattern & mask
         size -= 1  # zero becomes the largest of all
         if len(size):
             least.append(int(size.min()) + 1)

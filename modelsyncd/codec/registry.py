@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from importlib.util import find_spec
 
-from modelsyncd.codec import delta, lowrank, planes, zstd
+from modelsyncd.codec import delta, lowrank, native, planes, zstd
 from modelsyncd.codec.hint import Hint
 from modelsyncd.codec.profile import Profile
 from modelsyncd.digest import Buffer
@@ -36,6 +36,7 @@ READABLE: frozenset[Codec] = frozenset(Codec if find_spec("numpy") else {Codec.S
 STUMBLES = (ArithmeticError, LookupError, TypeError, ValueError)
 """What a codec that stumbles over odd bytes would raise: whoever calls one lets that cost bytes, and no transfer."""
 
+_COMPUTED = frozenset({Codec.PLANES, Codec.DELTA, Codec.LOWRANK})
 _OPAQUE = Hint()
 _LITTLE = 0.03  # of the plain size: factors would not be smaller
 _GOOD = 0.75  # of the plain size: nothing without a base gets clearly below it with weights
@@ -54,6 +55,8 @@ def encode(
     """
     if base is not None and len(base) != len(plain):
         raise ValueError(f"a base of {len(base)} bytes for a chunk of {len(plain)}")
+    if profile is not Profile.PLAIN:
+        native.worked(len(plain))
     best: tuple[Codec, Buffer] = (Codec.STORED, plain)
     for codec, payload in _tries(plain, allowed, hint, base, profile):
         if payload is not None and len(payload) < len(best[1]):
@@ -94,6 +97,8 @@ def _decoded(codec: Codec, payload: Buffer, size: int, base: Buffer | None) -> B
         raise DamageError(f"a chunk came in the encoding {codec.name}, which this side can't read")
     if codec in NEEDS_BASE and (base is None or len(base) != size):
         raise DamageError(f"a chunk of {size} bytes came in the encoding {codec.name} without a base of that length")
+    if codec in _COMPUTED:
+        native.worked(size)
     match codec:
         case Codec.ZSTD:
             return zstd.decompress(payload, size)

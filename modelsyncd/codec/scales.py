@@ -20,7 +20,8 @@ CLASSES = 16  # class 0: groups without a change
 SPAN = 64  # exponents that are told apart; smaller ones count as the smallest
 _FINE = 4  # log2: larger changes than this have low bits that are noise
 _KEPT = 2.2  # log2 of the typical symbol where low bits are cut off
-_EVERY = 3
+EVERY = 3
+"""Elements of which one is looked at."""
 _TELLING = 2  # bits of a mantissa
 _RARE = 120  # changes: fewer do not pay for tables of their own
 
@@ -53,13 +54,27 @@ def measure(sizes: NDArray[np.integer], cells: NDArray[np.uint16], span: int) ->
     """Scales that fit these changes (magnitudes) in these cells, judged by one element in three."""
     import numpy as np  # noqa: PLC0415
 
-    some = cells[::_EVERY]
-    real = sizes[::_EVERY].astype(np.float32)
+    some = cells[::EVERY]
+    real = sizes[::EVERY].astype(np.float32)
     count = np.bincount(some, minlength=CLASSES * span)
+    total = np.bincount(some, weights=real, minlength=CLASSES * span)
+    exponents = (real + np.float32(0.5)).view(np.int32) * 2.0**-23 - 127.0
+    logarithms = np.bincount(some, weights=exponents, minlength=CLASSES * span)
+    return fitting(count, np.asarray(total, dtype=np.float64), np.asarray(logarithms, dtype=np.float64), span)
+
+
+def fitting(
+    count: NDArray[np.integer] | NDArray[np.float64],
+    total: NDArray[np.float64],
+    exponent: NDArray[np.float64],
+    span: int,
+) -> Scales:
+    """Scales for cells with so many changes, such sums of them, and of their logarithms."""
+    import numpy as np  # noqa: PLC0415
+
     filled = np.maximum(count, 1)
-    mean = np.bincount(some, weights=real, minlength=CLASSES * span) / filled
-    exponents = (real + np.float32(0.5)).view(np.int32) * np.float32(2.0**-23) - np.float32(127)
-    typical = np.bincount(some, weights=exponents, minlength=CLASSES * span) / filled
+    mean = total / filled
+    typical = exponent / filled
     fine = typical >= _FINE
     cut = np.where(fine, np.floor(typical - _KEPT), 0)
     small = np.clip(np.rint(2 * np.log2(np.maximum(mean, 2.0**-14))), -28, 12).astype(np.int64)
@@ -84,7 +99,7 @@ def _merged(key: NDArray[np.int64], tells: NDArray[np.float64]) -> NDArray[np.ui
 
     least = int(key.min())
     total = np.bincount(key - least, weights=tells)
-    often = np.flatnonzero(total >= max(min(_RARE / _EVERY, total.max()), 1e-9))
+    often = np.flatnonzero(total >= max(min(_RARE / EVERY, total.max()), 1e-9))
     if not len(often):
         return np.zeros(len(key), dtype=np.uint8)
     nearest = np.abs(np.arange(len(total))[:, None] - often[None, :]).argmin(axis=1)

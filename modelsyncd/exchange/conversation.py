@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from modelsyncd.codec.registry import READABLE
+from modelsyncd.daemon import loops
 from modelsyncd.digest import Digest
 from modelsyncd.errors import ModelsyncError, RoadError
 from modelsyncd.exchange.hub import Hub
@@ -43,6 +44,7 @@ async def carry(
     Raises the error that ended it, from whichever side; RoadError and its kin when the link did.
     """
     raise_thresholds()
+    loops.offer()
     found: list[Finished] = []
 
     def deliver(what: Word) -> None:

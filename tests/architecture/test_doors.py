@@ -19,6 +19,7 @@ DOORS = {
     "sqlite_utils": ("modelsyncd/store/cache.py",),
     "obstore": ("modelsyncd/store/blobs.py",),
     "zstandard": ("modelsyncd/codec/",),
+    "numba": ("modelsyncd/codec/compiled/jit.py", "modelsyncd/daemon/loops.py"),
     "blake3": ("modelsyncd/digest.py",),
     "xxhash": ("modelsyncd/digest.py",),
     "hashlib": ("modelsyncd/digest.py",),

@@ -2,10 +2,14 @@
 
 The flags are libFuzzer's. The first two bytes of an input choose the codec and the sample whose base and size are used;
 the rest is the payload. What must hold: the sample's size of bytes comes out, or DamageError.
+
+With FUZZ_LOOPS=compiled in the environment, compiled loops decode; NUMBA_BOUNDSCHECK=1 beside it makes them look at
+every index, so that one beyond an array's end is found even where it would do no harm.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from contextlib import suppress
@@ -14,6 +18,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["modelsyncd.codec"]):
+    from modelsyncd.codec import native
     from modelsyncd.codec.profile import Profile
     from modelsyncd.codec.registry import READABLE, Codec, decode, encode
     from modelsyncd.errors import DamageError
@@ -48,6 +53,7 @@ def seed(folder: Path) -> None:
 
 def main() -> None:
     """Runs until libFuzzer's flags say stop; exits with 77 and a file `crash-…` when something does not hold."""
+    native.use(compiled=os.environ.get("FUZZ_LOOPS") == "compiled")
     with tempfile.TemporaryDirectory(prefix="fuzz-decode-") as made:
         seed(Path(made))
         atheris.Setup([*sys.argv, made], one)

@@ -12,6 +12,7 @@ import zstandard
 from modelsyncd.codec import zstd
 from modelsyncd.codec.registry import READABLE, Codec, decode, encode
 from modelsyncd.errors import DamageError
+from tests.fakes.coding_loops import loops  # noqa: F401 - all of these twice
 
 NOISE = random.Random(7).randbytes(300_000)
 TEXT = b"the same words again and again, " * 8_000

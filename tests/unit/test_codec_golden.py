@@ -24,6 +24,7 @@ from modelsyncd.codec.registry import READABLE, Codec, decode, encode
 from modelsyncd.digest import digest_of
 from tests.fakes import graded_reader
 from tests.fakes.chunk_samples import samples
+from tests.fakes.coding_loops import loops  # noqa: F401 - all of these twice
 
 FILE = Path(__file__).parents[1] / "golden" / "codec-payloads.json"
 SAMPLES = samples()

@@ -13,6 +13,7 @@ from modelsyncd.codec.profile import Profile
 from modelsyncd.codec.registry import NEEDS_BASE, READABLE, Codec, decode, encode
 from modelsyncd.errors import DamageError
 from tests.fakes.chunk_samples import samples
+from tests.fakes.coding_loops import loops  # noqa: F401 - all of these twice
 
 SAMPLES = samples()
 CODED = sorted(

@@ -13,6 +13,7 @@ from modelsyncd.codec.hint import Hint
 from modelsyncd.codec.profile import Profile
 from modelsyncd.codec.registry import READABLE, Codec, decode, encode
 from modelsyncd.errors import DamageError
+from tests.fakes.coding_loops import loops  # noqa: F401 - all of these twice
 
 ROWS, COLUMNS = 170, 384
 DTYPES = ["f32", "f16", "bf16"]

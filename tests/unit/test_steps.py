@@ -8,6 +8,7 @@ import pytest
 from modelsyncd.codec import graded, patterns, steps
 from modelsyncd.codec.hint import Hint
 from modelsyncd.errors import DamageError
+from tests.fakes.coding_loops import loops  # noqa: F401 - all of these twice
 
 ROWS, COLUMNS = 60, 384
 HINT = Hint("f32", 0, COLUMNS)
