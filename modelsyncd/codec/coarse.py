@@ -64,7 +64,9 @@ def write(symbols: NDArray[np.uint8], kinds: NDArray[np.uint8], filling: bytes) 
                 tables.append(np.bincount(part, minlength=entropy.SYMBOLS))
             facts.append(len(gaps).to_bytes(4, "little") + len(rare).to_bytes(4, "little"))
     flags = sparse.astype(np.uint8).tobytes()
-    written = [_table(table) for table in tables]
+    counts = np.stack(tables)
+    counts[~counts.any(axis=1), 0] = 1  # a table that nobody uses can be read all the same
+    written = entropy.tables(counts)
     every = np.concatenate([part for part, _ in parts])
     lanes = _lanes(len(every))
     head = bytes((len(flags), lanes)) + flags + b"".join(facts) + b"".join(written)
@@ -81,12 +83,6 @@ def write(symbols: NDArray[np.uint8], kinds: NDArray[np.uint8], filling: bytes) 
 def _lanes(count: int) -> int:
     size = max(count.bit_length() - 1, 0)
     return min(max(size - _STEPS, min(_LEAST, size - 5), 0), _LANES)
-
-
-def _table(counts: NDArray[np.int64]) -> bytes:
-    if not counts.any():
-        counts[0] = 1  # a table that nobody uses can be read all the same
-    return entropy.table(counts)
 
 
 def _seen(symbols: NDArray[np.uint8], kinds: NDArray[np.uint8]) -> NDArray[np.int64]:

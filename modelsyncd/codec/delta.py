@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelsyncd.codec import graded, planes
+from modelsyncd.codec import graded, native, planes
 from modelsyncd.codec.hint import Hint
 from modelsyncd.codec.profile import Profile
 from modelsyncd.digest import Buffer
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_COMPILED = (b"\1\0", b"\2\0", b"\4\0")  # width and phase
+
+
 def compress(plain: Buffer, base: Buffer, hint: Hint, profile: Profile) -> bytes | None:
     """The payload, or None when the difference is no smaller than the bytes themselves."""
     if profile is Profile.SMALLEST:
@@ -25,6 +28,10 @@ def compress(plain: Buffer, base: Buffer, hint: Hint, profile: Profile) -> bytes
     width, phase = hint.width, hint.phase % hint.width
     edge, new = _elements(plain, width, phase)
     _, old = _elements(base, width, phase)
+    if planes.compiled(plain, width, phase):
+        from modelsyncd.codec.compiled import sorted_planes  # noqa: PLC0415
+
+        return planes.written(sorted_planes.split(new, old), width, phase)
     folded = new - old
     sign = folded >> (8 * width - 1)
     folded <<= 1
@@ -34,8 +41,15 @@ def compress(plain: Buffer, base: Buffer, hint: Hint, profile: Profile) -> bytes
 
 def decompress(payload: Buffer, base: Buffer, size: int) -> bytes:
     """The `size` plain bytes. Raises DamageError."""
+    import numpy as np  # noqa: PLC0415
+
     if graded.marked(payload):
         return graded.decompress(payload, base, size)
+    if native.on() and payload[:2] in _COMPILED and not size % payload[0]:
+        from modelsyncd.codec.compiled import sorted_planes  # noqa: PLC0415
+
+        sorted_, width, phase = planes.read(payload, size)
+        return sorted_planes.join(sorted_, _elements(base, width, phase)[1], np.dtype(f"<u{width}")).tobytes()
     folded, width, phase = planes.unfold(payload, size)
     edge, change = _elements(folded, width, phase)
     _, old = _elements(base, width, phase)

@@ -7,6 +7,7 @@ own state, so numpy steps all lanes at once. A state starts out holding 16 bits 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from modelsyncd.codec import bits, native
@@ -33,15 +34,21 @@ class Coded:
     words: bytes
 
 
-def table(counts: NDArray[np.int64]) -> bytes:
-    """How often each symbol came, as bytes to send: the last symbol's number, then a weight for each."""
+def tables(counts: NDArray[np.int64]) -> list[bytes]:
+    """How often each symbol came (a row for each table), as bytes to send: the last symbol, then a weight for each."""
     import numpy as np  # noqa: PLC0415 - an idle agent never loads it
 
-    last = int(np.flatnonzero(counts)[-1])
-    seen = counts[: last + 1]
-    step = 2 if int(seen.sum()) < _FEW else 1  # a coarse table is shorter, which few symbols pay for
-    codes = np.where(seen > 0, step * np.rint(4 / step * np.log2(np.maximum(seen, 1))) + 1, 0)
-    return bytes((last,)) + codes.astype(np.uint8).tobytes()
+    step = np.where(counts.sum(axis=1) < _FEW, 2, 1)[:, None]  # a coarse table is shorter, which few symbols pay for
+    codes = np.where(counts > 0, step * np.rint(4 / step * np.log2(np.maximum(counts, 1))) + 1, 0).astype(np.uint8)
+    last = counts.shape[1] - 1 - np.argmax(counts[:, ::-1] > 0, axis=1)
+    return [bytes((end,)) + row[: end + 1].tobytes() for row, end in zip(codes, last.tolist(), strict=True)]
+
+
+@cache
+def _weights() -> NDArray[np.int64]:
+    import numpy as np  # noqa: PLC0415
+
+    return np.array(_WEIGHTS, dtype=np.int64)
 
 
 def frequencies(weights: bytes) -> NDArray[np.uint32]:
@@ -49,9 +56,16 @@ def frequencies(weights: bytes) -> NDArray[np.uint32]:
     import numpy as np  # noqa: PLC0415
 
     codes = np.frombuffer(weights, dtype=np.uint8)
+    if native.on():
+        from modelsyncd.codec.compiled import lanes as loops  # noqa: PLC0415
+
+        frequency = loops.frequencies(codes, _weights())
+        if frequency is None:
+            raise DamageError("a chunk's table can't be")
+        return frequency
     if not codes.any() or codes.max() >= len(_WEIGHTS):
         raise DamageError("a chunk's table can't be")
-    amounts = np.array(_WEIGHTS, dtype=np.int64).take(codes)
+    amounts = _weights().take(codes)
     present = amounts > 0
     free = _SCALE - int(present.sum())
     found = np.zeros(SYMBOLS, dtype=np.uint32)

@@ -6,6 +6,7 @@ size in a place is the square of what no factor foretells, and of the rounding t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Matrix = NDArray[np.float64]
+    Numbers = NDArray[np.floating]
+    Singles = NDArray[np.float32]
 
 RANK_MAX = 16  # adapters are trained with 4 to 16 as a rule
 INTEGER = 1 << 30  # above any part of a factor
 EXPONENTS = range(-300, 300)  # of steps: any product is a double, and no denormal one
 _LEAST_ROWS = 32
-_PROBE_COLUMNS = 64  # columns that are looked at first, of twice as many rows as the highest rank
+_PROBE_COLUMNS = 64  # columns that are looked at first
+_FEW_ROWS = RANK_MAX + 2  # of which they are; then all columns of twice as many rows as the highest rank
+_SKETCH = 24  # rows that span about what the strongest directions span
 _ROUNDING = 3.0  # what an adapter's factors leave is rounding, when its square is at most so much of one rounding's
 _WORTH = 5.0  # the change's square, in squares of one rounding: below it, factors save less than they take
 _LOWEST = 1e-30  # in place of a change that the factors foretell wholly
@@ -33,7 +38,6 @@ _SAVED = 0.75  # of what normally distributed numbers would save; changes are no
 _TAKEN = 1.15  # of the bytes that factors would take, and of what names them
 _WORDS = 1_000.0  # bits
 _COARSE = 0.5  # of the change's square: where rounding is coarser, what is foretold is mostly rounded away
-_EVERY = 16  # elements: one tells the rounding of so many
 _NORMAL = 17.08  # 2 π e: log2 of its root is the entropy of a normal distribution, in bits
 
 
@@ -48,34 +52,44 @@ class Factors:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What a chunk's elements change by, and the square of the error that rounding makes in each place.
+class Shape:
+    """How a chunk's elements lie in a matrix. `skip`: columns of the first row that lie before the chunk."""
 
-    `skip`: columns of the first row that lie before the chunk.
-    """
-
-    values: Matrix
-    rounding: Matrix
+    size: int
     columns: int
     skip: int
 
     @property
     def rows(self) -> int:
         """Rows that the chunk has a part of."""
-        return -(-(self.skip + len(self.values)) // self.columns)
+        return -(-(self.skip + self.size) // self.columns)
 
     def grid(self, numbers: Matrix, outside: float) -> Matrix:
         """Numbers of the elements, in rows and columns."""
         import numpy as np  # noqa: PLC0415 - an idle agent never loads it
 
-        padded = np.full(self.rows * self.columns, outside)
+        padded = np.full(self.rows * self.columns, outside, dtype=numbers.dtype)
         padded[self.skip : self.skip + len(numbers)] = numbers
         return padded.reshape(self.rows, self.columns)
 
     def whole(self) -> slice:
         """The rows that lie in the chunk from end to end."""
-        last = self.rows - ((self.skip + len(self.values)) % self.columns != 0)
+        last = self.rows - ((self.skip + self.size) % self.columns != 0)
         return slice(int(self.skip != 0), last)
+
+    def inside(self, numbers: Numbers) -> Numbers:
+        """The numbers of those rows, without a copy."""
+        whole = self.whole()
+        start = whole.start * self.columns - self.skip
+        return numbers[start : whole.stop * self.columns - self.skip].reshape(-1, self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Shape):
+    """What a chunk's elements change by, and the square of the error that rounding makes in each place."""
+
+    values: Matrix
+    rounding: Matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,45 +101,53 @@ class _Found:
     noise: float
 
 
-def of_an_adapter(change: Change) -> Factors | None:
-    """Factors that leave nothing but rounding; None when there are none, which is seen from a few rows."""
-    rank = _rank(change)
-    if not rank:
-        return None
-    directions = _directions(change)
-    return _rounded(_fitted(change, _first(change, directions, rank)))
-
-
-def of_a_training(change: Change) -> Factors | None:
-    """Factors that foretell a part of the change; None when they take more than they save."""
+def of_an_adapter(change: Change, rank: int) -> Factors | None:
+    """Factors of this rank that leave nothing but rounding."""
     import numpy as np  # noqa: PLC0415
 
-    grid = change.grid(change.values, 0.0)[change.whole()]
-    if len(grid) < _LEAST_ROWS or not _all_rows(grid):
-        return None
-    directions = _directions(change)
-    values, count = np.unique(change.rounding[::_EVERY], return_counts=True)
-    rank, noise = _worthwhile(directions.energy, float(np.mean(grid * grid)), change, (values, count / count.sum()))
-    return _rounded(replace(_first(change, directions, rank), noise=noise)) if rank else None
+    grid = change.inside(change.values)
+    found = _first(change, change.values, _directions(grid), rank)
+    rest = grid - found.left[change.whole()] @ found.right
+    noise = max(_LOWEST**2, float(np.mean(rest * rest)))
+    return _rounded(_fitted(change, replace(found, noise=noise)))
 
 
-def _all_rows(grid: Matrix) -> bool:
-    """A training moves all rows of a matrix; a table of words, few of them."""
+def of_a_training(shape: Shape, values: Numbers, rounding: Matrix) -> Factors | None:
+    """Factors that foretell a part of the change; None when they take more than they save.
+
+    `rounding`: the square of its error in some places, all alike.
+    """
     import numpy as np  # noqa: PLC0415
 
+    grid = shape.inside(values)
+    if len(grid) < _LEAST_ROWS:
+        return None
     moved = np.einsum("ij,ij->i", grid, grid)
-    return bool(4 * np.count_nonzero(16 * moved > moved.mean()) >= 3 * len(moved))
+    if 4 * np.count_nonzero(16 * moved > moved.mean()) < 3 * len(moved):
+        return None  # a training moves all rows of a matrix; in a table of words, few of them
+    total = float(moved.sum(dtype=np.float64)) / grid.size
+    if not np.isfinite(total):
+        return None
+    directions = _directions(grid)
+    kinds, count = np.unique(rounding, return_counts=True)
+    rank, noise = _worthwhile(directions.energy, total, shape, (kinds, count / count.sum()))
+    return _rounded(replace(_first(shape, values, directions, rank), noise=noise)) if rank else None
 
 
-def _rank(change: Change) -> int:
-    """The rank of the rows' change, judged by some of them; 0 when they are not of a low rank but for rounding."""
-    whole = change.whole()
-    grid, rounding = change.grid(change.values, 0.0)[whole], change.grid(change.rounding, 0.0)[whole]
-    if len(grid) < 2 * RANK_MAX:
+def rank_of(shape: Shape, old: Singles, new: Singles, rounding: Callable[[Numbers], Matrix]) -> int:
+    """The rank of the rows' change, judged by some of them; 0 when they are not of a low rank but for rounding.
+
+    `rounding` says what rounding errs by in numbers like `new`.
+    """
+    before, after = shape.inside(old), shape.inside(new)
+    if len(after) < 2 * RANK_MAX:
         return 0
-    rows = slice(None, None, len(grid) // (2 * RANK_MAX))
-    few = slice(None, None, max(1, grid.shape[1] // _PROBE_COLUMNS))
-    return _fitting(grid[rows, few], rounding[rows, few]) and _fitting(grid[rows], rounding[rows])
+    for probes, few in ((_FEW_ROWS, max(1, shape.columns // _PROBE_COLUMNS)), (2 * RANK_MAX, 1)):
+        some = (slice(None, None, len(after) // probes), slice(None, None, few))
+        rank = _fitting(after[some].astype("f8") - before[some], rounding(after[some]))
+        if not rank:
+            return 0
+    return rank
 
 
 def _fitting(change: Matrix, rounding: Matrix) -> int:
@@ -154,36 +176,36 @@ class _Directions:
     energy: Matrix
 
 
-def _directions(change: Change) -> _Directions:
+def _directions(whole: Numbers) -> _Directions:
     """Few directions, by way of a small matrix: a hundredth of a full decomposition's time."""
     import numpy as np  # noqa: PLC0415
 
-    whole = change.grid(change.values, 0.0)[change.whole()]
-    sketch = whole @ whole[:: max(1, len(whole) // (2 * RANK_MAX))].T  # spans what the strongest directions span
+    sketch = whole @ whole[:: max(1, len(whole) // _SKETCH)].T  # spans what the strongest directions span
     span, _ = np.linalg.qr(sketch)
     span, _ = np.linalg.qr(whole @ (whole.T @ span))
-    small = span.T @ whole
+    small = (span.T @ whole).astype(np.float64)
     energy, turns = np.linalg.eigh(small @ small.T)
     energy, turns = np.maximum(energy[::-1], _LOWEST), turns[:, ::-1]
     sizes = np.sqrt(energy)
     return _Directions(span @ (turns * sizes), (turns / sizes).T @ small, energy / whole.size)
 
 
-def _first(change: Change, directions: _Directions, rank: int) -> _Found:
+def _first(shape: Shape, values: Numbers, directions: _Directions, rank: int) -> _Found:
     """The strongest directions; a row that the chunk has a part of is fitted to what is there."""
     import numpy as np  # noqa: PLC0415
 
-    grid, whole = change.grid(change.values, 0.0), change.whole()
-    right = directions.right[:rank]
-    left = np.zeros((change.rows, rank))
+    whole = shape.whole()
+    right = directions.right[:rank].astype(np.float64)
+    left = np.zeros((shape.rows, rank))
     left[whole] = directions.left[:, :rank]
-    for row in {0, change.rows - 1} - set(range(whole.start, whole.stop)):
-        start = change.skip if row == 0 else 0
-        end = min(change.columns, change.skip + len(change.values) - row * change.columns)
+    for row in {0, shape.rows - 1} - set(range(whole.start, whole.stop)):
+        start = shape.skip if row == 0 else 0
+        end = min(shape.columns, shape.skip + shape.size - row * shape.columns)
         if end - start >= 2 * rank:
-            left[row] = np.linalg.lstsq(right[:, start:end].T, grid[row, start:end], rcond=None)[0]
-    rest = grid[whole] - left[whole] @ right
-    return _Found(left, right, max(_LOWEST**2, float(np.mean(rest * rest))))
+            first = row * shape.columns - shape.skip
+            part = values[first + start : first + end].astype(np.float64)
+            left[row] = np.linalg.lstsq(right[:, start:end].T, part, rcond=None)[0]
+    return _Found(left, right, 0.0)
 
 
 def _fitted(change: Change, found: _Found) -> _Found:
@@ -214,7 +236,7 @@ def _fitted(change: Change, found: _Found) -> _Found:
     span, turned = np.linalg.qr(left)
     other, tilted = np.linalg.qr(right.T)
     one, sizes, two = np.linalg.svd(turned @ tilted.T)
-    return _Found(span @ (one * sizes), two @ other.T, _FINER * len(change.values) / exact)
+    return _Found(span @ (one * sizes), two @ other.T, _FINER * change.size / exact)
 
 
 def _pulled(rest: Matrix, reach: Matrix, error: float, right: Matrix) -> Matrix:
@@ -249,7 +271,7 @@ def _least_squares(weights: Matrix, weighed: Matrix, right: Matrix) -> Matrix:
     return np.asarray(np.linalg.solve(normal, (weighed @ right.T)[:, :, None])[:, :, 0], dtype=np.float64)
 
 
-def _worthwhile(energy: Matrix, total: float, change: Change, rounding: tuple[Matrix, Matrix]) -> tuple[int, float]:
+def _worthwhile(energy: Matrix, total: float, shape: Shape, rounding: tuple[Matrix, Matrix]) -> tuple[int, float]:
     """The rank that saves most, after what it takes, and the noise then; 0 when none saves any.
 
     A change of variance v among numbers of noise n takes log2(1 + v / n) / 2 bits more.
@@ -258,19 +280,15 @@ def _worthwhile(energy: Matrix, total: float, change: Change, rounding: tuple[Ma
 
     square, share = rounding
     tells = np.where(square < _COARSE * total, share, 0.0)
-    rows, columns = change.rows, change.columns
-    best, best_rank, best_noise = 0.0, 0, 0.0
-    rest = total
-    for rank in range(1, min(RANK_MAX, len(energy)) + 1):
-        rest = max(rest - float(energy[rank - 1]), _LOWEST**2)
-        saved = len(change.values) / 2 * float(np.sum(tells * np.log2((total + square) / (rest + square))))
-        noise = 1 / float(np.sum(share / (rest + square)))
-        sizes = _NORMAL / 12 * energy[:rank] / noise
-        taken = (rows * np.log2(1 + sizes * columns) + columns * np.log2(1 + sizes * rows)).sum() / 2 + _WORDS
-        gain = _SAVED * saved - _TAKEN * taken
-        if gain > best:
-            best, best_rank, best_noise = gain, rank, noise
-    return best_rank, best_noise
+    energy = energy[:RANK_MAX]
+    rest = np.maximum(total - np.cumsum(energy), _LOWEST**2)[:, None] + square  # a row for each rank
+    saved = shape.size / 2 * (np.log2((total + square) / rest) @ tells)
+    noise = 1 / ((1 / rest) @ share)
+    sizes = _NORMAL / 12 * energy / noise[:, None]
+    taken = shape.rows * np.log2(1 + sizes * shape.columns) + shape.columns * np.log2(1 + sizes * shape.rows)
+    gain = _SAVED * saved - _TAKEN * (np.tril(taken).sum(axis=1) / 2 + _WORDS)
+    best = int(np.argmax(gain))
+    return (best + 1, float(noise[best])) if gain[best] > 0 else (0, 0.0)
 
 
 def _rounded(found: _Found) -> Factors | None:

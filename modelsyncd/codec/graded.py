@@ -212,16 +212,16 @@ def _levels(change: Pattern, old: Pattern, field: _Field) -> NDArray[np.float64]
     """The change of each group, in units that are the same for all exponents."""
     import numpy as np  # noqa: PLC0415
 
-    unit = np.exp2(np.arange(field.span, dtype=np.float32) - np.float32(field.span))
     if native.on() and field.grain.width < 8:
         from modelsyncd.codec.compiled import elements  # noqa: PLC0415
 
         lay, level = field.lay, np.empty(len(change), dtype=np.float32)
-        elements.levels(change.ravel(), old.ravel(), lay.group, lay.mantissa, lay.low, lay.span, unit, level)
+        elements.levels(change.ravel(), old.ravel(), lay.group, lay.mantissa, lay.low, lay.span, level)
         return level.astype(np.float64)
     negative = change >> (field.grain.bits - 1)
     real = ((change ^ -negative) + negative).astype(np.float32)
     if field.grain.mantissa and field.span > 1:
+        unit = np.exp2(np.arange(field.span, dtype=np.float32) - np.float32(field.span))
         real *= unit.take(field.exponents(old))
     for _ in range(field.group):  # halves to halves: sums that are rounded the same in every loop
         half = real.shape[1] // 2

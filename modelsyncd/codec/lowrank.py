@@ -19,10 +19,11 @@ was first, it is 32-bit integers below 2^27, row by row: as planes.py folds them
 from __future__ import annotations
 
 import struct
+from functools import cache
 from typing import TYPE_CHECKING
 
-from modelsyncd.codec import bits, delta, factors, planes, zstd
-from modelsyncd.codec.factors import EXPONENTS, INTEGER, RANK_MAX, Change, Factors
+from modelsyncd.codec import bits, delta, factors, native, planes, zstd
+from modelsyncd.codec.factors import EXPONENTS, INTEGER, RANK_MAX, Change, Factors, Shape
 from modelsyncd.codec.hint import Hint
 from modelsyncd.codec.profile import Profile
 from modelsyncd.digest import Buffer
@@ -39,6 +40,7 @@ _HEAD = struct.Struct("<BBII")
 _SIZES = struct.Struct("<II")
 _ALONG = 0.5  # of the change's square; chance makes it a sixty-fourth
 _GROUP = 64  # elements
+_EVERY = 16  # elements: one tells the rounding of so many
 _CUT = 4
 _BLOCK = 1 << 13  # elements
 _SYMBOL = 6  # bits of the largest
@@ -51,38 +53,77 @@ def compress(plain: Buffer, base: Buffer, hint: Hint) -> bytes | None:
 
     if hint.dtype not in _DTYPES or hint.phase or len(plain) % hint.width or hint.columns <= 2 * RANK_MAX:
         return None
-    with np.errstate(all="ignore"):  # numbers that are none raise nothing, and are looked for below
-        old, new = _values(base, hint.dtype), _values(plain, hint.dtype)
-        moved = new - old
-        if not np.isfinite(moved).all() or not np.isfinite(old).all():
-            return None
-        exact = hint.dtype == "f32"  # weights of 16 bits were trained in float32 and cast, the base's too
-        rounding = _rounding(plain, hint.dtype)
-        if not exact:
-            rounding += _rounding(base, hint.dtype)
-        change = Change(moved, rounding, hint.columns, hint.skip)
+    with np.errstate(all="ignore"):  # numbers that are none raise nothing, and are looked for
         try:
-            found = factors.of_an_adapter(change) if exact else None
-            if found is None and not _shrunk(moved, old):
-                found = factors.of_a_training(change)
+            found = _searched(plain, base, hint)
         except np.linalg.LinAlgError:  # of numbers too far apart
             return None
         return None if found is None else _payload(plain, base, hint, found)
 
 
-def _rounding(data: Buffer, dtype: str) -> NDArray[np.float64]:
+def _searched(plain: Buffer, base: Buffer, hint: Hint) -> Factors | None:
+    import numpy as np  # noqa: PLC0415
+
+    old, new = _singles(base, hint.dtype), _singles(plain, hint.dtype)
+    shape = Shape(len(old), hint.columns, hint.skip)
+    if (
+        hint.dtype == "f32"
+    ):  # of weights of 16 bits, which were trained in float32 and cast, the base's too, no more is known
+        rank = factors.rank_of(shape, old, new, lambda some: _rounding(some.view("<u4"), "f32"))
+        if rank:
+            values = new.astype(np.float64) - old
+            if not np.isfinite(values).all():
+                return None
+            rounding = _rounding(new.view("<u4"), "f32")
+            found = factors.of_an_adapter(Change(shape.size, shape.columns, shape.skip, values, rounding), rank)
+            if found is not None:
+                return found
+    moved = new - old
+    if not np.isfinite(moved.sum(dtype=np.float64)) or _shrunk(moved, old):
+        return None
+    some = slice(None, None, _EVERY)
+    rounding = _rounding(_patterns(plain, hint.dtype)[some], hint.dtype)
+    if hint.dtype != "f32":
+        rounding += _rounding(_patterns(base, hint.dtype)[some], hint.dtype)
+    return factors.of_a_training(shape, moved, rounding)
+
+
+def _patterns(data: Buffer, dtype: str) -> NDArray[np.unsignedinteger]:
+    import numpy as np  # noqa: PLC0415
+
+    return np.frombuffer(data, dtype=f"<u{_WIDTHS[dtype]}")
+
+
+def _singles(data: Buffer, dtype: str) -> NDArray[np.float32]:
+    import numpy as np  # noqa: PLC0415
+
+    if dtype == "bf16":
+        return (np.frombuffer(data, dtype="<u2").astype("<u4") << np.uint32(16)).view("<f4")
+    if dtype == "f16":
+        return _halves().take(np.frombuffer(data, dtype="<u2"))  # twice as fast as a cast
+    return np.frombuffer(data, dtype="<f4")
+
+
+@cache
+def _halves() -> NDArray[np.float32]:
+    import numpy as np  # noqa: PLC0415
+
+    return np.arange(1 << 16, dtype="<u2").view("<f2").astype("<f4")
+
+
+def _rounding(patterns: NDArray[np.unsignedinteger], dtype: str) -> NDArray[np.float64]:
     """The square of what rounding to the dtype errs by."""
     import numpy as np  # noqa: PLC0415
 
     width, mantissa = _WIDTHS[dtype], _MANTISSAS[dtype]
     exponents = 1 << (8 * width - 1 - mantissa)
     last = np.maximum(np.arange(exponents), 1) - exponents // 2 + 1 - mantissa
-    field = (np.frombuffer(data, dtype=f"<u{width}") >> mantissa) & (exponents - 1)
+    field = (patterns >> mantissa) & (exponents - 1)
     square: NDArray[np.float64] = np.ldexp(1 / 12, 2 * last).take(field)
     return square
 
 
-def _shrunk(change: NDArray[np.float64], old: NDArray[np.float64]) -> bool:
+def _shrunk(change: NDArray[np.float32], old: NDArray[np.float32]) -> bool:
     """Whether weight decay alone did it in many places, which graded.py foretells better than any factor."""
     import numpy as np  # noqa: PLC0415
 
@@ -117,12 +158,16 @@ def _foretold(base: Buffer, dtype: str, columns: int, column: int, found: Factor
     """What the factors make of the base: elementwise, in a fixed order."""
     import numpy as np  # noqa: PLC0415
 
+    left = np.ldexp(found.left.astype(np.float64), found.left_step)
+    right = np.ldexp(found.right.astype(np.float64), np.array(found.right_steps, dtype=np.int32)[:, None])
+    if native.on():
+        from modelsyncd.codec.compiled import matrices  # noqa: PLC0415
+
+        return matrices.foretold(_singles(base, dtype), left, right, columns, column, dtype)
     values = _values(base, dtype)
     total = np.zeros(len(found.left) * columns)
     total[column : column + len(values)] = values
     grid = total.reshape(-1, columns)
-    left = np.ldexp(found.left.astype(np.float64), found.left_step)
-    right = np.ldexp(found.right.astype(np.float64), np.array(found.right_steps, dtype=np.int32)[:, None])
     block = max(1, _BLOCK // columns)
     product = np.empty((block, columns))
     for at in range(0, len(grid), block):  # few rows at once stay in the processor's cache

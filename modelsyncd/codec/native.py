@@ -59,6 +59,6 @@ def worked(size: int) -> None:
 def use(*, compiled: bool) -> None:
     """Decides by hand. Whoever says `compiled` has loaded them, or waits until they are compiled."""
     if compiled:
-        from modelsyncd.codec.compiled import cells, elements, gaps, lanes, rows  # noqa: F401, PLC0415
+        import modelsyncd.codec.compiled.every  # noqa: F401, PLC0415
     _state.decided, _state.load = True, None
     _state.on = compiled

@@ -93,7 +93,7 @@ class Workshop:
                 _log.warning("the coder's loops could not be compiled; numpy codes all chunks")
                 return False
             with _numba_keeps(self._folder):
-                from modelsyncd.codec.compiled import cells, elements, gaps, lanes, rows  # noqa: F401, PLC0415
+                import modelsyncd.codec.compiled.every  # noqa: F401, PLC0415
         except Exception as error:  # noqa: BLE001 - whatever goes wrong in there, numpy does the same work
             _log.warning("the coder's loops can't be loaded, so numpy codes all chunks: %s", error)
             return False
@@ -144,7 +144,7 @@ def make(folder: Path) -> None:
         if whole(folder):
             return
         with _numba_keeps(folder):
-            from modelsyncd.codec.compiled import cells, elements, gaps, lanes, rows  # noqa: F401, PLC0415
+            import modelsyncd.codec.compiled.every  # noqa: F401, PLC0415
         (folder / _MADE).write_text(_listed(folder), encoding="utf-8")  # half a list fits nothing
 
 

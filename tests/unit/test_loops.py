@@ -191,7 +191,7 @@ def test_processes_that_compile_at_once_leave_one_whole_folder(tmp_path: Path) -
     code = (
         "import sys; from pathlib import Path; from modelsyncd.daemon import loops\n"
         "with loops._numba_keeps(Path(sys.argv[1])):\n"
-        "    from modelsyncd.codec.compiled import cells, elements, gaps, lanes, rows\n"
+        "    import modelsyncd.codec.compiled.every\n"
         "assert loops.whole(Path(sys.argv[1])), 'something was compiled again'\n"
     )
     subprocess.run([sys.executable, "-c", code, str(folder)], check=True, timeout=110)

@@ -28,7 +28,7 @@ def cut(
 ) -> Cut:
     """What `numbers.write` writes of the elements in groups with a class."""
     moved = int(np.count_nonzero(classes)) << lay.group
-    fine, coarse, named = (np.empty(moved, dtype=np.uint8) for _ in range(3))
+    fine, coarse, named = (np.empty(moved + 1, dtype=np.uint8) for _ in range(3))
     beyond = np.empty(moved, dtype=old.dtype)
     low = np.zeros(moved * old.itemsize // 8 + 3, dtype=np.uint64)
     signs = np.zeros(moved // 64 + 2, dtype=np.uint64)
@@ -52,7 +52,7 @@ def places(
 ) -> tuple[int, int, NDArray[np.uint8]]:
     """How many numbers are fine, how many bits they take, and the kinds of all others."""
     moved = int(np.count_nonzero(classes)) << lay.group
-    named = np.empty(moved, dtype=np.uint8)
+    named = np.empty(moved + 1, dtype=np.uint8)
     used = np.zeros(2, dtype=np.int64)
     _places(old, classes, lay.group, lay.mantissa, lay.low, lay.span, shifts, kinds, named, used)
     return int(used[0]), int(used[1]), named[: moved - int(used[0])]
@@ -75,12 +75,40 @@ def join(
     signs are seen by the counts.
     """
     change = np.zeros(len(old), dtype=old.dtype)
+    symbols = np.concatenate([fine, coarse, np.zeros(1, dtype=np.uint8)])  # what is read and not used, is there
     used = np.zeros(2, dtype=np.int64)
     _join(
-        *(old, classes, lay.group, lay.mantissa, lay.low, lay.span, shifts, fine, coarse, beyond),
-        *(rows.words(plain), 8 * len(plain), 8 * after, change, used),
+        *(old, classes, lay.group, lay.mantissa, lay.low, lay.span, shifts, symbols, len(fine), beyond),
+        *(rows.words(plain), 8 * after, change, used),
     )
     return change, int(used[0]), int(used[1])
+
+
+@compiled(
+    *(
+        (number("void"), (read(kind), number(), number(), number(), number(), number(), write("uint32")))
+        for kind in ELEMENTS
+    )
+)
+def _cells(old: Elements, start: int, mantissa: int, low: int, span: int, first: int, cell: NDArray[np.uint32]) -> None:
+    """The cells of a group's elements, of which the class has `first` as its own."""
+    of = old.dtype.type
+    if span == 1 or not mantissa:
+        for i in range(len(cell)):
+            cell[i] = first
+        return
+    most = of(of((of(1) << of(8 * old.itemsize - 1)) - of(1)) >> of(mantissa))
+    least, high = of(low), of(min(low + span - 1, np.int64(most)))
+    add = np.uint32(first - low)
+    group = old[start : start + len(cell)]
+    for i in range(len(cell)):
+        field = of(of(group[i] >> of(mantissa)) & most)
+        field = of(min(max(field, least), high))
+        cell[i] = np.uint32(np.uint32(field) + add)
+
+
+# In the loops below indices are unsigned, so that none is looked at for being negative, and there are no jumps:
+# whether a number is fine depends on exponents, and those of neighbours are like dice.
 
 
 @compiled(
@@ -113,46 +141,52 @@ def _cut(
     signs: NDArray[np.uint64],
     used: NDArray[np.int64],
 ) -> None:
-    of = old.dtype.type
+    of, one, six = old.dtype.type, np.uint64(1), np.uint64(6)
     top = of(8 * old.itemsize - 1)
-    most = np.int64(of((of(1) << top) - of(1)) >> of(mantissa))
-    high = min(low + span - 1, most)
     size = 1 << group
-    fines, coarses, far, at, signed = 0, 0, 0, 0, 0
+    cell = np.empty(size, dtype=np.uint32)
+    fines, coarses, far, at, signed = np.uint64(0), np.uint64(0), np.uint64(0), np.uint64(0), np.uint64(0)
     for place in range(len(classes)):
         if not classes[place]:
             continue
-        first = np.int64(classes[place]) * span
-        for i in range(place * size, (place + 1) * size):
-            moved = change[i]
-            sign = of(moved >> top)
+        _cells(old, place * size, mantissa, low, span, np.int64(classes[place]) * span, cell)
+        moves = change[place * size : (place + 1) * size]
+        highest = np.uint8(0)
+        for i in range(size):
+            highest = max(highest, shifts[cell[i]])
+        for i in range(size):
+            sign = of(moves[i] >> top)
             down = of(of(0) - sign)
-            amount = np.uint64(of(of(moved ^ down) - down))
-            cell = first
-            if span > 1 and mantissa:
-                field = np.int64(of(old[i] >> of(mantissa))) & most
-                cell += min(max(field, low), high) - low
-            shift = np.uint64(shifts[cell])
+            amount = np.uint64(of(of(moves[i] ^ down) - down))
+            shift = np.uint64(shifts[cell[i]])
             above = amount >> shift
-            if above >= _ESCAPE:
+            if above >= np.uint64(_ESCAPE):
                 beyond[far] = above - np.uint64(_ESCAPE)
-                far += 1
+                far += one
                 above = np.uint64(_ESCAPE)
-            if shift:
-                fine[fines] = above
-                fines += 1
-                rest = ((amount & ((np.uint64(1) << shift) - np.uint64(1))) << np.uint64(1)) | np.uint64(sign)
-                word, inside = at >> 6, np.uint64(at & 63)
-                row[word] |= rest << inside
-                row[word + 1] = (rest >> np.uint64(1)) >> (np.uint64(63) - inside)
-                at += np.int64(shift) + 1
-            else:
+            if not highest:
                 coarse[coarses] = above
-                named[coarses] = kinds[cell]
-                coarses += 1
+                named[coarses] = kinds[cell[i]]
+                coarses += one
                 if above:
-                    signs[signed >> 6] |= np.uint64(sign) << np.uint64(signed & 63)
-                    signed += 1
+                    signs[signed >> six] |= np.uint64(sign) << (signed & np.uint64(63))
+                    signed += one
+                continue
+            is_fine = np.uint64(shift != np.uint64(0))
+            fine[fines] = above
+            coarse[coarses] = above
+            named[coarses] = kinds[cell[i]]
+            fines += is_fine
+            coarses += one - is_fine
+            rest = ((amount & ((one << shift) - one)) << one) | np.uint64(sign)
+            rest &= np.uint64(0) - is_fine
+            word, inside = at >> six, at & np.uint64(63)
+            row[word] |= rest << inside
+            row[word + one] = (rest >> one) >> (np.uint64(63) - inside)
+            at += (shift + one) & (np.uint64(0) - is_fine)
+            here = np.uint64(above != np.uint64(0)) & (one - is_fine)
+            signs[signed >> six] |= (np.uint64(sign) & here) << (signed & np.uint64(63))
+            signed += here
     used[0], used[1], used[2], used[3], used[4] = fines, coarses, far, at, signed
 
 
@@ -180,28 +214,20 @@ def _places(
     named: NDArray[np.uint8],
     used: NDArray[np.int64],
 ) -> None:
-    of = old.dtype.type
-    top = of(8 * old.itemsize - 1)
-    most = np.int64(of((of(1) << top) - of(1)) >> of(mantissa))
-    high = min(low + span - 1, most)
-    size = 1 << group
-    fines, coarses, wide = 0, 0, 0
+    size, one = 1 << group, np.uint64(1)
+    cell = np.empty(size, dtype=np.uint32)
+    fines, coarses, wide = np.uint64(0), np.uint64(0), np.uint64(0)
     for place in range(len(classes)):
         if not classes[place]:
             continue
-        first = np.int64(classes[place]) * span
-        for i in range(place * size, (place + 1) * size):
-            cell = first
-            if span > 1 and mantissa:
-                field = np.int64(of(old[i] >> of(mantissa))) & most
-                cell += min(max(field, low), high) - low
-            shift = np.int64(shifts[cell])
-            if shift:
-                fines += 1
-                wide += shift + 1
-            else:
-                named[coarses] = kinds[cell]
-                coarses += 1
+        _cells(old, place * size, mantissa, low, span, np.int64(classes[place]) * span, cell)
+        for i in range(size):
+            shift = np.uint64(shifts[cell[i]])
+            is_fine = np.uint64(shift != np.uint64(0))
+            named[coarses] = kinds[cell[i]]
+            fines += is_fine
+            coarses += one - is_fine
+            wide += (shift + one) & (np.uint64(0) - is_fine)
     used[0], used[1] = fines, wide
 
 
@@ -210,8 +236,8 @@ def _places(
         (
             number("void"),
             (
-                *(read(kind), read("uint8"), *_FIELD, read("uint8"), read("uint8"), read("uint8"), read(kind)),
-                *(read("uint64"), number(), number(), write(kind), write("int64")),
+                *(read(kind), read("uint8"), *_FIELD, read("uint8"), read("uint8"), number(), read(kind)),
+                *(read("uint64"), number(), write(kind), write("int64")),
             ),
         )
         for kind in ELEMENTS
@@ -225,54 +251,62 @@ def _join(
     low: int,
     span: int,
     shifts: NDArray[np.uint8],
-    fine: NDArray[np.uint8],
-    coarse: NDArray[np.uint8],
+    symbols: NDArray[np.uint8],
+    between: int,
     beyond: Elements,
     row: NDArray[np.uint64],
-    end: int,
     signs: int,
     change: Elements,
     used: NDArray[np.int64],
 ) -> None:
-    of = old.dtype.type
-    top = of(8 * old.itemsize - 1)
-    most = np.int64(of((of(1) << top) - of(1)) >> of(mantissa))
-    high = min(low + span - 1, most)
+    of, one, six = old.dtype.type, np.uint64(1), np.uint64(6)
     size = 1 << group
-    fines, coarses, far, at, signed = 0, 0, 0, 0, signs
+    cell = np.empty(size, dtype=np.uint32)
+    fines, coarses, far, at, signed = np.uint64(0), np.uint64(between), np.uint64(0), np.uint64(0), np.uint64(signs)
+    last = np.uint64(len(row) - 2)
     for place in range(len(classes)):
         if not classes[place]:
             continue
-        first = np.int64(classes[place]) * span
-        for i in range(place * size, (place + 1) * size):
-            cell = first
-            if span > 1 and mantissa:
-                field = np.int64(of(old[i] >> of(mantissa))) & most
-                cell += min(max(field, low), high) - low
-            shift = np.uint64(shifts[cell])
-            if shift:
-                symbol = fine[fines]
-                fines += 1
-            else:
-                symbol = coarse[coarses]
-                coarses += 1
+        _cells(old, place * size, mantissa, low, span, np.int64(classes[place]) * span, cell)
+        moves = change[place * size : (place + 1) * size]
+        highest = np.uint8(0)
+        for i in range(size):
+            highest = max(highest, shifts[cell[i]])
+        if not highest:
+            for i in range(size):
+                symbol = symbols[coarses]
+                coarses += one
+                if not symbol:
+                    continue
+                amount = np.uint64(symbol)
+                if symbol == _ESCAPE:
+                    if far < np.uint64(len(beyond)):
+                        amount += np.uint64(beyond[far])
+                    far += one
+                sign = row[min(signed >> six, last)] >> (signed & np.uint64(63))
+                signed += one
+                down = of(of(0) - of(sign & one))
+                moves[i] = of(of(of(amount) ^ down) - down)
+            continue
+        for i in range(size):
+            shift = np.uint64(shifts[cell[i]])
+            is_fine = np.uint64(shift != np.uint64(0))
+            symbol = symbols[fines if is_fine else coarses]
+            fines += is_fine
+            coarses += one - is_fine
             amount = np.uint64(symbol)
             if symbol == _ESCAPE:
-                if far < len(beyond):
+                if far < np.uint64(len(beyond)):
                     amount += np.uint64(beyond[far])
-                far += 1
-            sign = np.uint64(0)
-            if shift:
-                word, inside = at >> 6, np.uint64(at & 63)
-                low_bits = (row[word] >> inside) | ((row[word + 1] << np.uint64(1)) << (np.uint64(63) - inside))
-                low_bits &= (np.uint64(2) << shift) - np.uint64(1)
-                at += np.int64(shift) + 1
-                sign = low_bits & np.uint64(1)
-                amount = (amount << shift) | (low_bits >> np.uint64(1))
-            elif symbol:
-                if signed < end:
-                    sign = (row[signed >> 6] >> np.uint64(signed & 63)) & np.uint64(1)
-                signed += 1
-            down = of(of(0) - of(sign))
-            change[i] = of(of(of(amount) ^ down) - down)
-    used[0], used[1] = far, signed - signs
+                far += one
+            here = np.uint64(symbol != 0) & (one - is_fine)
+            begin = at if is_fine else signed
+            word, inside = min(begin >> six, last), begin & np.uint64(63)
+            found = (row[word] >> inside) | ((row[word + one] << one) << (np.uint64(63) - inside))
+            found &= ((np.uint64(2) << shift) - one) if is_fine else here
+            at += (shift + one) & (np.uint64(0) - is_fine)
+            signed += here
+            amount = (amount << shift) | (found >> one)
+            down = of(of(0) - of(found & one))
+            moves[i] = of(of(of(amount) ^ down) - down)
+    used[0], used[1] = far, np.int64(signed) - signs

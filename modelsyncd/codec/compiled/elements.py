@@ -71,7 +71,7 @@ def changed(old: Elements, change: Elements, mantissa: int, floor: int, new: Ele
     *(
         (
             number("void"),
-            (read(kind), read(kind), number(), number(), number(), number(), read("float32"), write("float32")),
+            (read(kind), read(kind), number(), number(), number(), number(), write("float32")),
         )
         for kind in ELEMENTS
     )
@@ -83,7 +83,6 @@ def levels(
     mantissa: int,
     low: int,
     span: int,
-    unit: NDArray[np.float32],
     level: NDArray[np.float32],
 ) -> None:
     """The sum of each group's changes in their units, halves added to halves as `graded` does."""
@@ -91,7 +90,7 @@ def levels(
     top = of(8 * old.itemsize - 1)
     most = np.int64(of((of(1) << top) - of(1)) >> of(mantissa))
     high = min(low + span - 1, most)
-    size = 1 << group
+    size, lift = 1 << group, 127 - span
     real = np.empty(size, dtype=np.float32)
     for at in range(len(level)):
         for i in range(size):
@@ -101,7 +100,9 @@ def levels(
         if span > 1 and mantissa:
             for i in range(size):
                 field = np.int64(of(old[at * size + i] >> of(mantissa))) & most
-                real[i] *= unit[min(max(field, low), high) - low]
+                real[i] *= np.uint32(np.uint32(min(max(field, low), high) - low + lift) << np.uint32(23)).view(
+                    np.float32
+                )
         half = size
         while half > 1:
             half >>= 1

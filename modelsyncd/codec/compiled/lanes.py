@@ -35,6 +35,34 @@ def decode(
     return found, _decode(state, words, kinds, symbol, step, found)
 
 
+def frequencies(codes: NDArray[np.uint8], weights: NDArray[np.int64]) -> NDArray[np.uint32] | None:
+    """256 frequencies, None when these codes name none."""
+    found = np.zeros(256, dtype=np.uint32)
+    return found if _frequencies(codes, weights, found) else None
+
+
+@compiled((number(), (read("uint8"), read("int64"), write("uint32"))))
+def _frequencies(codes: NDArray[np.uint8], weights: NDArray[np.int64], found: NDArray[np.uint32]) -> int:
+    total, present = 0, 0
+    for i in range(len(codes)):
+        if codes[i] >= len(weights):
+            return 0
+        total += weights[codes[i]]
+        present += weights[codes[i]] > 0
+    if not total:
+        return 0
+    given, most = 0, 0
+    for i in range(len(codes)):
+        amount = weights[codes[i]]
+        if amount:
+            found[i] = 1 + amount * (4096 - present) // total
+        given += np.int64(found[i])
+        if found[i] > found[most]:
+            most = i
+    found[most] += np.uint32(4096 - given)
+    return 1
+
+
 @compiled(
     (
         number(),
