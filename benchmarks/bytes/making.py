@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from benchmarks.bytes import graph, low_rank, text, training
 from benchmarks.bytes.pairs import BY_NAME
 
-SHORT, LONG = 20, 300  # steps
+SHORT, NEAR, LONG = 20, 280, 300  # steps
 CLIENTS, LOCAL = 3, 50  # federated: clients, and steps of each
 NEW_WORDS, EXTENDED = 256, 60  # the vocabulary: words, and steps of the embeddings alone
 LAST_LAYERS = ("encoder.layer.4.", "encoder.layer.5.")
@@ -35,7 +35,10 @@ class Making:
     def all(self) -> None:
         """Every pair; those that are there already cost nothing."""
         for made, names in (
-            (self._full, "fp32-20 bf16-20 fp16-20 fp32-300 bf16-300 fp16-300 first-fp32 first-bf16 checkpoint"),
+            (
+                self._full,
+                "fp32-20 bf16-20 fp16-20 fp32-300 bf16-300 fp16-300 first-fp32 first-bf16 checkpoint checkpoint-near",
+            ),
             (self._low_rank, "lora-fp32 lora-bf16"),
             (self._vocabulary, "vocabulary"),
             (self._onnx, "onnx-fp32-300 onnx-int8-300 safetensors-to-onnx first-int8"),
@@ -52,11 +55,16 @@ class Making:
         first = partial(_checkpoint, run.weights(), _copied(run.optimiser.state_dict()), run.step)
         self._casts(run.weights(), str(SHORT))
         self._pair("checkpoint", first, None)
+        run.until(NEAR, self._say)
+        before = partial(_checkpoint, run.weights(), _copied(run.optimiser.state_dict()), run.step)
+        self._pair("checkpoint-near", before, None)
         run.until(LONG, self._say)
         self._casts(run.weights(), str(LONG))
         self._pair("first-fp32", None, _saved(run.weights()))
         self._pair("first-bf16", None, _saved(run.weights(), torch.bfloat16))
-        self._pair("checkpoint", None, partial(_checkpoint, run.weights(), run.optimiser.state_dict(), run.step))
+        last = partial(_checkpoint, run.weights(), run.optimiser.state_dict(), run.step)
+        self._pair("checkpoint", None, last)
+        self._pair("checkpoint-near", None, last)
 
     def _casts(self, new: training.Weights, steps: str) -> None:
         for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)):
