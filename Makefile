@@ -51,6 +51,7 @@ federated: $(VENV)/.demo ## Learns on three nodes for five rounds without moving
 	@$(BIN)/python -m docs.examples.federated
 
 test: $(VENV)/.dev $(VENV)/.mlserver ## Runs all tests.
+	@$(BIN)/python -m modelsyncd.daemon.loops || true # once for a machine and version; without it the first tests do
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 faults: $(VENV)/.dev ## Kills, cuts and corrupts in full reach, for hours; MODELSYNCD_FAULTS_SECONDS bounds it.

@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def live(settings: Settings, lifetime: Lifetime) -> None:
     """The agent, until it is told to stop. Raises LockedError, DiskError, BadInputError, ConflictError, InviteError."""
     raise_thresholds()
-    loops.offer()
+    loops.offer_if_asked()
     limit_arenas()
     with lock_folder(settings.folder, LOCK):
         async with _opened(settings) as (store, shelf):

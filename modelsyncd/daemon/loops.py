@@ -12,11 +12,13 @@ import logging
 import mmap
 import os
 import platform
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,11 +27,13 @@ from modelsyncd.codec import native
 from modelsyncd.digest import digest_of
 
 CHOICE = "MODELSYNCD_LOOPS"
-"""`numpy` keeps compiled loops away; anything else, or nothing: they come when they pay."""
+"""`numpy` keeps compiled loops away, `compiled` has them in an agent too; else they come where `offer` was called."""
 _SOURCES = Path(native.__file__).parent / "compiled"
 _MADE = "made"
 _LOCK = "lock"
-_SECONDS = 300.0
+_ALL = "modelsyncd.codec.compiled.every"
+_SECONDS = 900
+"""After so long, whoever compiles is ended: it hangs, or waits for one that does."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +42,12 @@ def offer() -> None:
     """Lets the coder have compiled loops once it has enough to do, where they can be had."""
     if os.environ.get(CHOICE) != "numpy" and find_spec("numba") is not None:
         native.offer(Workshop(kept_folder()).load)
+
+
+def offer_if_asked() -> None:
+    """As `offer`, for a program whose memory counts more than its speed: only if somebody asked for compiled loops."""
+    if os.environ.get(CHOICE) == "compiled":
+        offer()
 
 
 def kept_folder() -> Path:
@@ -73,7 +83,7 @@ class Workshop:
         found = self.load()
         while found is None:
             if self._child is not None:
-                self._child.wait(_SECONDS)
+                self._child.wait()
             found = self.load()
         return found
 
@@ -93,7 +103,7 @@ class Workshop:
                 _log.warning("the coder's loops could not be compiled; numpy codes all chunks")
                 return False
             with _numba_keeps(self._folder):
-                import modelsyncd.codec.compiled.every  # noqa: F401, PLC0415
+                import_module(_ALL)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong in there, numpy does the same work
             _log.warning("the coder's loops can't be loaded, so numpy codes all chunks: %s", error)
             return False
@@ -131,20 +141,20 @@ def whole(folder: Path) -> bool:
         about = folder.stat()
         if about.st_uid != os.geteuid() or about.st_mode & 0o077:
             return False
-        return (folder / _MADE).read_text(encoding="utf-8") == _listed(folder)
+        return (folder / _MADE).read_text(encoding="utf-8") == _listed(folder) != ""
     except OSError:
         return False
 
 
-def make(folder: Path) -> None:
-    """Compiles all loops into a folder, one process at a time, and lists what it left. Raises OSError, ImportError."""
+def make(folder: Path, loops: str = _ALL) -> None:
+    """Compiles loops into a folder, one process at a time, and lists what it left. Raises OSError, ImportError."""
     own_folder(folder)
     with (folder / _LOCK).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if whole(folder):
             return
         with _numba_keeps(folder):
-            import modelsyncd.codec.compiled.every  # noqa: F401, PLC0415
+            import_module(loops)
         (folder / _MADE).write_text(_listed(folder), encoding="utf-8")  # half a list fits nothing
 
 
@@ -190,5 +200,9 @@ def _processor() -> str:
 
 
 if __name__ == "__main__":
-    os.nice(10)
-    make(Path(sys.argv[1]))
+    signal.alarm(_SECONDS)
+    if sys.argv[1:]:
+        os.nice(10)
+        make(Path(sys.argv[1]))
+    else:
+        make(kept_folder() / _key())

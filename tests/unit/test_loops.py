@@ -16,7 +16,7 @@ from modelsyncd.codec import native
 from modelsyncd.codec.registry import READABLE, decode, encode
 from modelsyncd.daemon import loops
 from tests.fakes.chunk_samples import samples
-from tests.fakes.coding_loops import WITHOUT, using
+from tests.fakes.coding_loops import COMPILED, WITHOUT, using
 
 SAMPLES = samples()
 CHUNK = SAMPLES["f32"]
@@ -84,6 +84,15 @@ def test_who_says_numpy_gets_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     assert native._state.load is None
 
 
+@pytest.mark.parametrize(("said", "comes"), [("", False), ("numpy", False), ("compiled", True)])
+def test_an_agent_has_loops_compiled_only_if_it_was_asked_to(
+    said: str, comes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(loops.CHOICE, said)
+    loops.offer_if_asked()
+    assert (native._state.load is not None) is (comes and COMPILED)
+
+
 @pytest.mark.parametrize(
     ("named", "folder"),
     [
@@ -114,6 +123,13 @@ def test_a_folder_is_whole_as_it_was_left(tmp_path: Path) -> None:
     folder = _filled(tmp_path / "loops")
     assert loops.whole(folder)
     assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_in_which_nothing_was_compiled_is_not_loaded(tmp_path: Path) -> None:
+    folder = tmp_path / "loops"
+    loops.own_folder(folder)
+    (folder / "made").write_text(loops._listed(folder), encoding="utf-8")
+    assert not loops.whole(folder)
 
 
 @pytest.mark.parametrize("harm", ["changed", "torn", "gone", "more", "unlisted", "open", "absent"])
@@ -167,6 +183,25 @@ def test_a_compiler_that_fails_leaves_numpy(tmp_path: Path, monkeypatch: pytest.
 
 
 @WITHOUT
+def test_numba_that_was_told_not_to_compile_leaves_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    assert loops.Workshop(tmp_path / "loops").wait() is False
+
+
+def test_numba_that_breaks_when_it_is_imported_leaves_numpy_and_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = tmp_path / "first"
+    broken.mkdir()
+    (broken / "numba.py").write_text("raise ImportError('numba needs another numpy')\n", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(broken))
+    assert loops.Workshop(tmp_path / "loops").wait() is False
+    assert [record.getMessage() for record in caplog.records] == [
+        "the coder's loops could not be compiled; numpy codes all chunks"
+    ]
+
+
+@WITHOUT
 def test_one_thread_loads_while_the_others_go_on() -> None:
     shop = loops.Workshop(loops.kept_folder())
     assert shop.wait()
@@ -184,14 +219,15 @@ def test_one_thread_loads_while_the_others_go_on() -> None:
 @pytest.mark.slow
 def test_processes_that_compile_at_once_leave_one_whole_folder(tmp_path: Path) -> None:
     folder = tmp_path / "loops"
-    command = [sys.executable, "-m", "modelsyncd.daemon.loops", str(folder)]
+    few = "from pathlib import Path; from modelsyncd.daemon import loops; loops.make(Path({!r}), {!r})"
+    command = [sys.executable, "-c", few.format(str(folder), "modelsyncd.codec.compiled.rows")]
     running = [subprocess.Popen(command) for _ in range(2)]
     assert [process.wait(timeout=110) for process in running] == [0, 0]
     assert loops.whole(folder)
     code = (
         "import sys; from pathlib import Path; from modelsyncd.daemon import loops\n"
         "with loops._numba_keeps(Path(sys.argv[1])):\n"
-        "    import modelsyncd.codec.compiled.every\n"
+        "    import modelsyncd.codec.compiled.rows\n"
         "assert loops.whole(Path(sys.argv[1])), 'something was compiled again'\n"
     )
     subprocess.run([sys.executable, "-c", code, str(folder)], check=True, timeout=110)

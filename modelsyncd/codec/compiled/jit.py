@@ -14,6 +14,11 @@ ELEMENTS = ("uint8", "uint16", "uint32")
 """Kinds of elements that loops are compiled for; numpy keeps the wider ones."""
 
 
+if numba.config.DISABLE_JIT:
+    msg = "NUMBA_DISABLE_JIT is set, and loops that are not compiled take many times as long as numpy's"
+    raise ImportError(msg)
+
+
 def read(kind: str) -> object:
     """An argument that is only read: an array from end to end, on any address."""
     return numba.types.Array(getattr(numba.types, kind), 1, "C", readonly=True, aligned=False)
