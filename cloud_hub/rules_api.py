@@ -9,7 +9,7 @@ from collections.abc import Callable
 from cloud_hub import gate, views
 from cloud_hub.catalog import Catalog
 from cloud_hub.catalog.evidence import Compared, Counted
-from cloud_hub.catalog.rules import Outcome, RuleRow, Verdict
+from cloud_hub.catalog.rules import Judgement, Outcome, RuleRow
 from cloud_hub.promotion import Promotion
 from modelsyncd.errors import BadInputError, LimitError
 from modelsyncd.limits import LIMITS
@@ -20,12 +20,12 @@ from modelsyncd.wire.v1 import rules_pb2 as pb
 from modelsyncd.wire.v1.rules_pb2_grpc import RuleServiceServicer
 
 _OUTCOMES = {
-    Outcome.MOVED: pb.Verdict.OUTCOME_MOVED,
-    Outcome.THERE: pb.Verdict.OUTCOME_THERE,
-    Outcome.OLD: pb.Verdict.OUTCOME_OLD,
-    Outcome.FAILS: pb.Verdict.OUTCOME_FAILS,
-    Outcome.UNKNOWN: pb.Verdict.OUTCOME_UNKNOWN,
-    Outcome.NONE: pb.Verdict.OUTCOME_NONE,
+    Outcome.MOVED: pb.Judgement.OUTCOME_MOVED,
+    Outcome.THERE: pb.Judgement.OUTCOME_THERE,
+    Outcome.OLD: pb.Judgement.OUTCOME_OLD,
+    Outcome.FAILS: pb.Judgement.OUTCOME_FAILS,
+    Outcome.UNKNOWN: pb.Judgement.OUTCOME_UNKNOWN,
+    Outcome.NONE: pb.Judgement.OUTCOME_NONE,
 }
 
 
@@ -44,7 +44,7 @@ class RulesApi(RuleServiceServicer):
         ref = parse_ref(request.ref)
         rule = self._rule(request.rule, ref.model, caller)
         await asyncio.to_thread(self._catalog.models.release, ref)  # raises, and names what comes nearest
-        return pb.PromoteIfResponse(verdict=self._told(await asyncio.to_thread(self._catalog.rules.once, rule, ref)))
+        return pb.PromoteIfResponse(judgement=self._told(await asyncio.to_thread(self._catalog.rules.once, rule, ref)))
 
     @answering
     async def SetRule(self, request: pb.SetRuleRequest, context: Context) -> pb.SetRuleResponse:  # noqa: N802
@@ -57,8 +57,8 @@ class RulesApi(RuleServiceServicer):
                 hint="name another channel whose release is judged, or none for the newest release",
             )
         await asyncio.to_thread(self._catalog.models.release, ModelRef(rule.model))
-        verdict = await asyncio.to_thread(self._catalog.rules.set, rule)
-        return pb.SetRuleResponse(rule=_view(rule), verdict=self._told(verdict))
+        judgement = await asyncio.to_thread(self._catalog.rules.set, rule)
+        return pb.SetRuleResponse(rule=_view(rule), judgement=self._told(judgement))
 
     @answering
     async def RemoveRule(self, request: pb.RemoveRuleRequest, context: Context) -> pb.RemoveRuleResponse:  # noqa: N802
@@ -89,15 +89,15 @@ class RulesApi(RuleServiceServicer):
             model, parse_channel(said.channel), candidates, said.condition, Counted(*words), who, now, said.note
         )
 
-    def _told(self, verdict: Verdict) -> pb.Verdict:
-        if verdict.move is not None:
-            self._promotion.tell(verdict.move)
-        return pb.Verdict(
-            outcome=_OUTCOMES[verdict.outcome],
-            candidate=verdict.candidate,
-            current=verdict.current,
-            compared=map(_compared, verdict.compared),
-            move=None if verdict.move is None else views.move_view(verdict.move),
+    def _told(self, judgement: Judgement) -> pb.Judgement:
+        if judgement.move is not None:
+            self._promotion.tell(judgement.move)
+        return pb.Judgement(
+            outcome=_OUTCOMES[judgement.outcome],
+            candidate=judgement.candidate,
+            current=judgement.current,
+            compared=map(_compared, judgement.compared),
+            move=None if judgement.move is None else views.move_view(judgement.move),
         )
 
 

@@ -1,4 +1,4 @@
-"""The only place where promotion rules are kept and carried out; a judgement and its move are one transaction.
+"""The only place where promotion rules are kept and carried out; judging and moving are one transaction.
 
 Law: a rule moves its channel only to a release with a higher number than every one that the channel has named. So it
 never moves the channel back, never twice to one release, and never undoes a roll-back. A channel that names nothing yet
@@ -60,7 +60,7 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Judgement:
     """A judgement: numbers are 0 for none; `move` is there only when the channel was moved."""
 
     outcome: Outcome
@@ -76,7 +76,7 @@ class Rules:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def set(self, rule: RuleRow) -> Verdict:
+    def set(self, rule: RuleRow) -> Judgement:
         """Keeps the rule in the place of the channel's earlier one, and applies it.
 
         Raises NotFoundError, BadInputError.
@@ -105,7 +105,7 @@ class Rules:
         with self._database.read() as connection:
             return _of(connection, model)
 
-    def once(self, rule: RuleRow, ref: ModelRef) -> Verdict:
+    def once(self, rule: RuleRow, ref: ModelRef) -> Judgement:
         """Judges the release that `ref` names and moves the channel if the condition holds; nothing is kept.
 
         A person may say it of any release, an older one too. Raises NotFoundError, BadInputError.
@@ -132,37 +132,37 @@ class Rules:
             rules = _of(connection, model)
             asked = [rule for rule in rules if candidates in {None, rule.candidates}]
             while asked:  # ends: each round moves a channel to a release that is newer than all it has named
-                verdicts = [_apply(connection, rule, now) for rule in asked]
-                made = [verdict.move for verdict in verdicts if verdict.move is not None]
+                judgements = [_apply(connection, rule, now) for rule in asked]
+                made = [judgement.move for judgement in judgements if judgement.move is not None]
                 done += made
                 moved = {move.channel for move in made}
                 asked = [rule for rule in rules if rule.candidates in moved]
         return done
 
 
-def _apply(connection: Connection, rule: RuleRow, now: float) -> Verdict:
+def _apply(connection: Connection, rule: RuleRow, now: float) -> Judgement:
     lane = Lane(_model_id(connection, rule.model), rule.model, rule.channel)
     candidate = _candidate(connection, lane, rule.candidates)
     if candidate == 0:
-        return Verdict(Outcome.NONE, 0, _named(connection, lane))
+        return Judgement(Outcome.NONE, 0, _named(connection, lane))
     if candidate <= _highest(connection, lane):
         current = _named(connection, lane)
-        return Verdict(Outcome.THERE if current == candidate else Outcome.OLD, candidate, current)
+        return Judgement(Outcome.THERE if current == candidate else Outcome.OLD, candidate, current)
     return _judge(connection, rule, lane, candidate, Reason(KIND, rule.who, rule.note, now))
 
 
-def _judge(connection: Connection, rule: RuleRow, lane: Lane, candidate: int, reason: Reason) -> Verdict:
+def _judge(connection: Connection, rule: RuleRow, lane: Lane, candidate: int, reason: Reason) -> Judgement:
     current = _named(connection, lane)
     if current == candidate:
-        return Verdict(Outcome.THERE, candidate, current)
+        return Judgement(Outcome.THERE, candidate, current)
     condition = parse_rule(rule.condition, reason.now)
     seen = Witness(connection, lane, rule.counted).judge(condition, candidate, current)
     if seen.answer is not Answer.YES:
         outcome = Outcome.UNKNOWN if seen.answer is Answer.UNKNOWN else Outcome.FAILS
-        return Verdict(outcome, candidate, current, seen.compared)
+        return Judgement(outcome, candidate, current, seen.compared)
     note = _note(rule, seen.compared, reason.note)
     move = moves.lay(connection, lane, candidate, Reason(reason.kind, reason.who, note, reason.now))
-    return Verdict(Outcome.MOVED, candidate, current, seen.compared, move)
+    return Judgement(Outcome.MOVED, candidate, current, seen.compared, move)
 
 
 def _note(rule: RuleRow, compared: Sequence[Compared], said: str) -> str:

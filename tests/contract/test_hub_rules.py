@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 HELMET = "acme/helmet"
 BETTER = "metrics.precision >= current.precision + 0.01"
-MOVED, THERE, OLD = pb.Verdict.OUTCOME_MOVED, pb.Verdict.OUTCOME_THERE, pb.Verdict.OUTCOME_OLD
-FAILS, UNKNOWN, NONE = pb.Verdict.OUTCOME_FAILS, pb.Verdict.OUTCOME_UNKNOWN, pb.Verdict.OUTCOME_NONE
+MOVED, THERE, OLD = pb.Judgement.OUTCOME_MOVED, pb.Judgement.OUTCOME_THERE, pb.Judgement.OUTCOME_OLD
+FAILS, UNKNOWN, NONE = pb.Judgement.OUTCOME_FAILS, pb.Judgement.OUTCOME_UNKNOWN, pb.Judgement.OUTCOME_NONE
 
 
 @dataclass
@@ -57,15 +57,15 @@ class Person:
         answer = await self.records.RecordNumbers(records_pb2.RecordNumbersRequest(numbers=[one]))
         assert answer.added == 1
 
-    async def keep(self, condition: str = BETTER, candidates: str = "candidate", **more: str) -> pb.Verdict:
+    async def keep(self, condition: str = BETTER, candidates: str = "candidate", **more: str) -> pb.Judgement:
         rule = pb.Rule(model=HELMET, channel="stable", candidates=candidates, condition=condition)
         rule.MergeFrom(pb.Rule(**more))  # type: ignore[arg-type]
-        return (await self.rules.SetRule(pb.SetRuleRequest(rule=rule))).verdict
+        return (await self.rules.SetRule(pb.SetRuleRequest(rule=rule))).judgement
 
-    async def ask(self, ref: str, condition: str = BETTER, **more: str) -> pb.Verdict:
+    async def ask(self, ref: str, condition: str = BETTER, **more: str) -> pb.Judgement:
         rule = pb.Rule(channel="stable", condition=condition)
         rule.MergeFrom(pb.Rule(**more))  # type: ignore[arg-type]
-        return (await self.rules.PromoteIf(pb.PromoteIfRequest(ref=ref, rule=rule))).verdict
+        return (await self.rules.PromoteIf(pb.PromoteIfRequest(ref=ref, rule=rule))).judgement
 
     async def channels(self) -> dict[str, int]:
         (model,) = (await self.catalog.ListModels(catalog_pb2.ListModelsRequest())).models
@@ -106,22 +106,22 @@ async def ann(tmp_path: Path) -> AsyncIterator[Person]:
         yield person
 
 
-def seen(verdict: pb.Verdict) -> list[tuple[bool, int, float | None]]:
-    return [(one.current, one.number, one.figure if one.HasField("figure") else None) for one in verdict.compared]
+def seen(judgement: pb.Judgement) -> list[tuple[bool, int, float | None]]:
+    return [(one.current, one.number, one.figure if one.HasField("figure") else None) for one in judgement.compared]
 
 
 async def test_a_channel_is_moved_once_if_the_candidate_is_better_and_both_values_are_said(ann: Person) -> None:
-    verdict = await ann.ask(f"{HELMET}@candidate")
-    assert verdict.outcome == UNKNOWN
-    assert seen(verdict) == [(False, 2, None), (True, 1, 0.8)]
+    judgement = await ann.ask(f"{HELMET}@candidate")
+    assert judgement.outcome == UNKNOWN
+    assert seen(judgement) == [(False, 2, None), (True, 1, 0.8)]
     await ann.measure(2, 0.805)
-    verdict = await ann.ask(f"{HELMET}@candidate")
-    assert (verdict.outcome, verdict.candidate, verdict.current) == (FAILS, 2, 1)
-    assert seen(verdict) == [(False, 2, 0.805), (True, 1, 0.8)]
+    judgement = await ann.ask(f"{HELMET}@candidate")
+    assert (judgement.outcome, judgement.candidate, judgement.current) == (FAILS, 2, 1)
+    assert seen(judgement) == [(False, 2, 0.805), (True, 1, 0.8)]
     assert (await ann.channels())["stable"] == 1
     await ann.measure(2, 0.81)
-    verdict = await ann.ask(f"{HELMET}@candidate", note="night shift")
-    assert (verdict.outcome, verdict.move.from_number, verdict.move.to_number) == (MOVED, 1, 2)
+    judgement = await ann.ask(f"{HELMET}@candidate", note="night shift")
+    assert (judgement.outcome, judgement.move.from_number, judgement.move.to_number) == (MOVED, 1, 2)
     assert (await ann.channels())["stable"] == 2
     (move, *_) = await ann.moves()
     assert move.who == "admin/ann"
@@ -131,8 +131,8 @@ async def test_a_channel_is_moved_once_if_the_candidate_is_better_and_both_value
 
 
 async def test_a_kept_rule_moves_its_channel_when_numbers_about_the_candidate_come(ann: Person) -> None:
-    verdict = await ann.keep(note="by night")
-    assert verdict.outcome == UNKNOWN
+    judgement = await ann.keep(note="by night")
+    assert judgement.outcome == UNKNOWN
     async with ann.seeing("stable", 2):
         await ann.measure(2, 0.805)  # too little
         await ann.measure(2, 0.9)
@@ -160,7 +160,7 @@ async def test_a_rule_without_a_channel_of_candidates_judges_each_new_release(an
 async def test_what_one_rule_moves_another_judges(ann: Person) -> None:
     await ann.keep("metrics.precision > 0.9", candidates="canary")
     rule = pb.Rule(model=HELMET, channel="canary", candidates="candidate", condition="metrics.precision > 0.85")
-    assert (await ann.rules.SetRule(pb.SetRuleRequest(rule=rule))).verdict.outcome == UNKNOWN
+    assert (await ann.rules.SetRule(pb.SetRuleRequest(rule=rule))).judgement.outcome == UNKNOWN
     async with ann.seeing("stable", 2):
         await ann.measure(2, 0.99)
     assert await ann.channels() == {"candidate": 2, "canary": 2, "stable": 2}
@@ -195,8 +195,8 @@ async def test_only_numbers_of_the_data_set_the_stage_and_the_variant_that_the_r
     named = {"dataset": "night", "stage": "eval", "variant": "int8"}
     assert seen(await ann.ask(f"{HELMET}:2", **named)) == [(False, 2, None), (True, 1, 0.5)]
     await ann.measure(2, 0.52, dataset="night", stage="eval", variant="int8")
-    verdict = await ann.ask(f"{HELMET}:2", **named)
-    assert (verdict.outcome, seen(verdict)) == (MOVED, [(False, 2, 0.52), (True, 1, 0.5)])
+    judgement = await ann.ask(f"{HELMET}:2", **named)
+    assert (judgement.outcome, seen(judgement)) == (MOVED, [(False, 2, 0.52), (True, 1, 0.5)])
 
 
 async def test_a_channel_that_names_nothing_has_its_first_release_from_a_person_unless_the_rule_says_so(
@@ -204,13 +204,13 @@ async def test_a_channel_that_names_nothing_has_its_first_release_from_a_person_
 ) -> None:
     await ann.measure(2, 0.9)
     rule = pb.Rule(model=HELMET, channel="beta", candidates="candidate", condition=BETTER)
-    verdict = (await ann.rules.SetRule(pb.SetRuleRequest(rule=rule))).verdict
-    assert (verdict.outcome, verdict.current) == (UNKNOWN, 0)
-    assert seen(verdict) == [(False, 2, 0.9), (True, 0, None)]
+    judgement = (await ann.rules.SetRule(pb.SetRuleRequest(rule=rule))).judgement
+    assert (judgement.outcome, judgement.current) == (UNKNOWN, 0)
+    assert seen(judgement) == [(False, 2, 0.9), (True, 0, None)]
     rule.condition = f"{BETTER} or not current.number = *"
-    assert (await ann.rules.SetRule(pb.SetRuleRequest(rule=rule))).verdict.outcome == MOVED
+    assert (await ann.rules.SetRule(pb.SetRuleRequest(rule=rule))).judgement.outcome == MOVED
     rule.candidates = "gamma"
-    assert (await ann.rules.SetRule(pb.SetRuleRequest(rule=rule))).verdict.outcome == NONE
+    assert (await ann.rules.SetRule(pb.SetRuleRequest(rule=rule))).judgement.outcome == NONE
 
 
 async def test_rules_are_listed_replaced_and_removed(ann: Person) -> None:

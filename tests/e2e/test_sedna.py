@@ -23,7 +23,9 @@ def published(folder: Path, precision: float, size: int) -> Path:
 
 
 def _measured(hub: HubProgram, number: int) -> dict[str, float]:
-    return {one["name"]: one["value"] for one in hub.ctl.json("metrics", f"{MODEL}:{number}")["numbers"]}
+    """Since it was published: what training said of it then has no stage."""
+    numbers = hub.ctl.json("metrics", f"{MODEL}:{number}")["numbers"]
+    return {one["name"]: one["value"] for one in numbers if one["stage"]}
 
 
 def _failure(hub: HubProgram) -> str:

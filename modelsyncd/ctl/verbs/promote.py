@@ -1,10 +1,10 @@
-"""`modelsyncctl promote`: a channel moves to a release, and every node that follows it with it; or does if …"""
+"""`modelsyncctl promote`: a channel moves to a release, or does if that is better, and who follows it moves with it."""
 
 from __future__ import annotations
 
 import click
 
-from modelsyncd.ctl import shape, verdicts
+from modelsyncd.ctl import judgements, shape
 from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.hub import connect
 from modelsyncd.errors import BadInputError, ConflictError
@@ -12,7 +12,7 @@ from modelsyncd.names import ModelRef, parse_channel, parse_ref
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 from modelsyncd.wire.v1 import rules_pb2
 
-_DONE = (rules_pb2.Verdict.OUTCOME_MOVED, rules_pb2.Verdict.OUTCOME_THERE)
+_DONE = (rules_pb2.Judgement.OUTCOME_MOVED, rules_pb2.Judgement.OUTCOME_THERE)
 
 
 @click.command("promote")
@@ -23,7 +23,7 @@ _DONE = (rules_pb2.Verdict.OUTCOME_MOVED, rules_pb2.Verdict.OUTCOME_THERE)
     "--if", "condition", metavar="CONDITION", help="Only if this holds of the release, beside the current one."
 )
 @click.option("--keep", is_flag=True, help="Keep the condition with the channel, as `rule set` does.")
-@verdicts.counted
+@judgements.counted
 @asked
 def command(
     asked: Asked,
@@ -68,7 +68,7 @@ def command(
                 hint=f"name a channel, as in {ref.model}@candidate, or {ref.model} for its newest release",
             )
         rule.candidates = ref.channel or ""
-        asked.run(verdicts.keep(asked, rule))
+        asked.run(judgements.keep(asked, rule))
         return
     _check_names_one(ref, channel)
     asked.run(_promote_if(asked, ref, rule))
@@ -88,9 +88,14 @@ async def _promote(asked: Asked, ref: ModelRef, channel: str, note: str) -> None
 async def _promote_if(asked: Asked, ref: ModelRef, rule: rules_pb2.Rule) -> None:
     async with connect(asked) as hub:
         answer = await hub.ask(hub.rules.PromoteIf, rules_pb2.PromoteIfRequest(ref=str(ref), rule=rule))
-    document = {"model": rule.model, "channel": rule.channel, "if": rule.condition, **verdicts.describe(answer.verdict)}
-    asked.answer(document, verdicts.text(rule, answer.verdict))
-    if answer.verdict.outcome not in _DONE:
+    document = {
+        "model": rule.model,
+        "channel": rule.channel,
+        "if": rule.condition,
+        **judgements.describe(answer.judgement),
+    }
+    asked.answer(document, judgements.text(rule, answer.judgement))
+    if answer.judgement.outcome not in _DONE:
         click.get_current_context().exit(ConflictError.exit_code)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from modelsyncd.ctl import verdicts
+from modelsyncd.ctl import judgements
 from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.figures import moment
 from modelsyncd.ctl.hub import connect
@@ -30,7 +30,7 @@ def command() -> None:
 @click.argument("channel")
 @click.option("--if", "condition", required=True, metavar="CONDITION", help="When to move; docs/promotion.md says how.")
 @click.option("--note", default="", help="Why, for the history of each move.")
-@verdicts.counted
+@judgements.counted
 @asked
 def put(
     asked: Asked,
@@ -62,7 +62,7 @@ def put(
         variant=variant,
         note=note,
     )
-    asked.run(verdicts.keep(asked, wanted))
+    asked.run(judgements.keep(asked, wanted))
 
 
 @command.command("remove")
@@ -78,7 +78,7 @@ async def _remove(asked: Asked, request: pb.RemoveRuleRequest) -> None:
     async with connect(asked) as hub:
         ended = (await hub.ask(hub.rules.RemoveRule, request)).rule
     said = f"{ended.model}@{ended.channel} moves by itself no more. The rule was: {ended.condition}"
-    asked.answer({"rule": verdicts.rule(ended)}, said)
+    asked.answer({"rule": judgements.rule(ended)}, said)
 
 
 @command.command("list")
@@ -92,7 +92,7 @@ def listed(asked: Asked, model: str | None) -> None:
 async def _list(asked: Asked, model: str) -> None:
     async with connect(asked) as hub:
         rules = (await hub.ask(hub.rules.ListRules, pb.ListRulesRequest(model=model))).rules
-    asked.answer({"rules": [verdicts.rule(one) for one in rules]}, text(rules, model, time.time()))
+    asked.answer({"rules": [judgements.rule(one) for one in rules]}, text(rules, model, time.time()))
 
 
 def text(rules: Sequence[pb.Rule], model: str, now: float) -> str:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from modelsyncd.wire.v1 import catalog_pb2 as modelsyncd_dot_wire_dot_v1_dot_catalog__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emodelsyncd/wire/v1/rules.proto\x12\x12modelsyncd.wire.v1\x1a modelsyncd/wire/v1/catalog.proto\"\xa5\x01\n\x04Rule\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\x12\x12\n\ncandidates\x18\x03 \x01(\t\x12\x11\n\tcondition\x18\x04 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x05 \x01(\t\x12\r\n\x05stage\x18\x06 \x01(\t\x12\x0f\n\x07variant\x18\x07 \x01(\t\x12\x0c\n\x04note\x18\x08 \x01(\t\x12\x0b\n\x03who\x18\t \x01(\t\x12\n\n\x02\x61t\x18\n \x01(\x01\"v\n\x08\x43ompared\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0f\n\x07\x63urrent\x18\x02 \x01(\x08\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12\x10\n\x06\x66igure\x18\x04 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x05 \x01(\tH\x00\x12\x0f\n\x07\x64\x61taset\x18\x06 \x01(\tB\x07\n\x05value\"\xd1\x02\n\x07Verdict\x12\x34\n\x07outcome\x18\x01 \x01(\x0e\x32#.modelsyncd.wire.v1.Verdict.Outcome\x12\x11\n\tcandidate\x18\x02 \x01(\x04\x12\x0f\n\x07\x63urrent\x18\x03 \x01(\x04\x12.\n\x08\x63ompared\x18\x04 \x03(\x0b\x32\x1c.modelsyncd.wire.v1.Compared\x12&\n\x04move\x18\x05 \x01(\x0b\x32\x18.modelsyncd.wire.v1.Move\"\x93\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x11\n\rOUTCOME_MOVED\x10\x01\x12\x11\n\rOUTCOME_THERE\x10\x02\x12\x0f\n\x0bOUTCOME_OLD\x10\x03\x12\x11\n\rOUTCOME_FAILS\x10\x04\x12\x13\n\x0fOUTCOME_UNKNOWN\x10\x05\x12\x10\n\x0cOUTCOME_NONE\x10\x06\"G\n\x10PromoteIfRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12&\n\x04rule\x18\x02 \x01(\x0b\x32\x18.modelsyncd.wire.v1.Rule\"A\n\x11PromoteIfResponse\x12,\n\x07verdict\x18\x01 \x01(\x0b\x32\x1b.modelsyncd.wire.v1.Verdict\"8\n\x0eSetRuleRequest\x12&\n\x04rule\x18\x01 \x01(\x0b\x32\x18.modelsyncd.wire.v1.Rule\"g\n\x0fSetRuleResponse\x12&\n\x04rule\x18\x01 \x01(\x0b\x32\x18.modelsyncd.wire.v1.Rule\x12,\n\x07verdict\x18\x02 \x01(\x0b\x32\x1b.modelsyncd.wire.v1.Verdict\"3\n\x11RemoveRuleRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\"<\n\x12RemoveRuleResponse\x12&\n\x04rule\x18\x01 \x01(\x0b\x32\x18.modelsyncd.wire.v1.Rule\"!\n\x10ListRulesRequest\x12\r\n\x05model\x18\x01 \x01(\t\"<\n\x11ListRulesResponse\x12\'\n\x05rules\x18\x01 \x03(\x0b\x32\x18.modelsyncd.wire.v1.Rule2\xf2\x02\n\x0bRuleService\x12X\n\tPromoteIf\x12$.modelsyncd.wire.v1.PromoteIfRequest\x1a%.modelsyncd.wire.v1.PromoteIfResponse\x12R\n\x07SetRule\x12\".modelsyncd.wire.v1.SetRuleRequest\x1a#.modelsyncd.wire.v1.SetRuleResponse\x12[\n\nRemoveRule\x12%.modelsyncd.wire.v1.RemoveRuleRequest\x1a&.modelsyncd.wire.v1.RemoveRuleResponse\x12X\n\tListRules\x12$.modelsyncd.wire.v1.ListRulesRequest\x1a%.modelsyncd.wire.v1.ListRulesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emodelsyncd/wire/v1/rules.proto\x12\x12modelsyncd.wire.v1\x1a modelsyncd/wire/v1/catalog.proto\"\xa5\x01\n\x04Rule\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\x12\x12\n\ncandidates\x18\x03 \x01(\t\x12\x11\n\tcondition\x18\x04 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x05 \x01(\t\x12\r\n\x05stage\x18\x06 \x01(\t\x12\x0f\n\x07variant\x18\x07 \x01(\t\x12\x0c\n\x04note\x18\x08 \x01(\t\x12\x0b\n\x03who\x18\t \x01(\t\x12\n\n\x02\x61t\x18\n \x01(\x01\"v\n\x08\x43ompared\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0f\n\x07\x63urrent\x18\x02 \x01(\x08\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12\x10\n\x06\x66igure\x18\x04 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x05 \x01(\tH\x00\x12\x0f\n\x07\x64\x61taset\x18\x06 \x01(\tB\x07\n\x05value\"\xd5\x02\n\tJudgement\x12\x36\n\x07outcome\x18\x01 \x01(\x0e\x32%.modelsyncd.wire.v1.Judgement.Outcome\x12\x11\n\tcandidate\x18\x02 \x01(\x04\x12\x0f\n\x07\x63urrent\x18\x03 \x01(\x04\x12.\n\x08\x63ompared\x18\x04 \x03(\x0b\x32\x1c.modelsyncd.wire.v1.Compared\x12&\n\x04move\x18\x05 \x01(\x0b\x32\x18.modelsyncd.wire.v1.Move\"\x93\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x11\n\rOUTCOME_MOVED\x10\x01\x12\x11\n\rOUTCOME_THERE\x10\x02\x12\x0f\n\x0bOUTCOME_OLD\x10\x03\x12\x11\n\rOUTCOME_FAILS\x10\x04\x12\x13\n\x0fOUTCOME_UNKNOWN\x10\x05\x12\x10\n\x0cOUTCOME_NONE\x10\x06\"G\n\x10PromoteIfRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12&\n\x04rule\x18\x02 \x01(\x0b\x32\x18.modelsyncd.wire.v1.Rule\"E\n\x11PromoteIfResponse\x12\x30\n\tjudgement\x18\x01 \x01(\x0b\x32\x1d.modelsyncd.wire.v1.Judgement\"8\n\x0eSetRuleRequest\x12&\n\x04rule\x18\x01 \x01(\x0b\x32\x18.modelsyncd.wire.v1.Rule\"k\n\x0fSetRuleResponse\x12&\n\x04rule\x18\x01 \x01(\x0b\x32\x18.modelsyncd.wire.v1.Rule\x12\x30\n\tjudgement\x18\x02 \x01(\x0b\x32\x1d.modelsyncd.wire.v1.Judgement\"3\n\x11RemoveRuleRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\"<\n\x12RemoveRuleResponse\x12&\n\x04rule\x18\x01 \x01(\x0b\x32\x18.modelsyncd.wire.v1.Rule\"!\n\x10ListRulesRequest\x12\r\n\x05model\x18\x01 \x01(\t\"<\n\x11ListRulesResponse\x12\'\n\x05rules\x18\x01 \x03(\x0b\x32\x18.modelsyncd.wire.v1.Rule2\xf2\x02\n\x0bRuleService\x12X\n\tPromoteIf\x12$.modelsyncd.wire.v1.PromoteIfRequest\x1a%.modelsyncd.wire.v1.PromoteIfResponse\x12R\n\x07SetRule\x12\".modelsyncd.wire.v1.SetRuleRequest\x1a#.modelsyncd.wire.v1.SetRuleResponse\x12[\n\nRemoveRule\x12%.modelsyncd.wire.v1.RemoveRuleRequest\x1a&.modelsyncd.wire.v1.RemoveRuleResponse\x12X\n\tListRules\x12$.modelsyncd.wire.v1.ListRulesRequest\x1a%.modelsyncd.wire.v1.ListRulesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,26 +36,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RULE']._serialized_end=254
   _globals['_COMPARED']._serialized_start=256
   _globals['_COMPARED']._serialized_end=374
-  _globals['_VERDICT']._serialized_start=377
-  _globals['_VERDICT']._serialized_end=714
-  _globals['_VERDICT_OUTCOME']._serialized_start=567
-  _globals['_VERDICT_OUTCOME']._serialized_end=714
-  _globals['_PROMOTEIFREQUEST']._serialized_start=716
-  _globals['_PROMOTEIFREQUEST']._serialized_end=787
-  _globals['_PROMOTEIFRESPONSE']._serialized_start=789
-  _globals['_PROMOTEIFRESPONSE']._serialized_end=854
-  _globals['_SETRULEREQUEST']._serialized_start=856
-  _globals['_SETRULEREQUEST']._serialized_end=912
-  _globals['_SETRULERESPONSE']._serialized_start=914
-  _globals['_SETRULERESPONSE']._serialized_end=1017
-  _globals['_REMOVERULEREQUEST']._serialized_start=1019
-  _globals['_REMOVERULEREQUEST']._serialized_end=1070
-  _globals['_REMOVERULERESPONSE']._serialized_start=1072
-  _globals['_REMOVERULERESPONSE']._serialized_end=1132
-  _globals['_LISTRULESREQUEST']._serialized_start=1134
-  _globals['_LISTRULESREQUEST']._serialized_end=1167
-  _globals['_LISTRULESRESPONSE']._serialized_start=1169
-  _globals['_LISTRULESRESPONSE']._serialized_end=1229
-  _globals['_RULESERVICE']._serialized_start=1232
-  _globals['_RULESERVICE']._serialized_end=1602
+  _globals['_JUDGEMENT']._serialized_start=377
+  _globals['_JUDGEMENT']._serialized_end=718
+  _globals['_JUDGEMENT_OUTCOME']._serialized_start=571
+  _globals['_JUDGEMENT_OUTCOME']._serialized_end=718
+  _globals['_PROMOTEIFREQUEST']._serialized_start=720
+  _globals['_PROMOTEIFREQUEST']._serialized_end=791
+  _globals['_PROMOTEIFRESPONSE']._serialized_start=793
+  _globals['_PROMOTEIFRESPONSE']._serialized_end=862
+  _globals['_SETRULEREQUEST']._serialized_start=864
+  _globals['_SETRULEREQUEST']._serialized_end=920
+  _globals['_SETRULERESPONSE']._serialized_start=922
+  _globals['_SETRULERESPONSE']._serialized_end=1029
+  _globals['_REMOVERULEREQUEST']._serialized_start=1031
+  _globals['_REMOVERULEREQUEST']._serialized_end=1082
+  _globals['_REMOVERULERESPONSE']._serialized_start=1084
+  _globals['_REMOVERULERESPONSE']._serialized_end=1144
+  _globals['_LISTRULESREQUEST']._serialized_start=1146
+  _globals['_LISTRULESREQUEST']._serialized_end=1179
+  _globals['_LISTRULESRESPONSE']._serialized_start=1181
+  _globals['_LISTRULESRESPONSE']._serialized_end=1241
+  _globals['_RULESERVICE']._serialized_start=1244
+  _globals['_RULESERVICE']._serialized_end=1614
 # @@protoc_insertion_point(module_scope)

@@ -123,7 +123,7 @@ class Compared(_message.Message):
 Global___Compared: _TypeAlias = Compared  # noqa: Y015
 
 @_typing.final
-class Verdict(_message.Message):
+class Judgement(_message.Message):
     """What came of judging a candidate."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -132,39 +132,39 @@ class Verdict(_message.Message):
         ValueType = _typing.NewType("ValueType", _builtins.int)
         V: _TypeAlias = ValueType  # noqa: Y015
 
-    class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Verdict._Outcome.ValueType], _builtins.type):
+    class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Judgement._Outcome.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
-        OUTCOME_UNSPECIFIED: Verdict._Outcome.ValueType  # 0
+        OUTCOME_UNSPECIFIED: Judgement._Outcome.ValueType  # 0
         """Never sent."""
-        OUTCOME_MOVED: Verdict._Outcome.ValueType  # 1
+        OUTCOME_MOVED: Judgement._Outcome.ValueType  # 1
         """It was moved."""
-        OUTCOME_THERE: Verdict._Outcome.ValueType  # 2
+        OUTCOME_THERE: Judgement._Outcome.ValueType  # 2
         """It names the candidate already."""
-        OUTCOME_OLD: Verdict._Outcome.ValueType  # 3
+        OUTCOME_OLD: Judgement._Outcome.ValueType  # 3
         """It names, or has named, the candidate or a newer release: a kept rule lets it be."""
-        OUTCOME_FAILS: Verdict._Outcome.ValueType  # 4
+        OUTCOME_FAILS: Judgement._Outcome.ValueType  # 4
         """The condition does not hold."""
-        OUTCOME_UNKNOWN: Verdict._Outcome.ValueType  # 5
+        OUTCOME_UNKNOWN: Judgement._Outcome.ValueType  # 5
         """A value is missing, so that nobody can tell whether it holds."""
-        OUTCOME_NONE: Verdict._Outcome.ValueType  # 6
+        OUTCOME_NONE: Judgement._Outcome.ValueType  # 6
         """There is no candidate yet."""
 
     class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
         """What became of the channel."""
 
-    OUTCOME_UNSPECIFIED: Verdict.Outcome.ValueType  # 0
+    OUTCOME_UNSPECIFIED: Judgement.Outcome.ValueType  # 0
     """Never sent."""
-    OUTCOME_MOVED: Verdict.Outcome.ValueType  # 1
+    OUTCOME_MOVED: Judgement.Outcome.ValueType  # 1
     """It was moved."""
-    OUTCOME_THERE: Verdict.Outcome.ValueType  # 2
+    OUTCOME_THERE: Judgement.Outcome.ValueType  # 2
     """It names the candidate already."""
-    OUTCOME_OLD: Verdict.Outcome.ValueType  # 3
+    OUTCOME_OLD: Judgement.Outcome.ValueType  # 3
     """It names, or has named, the candidate or a newer release: a kept rule lets it be."""
-    OUTCOME_FAILS: Verdict.Outcome.ValueType  # 4
+    OUTCOME_FAILS: Judgement.Outcome.ValueType  # 4
     """The condition does not hold."""
-    OUTCOME_UNKNOWN: Verdict.Outcome.ValueType  # 5
+    OUTCOME_UNKNOWN: Judgement.Outcome.ValueType  # 5
     """A value is missing, so that nobody can tell whether it holds."""
-    OUTCOME_NONE: Verdict.Outcome.ValueType  # 6
+    OUTCOME_NONE: Judgement.Outcome.ValueType  # 6
     """There is no candidate yet."""
 
     OUTCOME_FIELD_NUMBER: _builtins.int
@@ -172,7 +172,7 @@ class Verdict(_message.Message):
     CURRENT_FIELD_NUMBER: _builtins.int
     COMPARED_FIELD_NUMBER: _builtins.int
     MOVE_FIELD_NUMBER: _builtins.int
-    outcome: Global___Verdict.Outcome.ValueType
+    outcome: Global___Judgement.Outcome.ValueType
     """As above."""
     candidate: _builtins.int
     """Number of the release that was judged; 0 for none."""
@@ -189,7 +189,7 @@ class Verdict(_message.Message):
     def __init__(
         self,
         *,
-        outcome: Global___Verdict.Outcome.ValueType = ...,
+        outcome: Global___Judgement.Outcome.ValueType = ...,
         candidate: _builtins.int = ...,
         current: _builtins.int = ...,
         compared: _abc.Iterable[Global___Compared] | None = ...,
@@ -201,7 +201,7 @@ class Verdict(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
+Global___Judgement: _TypeAlias = Judgement  # noqa: Y015
 
 @_typing.final
 class PromoteIfRequest(_message.Message):
@@ -237,19 +237,19 @@ class PromoteIfResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    VERDICT_FIELD_NUMBER: _builtins.int
+    JUDGEMENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def verdict(self) -> Global___Verdict:
+    def judgement(self) -> Global___Judgement:
         """The judgement."""
 
     def __init__(
         self,
         *,
-        verdict: Global___Verdict | None = ...,
+        judgement: Global___Judgement | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["verdict", b"verdict"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["judgement", b"judgement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["judgement", b"judgement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -286,24 +286,24 @@ class SetRuleResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RULE_FIELD_NUMBER: _builtins.int
-    VERDICT_FIELD_NUMBER: _builtins.int
+    JUDGEMENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def rule(self) -> Global___Rule:
         """As it is now."""
 
     @_builtins.property
-    def verdict(self) -> Global___Verdict:
+    def judgement(self) -> Global___Judgement:
         """What it did at once."""
 
     def __init__(
         self,
         *,
         rule: Global___Rule | None = ...,
-        verdict: Global___Verdict | None = ...,
+        judgement: Global___Judgement | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule", "verdict", b"verdict"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["judgement", b"judgement", "rule", b"rule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["judgement", b"judgement", "rule", b"rule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

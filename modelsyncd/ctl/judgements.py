@@ -17,7 +17,7 @@ from modelsyncd.wire.v1 import rules_pb2 as pb
 
 _COLUMNS = (Column("OF"), Column("RELEASE", right=True), Column("WHAT"), Column("VALUE", right=True), Column("ON"))
 _METRIC = "metrics."
-Verdict = pb.Verdict
+Judgement = pb.Judgement
 
 P = ParamSpec("P")
 
@@ -42,8 +42,8 @@ async def keep(asked: Asked, wanted: pb.Rule) -> None:
         f"From now on {wanted.model}@{wanted.channel} follows {candidates} whenever {wanted.condition}\n"
         f"No more: modelsyncctl rule remove {wanted.model} {wanted.channel}"
     )
-    document = {"rule": rule(answer.rule), **describe(answer.verdict)}
-    asked.answer(document, f"{kept}\nNow: {text(answer.rule, answer.verdict)}")
+    document = {"rule": rule(answer.rule), **describe(answer.judgement)}
+    asked.answer(document, f"{kept}\nNow: {text(answer.rule, answer.judgement)}")
 
 
 def rule(view: pb.Rule) -> shape.Shape:
@@ -62,12 +62,12 @@ def rule(view: pb.Rule) -> shape.Shape:
     }
 
 
-def describe(verdict: Verdict) -> shape.Shape:
+def describe(judgement: Judgement) -> shape.Shape:
     """For programs."""
     return {
-        "outcome": Verdict.Outcome.Name(verdict.outcome).removeprefix("OUTCOME_").lower(),
-        "candidate": verdict.candidate or None,
-        "current": verdict.current or None,
+        "outcome": Judgement.Outcome.Name(judgement.outcome).removeprefix("OUTCOME_").lower(),
+        "candidate": judgement.candidate or None,
+        "current": judgement.current or None,
         "compared": [
             {
                 "field": one.field,
@@ -76,9 +76,9 @@ def describe(verdict: Verdict) -> shape.Shape:
                 "value": _value(one),
                 "dataset": one.dataset or None,
             }
-            for one in verdict.compared
+            for one in judgement.compared
         ],
-        "move": shape.move(verdict.move) if verdict.HasField("move") else None,
+        "move": shape.move(judgement.move) if judgement.HasField("move") else None,
     }
 
 
@@ -92,39 +92,39 @@ def _value(one: pb.Compared) -> float | str | None:
             return None
 
 
-def text(asked: pb.Rule, verdict: Verdict) -> str:
+def text(asked: pb.Rule, judgement: Judgement) -> str:
     """For people: what became of the channel, why, and what was compared."""
-    compared = [table(_COLUMNS, [_row(one) for one in verdict.compared])] if verdict.compared else []
-    return "\n".join([_sentence(asked, verdict), *_advice(asked, verdict), *compared])
+    compared = [table(_COLUMNS, [_row(one) for one in judgement.compared])] if judgement.compared else []
+    return "\n".join([_sentence(asked, judgement), *_advice(asked, judgement), *compared])
 
 
-def _sentence(asked: pb.Rule, verdict: Verdict) -> str:
+def _sentence(asked: pb.Rule, judgement: Judgement) -> str:
     where = f"{asked.model}@{asked.channel}"
-    stays = f"{where} stays at release {verdict.current}" if verdict.current else f"{where} still names nothing"
-    match verdict.outcome:
-        case Verdict.OUTCOME_MOVED:
-            before = f" (before: {verdict.current})" if verdict.current else ""
-            return f"{where} now names release {verdict.candidate}{before}: {asked.condition}"
-        case Verdict.OUTCOME_THERE:
-            return f"{where} names release {verdict.candidate} already."
-        case Verdict.OUTCOME_OLD:
-            return f"{stays}: release {verdict.candidate} is not newer than all that it has named."
-        case Verdict.OUTCOME_FAILS:
+    stays = f"{where} stays at release {judgement.current}" if judgement.current else f"{where} still names nothing"
+    match judgement.outcome:
+        case Judgement.OUTCOME_MOVED:
+            before = f" (before: {judgement.current})" if judgement.current else ""
+            return f"{where} now names release {judgement.candidate}{before}: {asked.condition}"
+        case Judgement.OUTCOME_THERE:
+            return f"{where} names release {judgement.candidate} already."
+        case Judgement.OUTCOME_OLD:
+            return f"{stays}: release {judgement.candidate} is not newer than all that it has named."
+        case Judgement.OUTCOME_FAILS:
             return f"{stays}: it does not hold that {asked.condition}"
-        case Verdict.OUTCOME_UNKNOWN:
+        case Judgement.OUTCOME_UNKNOWN:
             return f"{stays}: a value is missing to tell whether {asked.condition}"
         case _:
             return f"{stays}: there is no candidate yet."
 
 
-def _advice(asked: pb.Rule, verdict: Verdict) -> Sequence[str]:
-    if verdict.outcome == Verdict.OUTCOME_MOVED and verdict.current:
+def _advice(asked: pb.Rule, judgement: Judgement) -> Sequence[str]:
+    if judgement.outcome == Judgement.OUTCOME_MOVED and judgement.current:
         return [f"Back again: modelsyncctl rollback {asked.model} {asked.channel}"]
-    if verdict.outcome != Verdict.OUTCOME_UNKNOWN:
+    if judgement.outcome != Judgement.OUTCOME_UNKNOWN:
         return []
-    missing = [one for one in verdict.compared if one.WhichOneof("value") is None]
+    missing = [one for one in judgement.compared if one.WhichOneof("value") is None]
     if any(one.current and not one.number for one in missing):
-        first = f"modelsyncctl promote {asked.model}:{verdict.candidate} {asked.channel}"
+        first = f"modelsyncctl promote {asked.model}:{judgement.candidate} {asked.channel}"
         return [f"There is nothing to compare with. Its first release: {first}"]
     releases = {one.number for one in missing if one.field.startswith(_METRIC)}
     return [f"What was measured: modelsyncctl metrics {asked.model}:{number}" for number in sorted(releases)]
