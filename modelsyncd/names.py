@@ -95,6 +95,11 @@ def parse_node(text: str) -> str:
     return _word(text, "node")
 
 
+def parse_variant(text: str) -> str:
+    """The name of a variant of a release. Raises InvalidNameError."""
+    return _word(text, "variant")
+
+
 def parse_place(text: str) -> str:
     """The name of a member's place in a bundle, a folder of it. Raises InvalidNameError."""
     return _word(text, "place in a bundle")

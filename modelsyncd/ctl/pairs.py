@@ -16,6 +16,13 @@ def labels(arguments: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def selector(arguments: Iterable[str]) -> dict[str, str]:
+    """A variant's selector from k=v arguments. Raises BadInputError, LimitError."""
+    found = _pairs(arguments, "selector")
+    check_labels(found)
+    return found
+
+
 def metrics(arguments: Iterable[str]) -> dict[str, float]:
     """Metrics from k=v arguments; the value is a finite number. Raises BadInputError."""
     found: dict[str, float] = {}

@@ -147,6 +147,8 @@ class Push:
     refs: tuple[ManifestRef, ...] = field(init=False)
     givers: tuple[SourceGiver, ...] = field(init=False)
     id: bytes = field(init=False)
+    at: int = field(init=False, default=0)
+    """Which of the givers gives."""
 
     def __post_init__(self) -> None:
         self.id = self.wish.id or os.urandom(OFFER_ID_BYTES)
@@ -198,7 +200,8 @@ class Push:
     async def _offer_all(self, release: SignedRelease) -> Settled:
         """Offers each variant until the release is committed: what was whole may be found damaged meanwhile."""
         for _ in range(ROUNDS):
-            for giver in self.givers:
+            for at, giver in enumerate(self.givers):
+                self.at = at
                 offer = Offer(release, giver.manifest, self.wish.channel, self.id)
                 settled = await self._offer(offer, giver)
                 if settled.number != PART_OF_IT:

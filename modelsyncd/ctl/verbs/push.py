@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
 from modelsyncd.ctl import cost as costs
-from modelsyncd.ctl import pairs
+from modelsyncd.ctl import pairs, shape
 from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.bases import read_bases
 from modelsyncd.ctl.cost import Cost
 from modelsyncd.ctl.figures import count, duration, share, size
-from modelsyncd.ctl.hub import Hub, connect
+from modelsyncd.ctl.forms import Forms, forms
+from modelsyncd.ctl.hub import connect
 from modelsyncd.ctl.progress import Meter, Step, meter
 from modelsyncd.ctl.retry import noted
 from modelsyncd.ctl.tally import Tally
 from modelsyncd.digest import to_text
 from modelsyncd.errors import BadInputError
+from modelsyncd.exchange.adding import added_to
 from modelsyncd.exchange.coder import Coding
 from modelsyncd.exchange.local_base import LocalBase
-from modelsyncd.exchange.publishing import Push, Watched, Wish, next_number
+from modelsyncd.exchange.publishing import Form, Push, Watched, Wish, next_number
 from modelsyncd.exchange.thread import Check, in_thread
 from modelsyncd.limits import LIMITS
 from modelsyncd.names import DEFAULT_CHANNEL, ModelRef, parse_channel, parse_ref
@@ -49,6 +52,13 @@ class Published:
     cost: Cost
     bases: tuple[tuple[LocalBase, bool | None], ...] = ()
     hint: str = ""
+    also: tuple[ManifestRef, ...] = ()
+    """Of the variants that came with it."""
+
+    @property
+    def files(self) -> int:
+        """Of all that was pushed."""
+        return sum(ref.files for ref in (self.ref, *self.also))
 
 
 @click.command("push")
@@ -70,6 +80,15 @@ class Published:
     default=Coding.AUTO.value,
     help="How much CPU a saved byte is worth; by default the link's rate says.",
 )
+@click.option("--variant", metavar="NAME", help="What this form of the model is called, as in fp32 or int8.")
+@click.option(
+    *("--selector", "selector"),
+    multiple=True,
+    metavar="[NAME:]K=V",
+    help="Nodes that a variant is for, by label or fact, as in arch=arm64 or int8:memory='<4GiB'; repeatable.",
+)
+@click.option("--also", multiple=True, metavar="NAME=PATH", help="Another variant of the same release; repeatable.")
+@click.option("--add-to", "base", metavar="RELEASE", help="Keep the variants of this release beside the new ones.")
 @click.option("--no-retry", is_flag=True, help="End when the link is lost, instead of going on when it is back.")
 @asked
 def command(
@@ -83,18 +102,28 @@ def command(
     note: str,
     bases: tuple[Path, ...],
     coding: str,
+    variant: str | None,
+    selector: tuple[str, ...],
+    also: tuple[str, ...],
+    base: str | None,
     no_retry: bool,
 ) -> None:
     """Publish a file or folder as a model's next release.
 
     Only what the hub does not have yet travels. A push that was cut off goes on when the same command is given again.
+
+    A release may have several variants, of which each node gets the one that fits it:
+
+    modelsyncctl push helmet-int8/ acme/helmet --variant int8 --selector memory='<4GiB' --add-to acme/helmet:1
     """
     ref = parse_ref(model)
     wish = Wish(ref.model, _channel(ref, channel), pairs.labels(labels), pairs.metrics(metrics), note)
     if len(note) > LIMITS.note_chars:
         raise BadInputError(f"a note may have {LIMITS.note_chars} characters, not {len(note)}")
+    named = forms(ref.model, variant, selector, also, base)
+    wish = replace(wish, variant=named.name, selector=named.selector(named.name))
     asked.run(
-        _push(asked, path, wish, bases, Coding(coding), retry=not no_retry),
+        _push(asked, path, wish, named, named=bases, coding=Coding(coding), retry=not no_retry),
         interrupted="What the hub has received stays there: the same command goes on from it. Nothing was published.",
     )
 
@@ -107,15 +136,28 @@ def _channel(ref: ModelRef, channel: str | None) -> str:
     return parse_channel(channel) if channel else ref.channel or ""
 
 
-async def _push(asked: Asked, path: Path, wish: Wish, named: Sequence[Path], coding: Coding, *, retry: bool) -> None:
-    async with connect(asked) as hub:
+async def _push(
+    asked: Asked, path: Path, wish: Wish, forms: Forms, *, named: Sequence[Path], coding: Coding, retry: bool
+) -> None:
+    async with connect(asked) as hub, AsyncExitStack() as stack:
         number = await next_number(hub, wish.model)  # first of all: a hub that can't be reached must not cost a scan
-        with meter(f"reading {path.name or path}", silent=asked.json) as shown:
-            source = await in_thread(lambda check: _scan(path, shown, check))
+        if forms.base is not None:
+            wish = added_to(wish, shape.opened(await hub.release(str(forms.base))))
+        source = stack.enter_context(await _read(asked, path))
+        also = [
+            Form(name, stack.enter_context(await _read(asked, other)), forms.selector(name))
+            for name, other in forms.also.items()
+        ]
         bases = await read_bases(named, silent=asked.json)
-        with source, meter(f"pushing {wish.model}", silent=asked.json) as shown:
-            published = await _publish(hub, wish, source, bases, coding=coding, shown=shown, retry=retry, number=number)
+        with meter(f"pushing {wish.model}", silent=asked.json) as shown:
+            push = Push(hub, wish, source, bases, coding, retry, also=also)
+            published = await _publish(push, shown, number)
     asked.answer(describe(published), text(published))
+
+
+async def _read(asked: Asked, path: Path) -> Source:
+    with meter(f"reading {path.name or path}", silent=asked.json) as shown:
+        return await in_thread(lambda check: _scan(path, shown, check))
 
 
 def _scan(path: Path, shown: Meter, check: Check) -> Source:
@@ -126,39 +168,34 @@ def _scan(path: Path, shown: Meter, check: Check) -> Source:
     return scan(path, progress=progress)
 
 
-async def _publish(
-    hub: Hub,
-    wish: Wish,
-    source: Source,
-    bases: Sequence[LocalBase],
-    *,
-    coding: Coding,
-    shown: Meter,
-    retry: bool,
-    number: int,
-) -> Published:
-    tally = Tally(source.manifest.content_size)
+async def _publish(push: Push, shown: Meter, number: int) -> Published:
+    tallies, content = [Tally(ref.content_size) for ref in push.refs], sum(ref.content_size for ref in push.refs)
 
     def show(progress: Progress) -> None:
-        tally.given(progress)
-        shown.show(tally.step)
+        tallies[push.at].given(progress)
+        steps = [tally.step for tally in tallies[: push.at + 1]]
+        before = sum(step.total for step in steps[:-1])  # what was not given was there
+        shown.show(Step(content, before + steps[-1].done, sum(step.had for step in steps)))
 
-    push = Push(hub, wish, source, bases, coding, retry, Watched(tally.begin, show, noted(shown.note)))
+    def begin() -> None:
+        tallies[push.at].begin()
+
+    push.watched = Watched(begin, show, noted(shown.note))
     landed = await push.run(number)
-    giver, content = push.giver, push.ref.content_size
+    givers = push.givers
     cost = Cost(
         content=content,
-        had=content - giver.plain,
-        coded=giver.coded,
-        wire=giver.wire,
-        giver_cpu=giver.cpu,
-        taker_cpu=tally.taker_cpu,
+        had=content - sum(giver.plain for giver in givers),
+        coded=sum(giver.coded for giver in givers),
+        wire=sum(giver.wire for giver in givers),
+        giver_cpu=sum(giver.cpu for giver in givers),
+        taker_cpu=sum(tally.taker_cpu for tally in tallies),
         seconds=landed.seconds,
     )
-    held = giver.held
-    told = tuple((one, None if held is None else one.name in held) for one in bases)
-    hint = HINT if landed.settled.number > 1 and not bases and cost.plain >= WORTH_A_HINT else ""
-    return Published(wish, push.ref, landed.settled, landed.ours, cost, told, hint)
+    held = [giver.held for giver in givers if giver.held is not None]
+    told = tuple((one, any(one.name in names for names in held) if held else None) for one in push.bases)
+    hint = HINT if landed.settled.number > 1 and not push.bases and cost.plain >= WORTH_A_HINT else ""
+    return Published(push.wish, push.ref, landed.settled, landed.ours, cost, told, hint, push.refs[1:])
 
 
 def describe(done: Published) -> dict[str, object]:
@@ -170,7 +207,9 @@ def describe(done: Published) -> dict[str, object]:
         "channel": done.wish.channel or None,
         "release_digest": to_text(done.settled.release_digest),
         "manifest_digest": to_text(done.ref.digest),
-        "files": done.ref.files,
+        "variant": done.wish.variant,
+        "kept": [one.name for one in done.wish.kept if one.name != done.wish.variant],
+        "files": done.files,
         **costs.describe(done.cost),
         "bases": [one.describe() | {"held": held} for one, held in done.bases],
         "hint": done.hint or None,
@@ -180,7 +219,7 @@ def describe(done: Published) -> dict[str, object]:
 def text(done: Published) -> str:
     """For people, with what to type next."""
     name = f"{done.wish.model}:{done.settled.number}"
-    content = f"{count(done.ref.files, 'file')}, {size(done.ref.content_size)}"
+    content = f"{count(done.files, 'file')}, {size(done.cost.content)}"
     if done.ours:
         cost = done.cost
         had = f"{share(cost.had, cost.content)} was there already" if cost.had else "none of it was there"
@@ -188,6 +227,8 @@ def text(done: Published) -> str:
         lines += [told] if (told := costs.sentence(cost, here=cost.giver_cpu, there=cost.taker_cpu)) else []
     else:
         lines = [f"The same content is there already as {name} ({content}); nothing new was published."]
+    kept = [one.name for one in done.wish.kept if one.name != done.wish.variant]
+    lines += [f"Beside it, as before: {', '.join(kept)}."] if kept else []
     lines += [_unknown(one) for one, held in done.bases if held is False]
     lines += [done.hint] if done.hint else []
     if done.wish.channel:
