@@ -16,15 +16,27 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from modelsyncd.errors import BadInputError, DamageError, DiskError, DiskFullError, LockedError, ModelsyncError
+from modelsyncd.errors import (
+    BadInputError,
+    DamageError,
+    DiskError,
+    DiskFullError,
+    LockedError,
+    ModelsyncError,
+    RoadError,
+)
 from modelsyncd.store.failpoints import Point, passing
 
 BUSY_SECONDS = 10.0  # how long a writer waits for another process (a backup, a person with sqlite3) before it gives up
 BATCH = 500  # values in one IN list: SQLite compiles larger ones no faster per value
 _WRITE = "modelsyncd_write"
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_PG_DISK_FULL = "53100"
+_PG_BUSY = ("55P03", "40001", "40P01")
+_PG_AWAY = ("08", "57P")
 _T = TypeVar("_T")
 
 
@@ -87,10 +99,13 @@ def _engine(url: str) -> Engine:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite" and not parsed.database:
             raise BadInputError(f"{url!r} names no file", hint="write sqlite:////absolute/path/catalog.db")
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")  # the driver of the extra modelsyncd[postgres]
         return create_engine(parsed)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise BadInputError(
-            f"{url[:80]!r} is no database that this hub can open", hint="write sqlite:////absolute/path/catalog.db"
+            f"{url[:80]!r} is no database that this hub can open",
+            hint="write sqlite:////absolute/path/catalog.db; for postgresql://…: pip install 'modelsyncd[postgres]'",
         ) from error
 
 
@@ -119,16 +134,19 @@ def _sql_errors() -> Iterator[None]:
 def _translated(error: SQLAlchemyError) -> ModelsyncError:
     cause = error.orig if isinstance(error, DBAPIError) else None
     name = getattr(cause, "sqlite_errorname", "")
+    state = getattr(cause, "sqlstate", None) or ""
     safe = "nothing of this change was made; what was there before is still there"
-    if name == "SQLITE_FULL":
+    if name == "SQLITE_FULL" or state == _PG_DISK_FULL:
         return DiskFullError("the disk of the catalogue is full", safe=safe, hint="make room, then try again")
-    if name in ("SQLITE_BUSY", "SQLITE_LOCKED"):
+    if name in ("SQLITE_BUSY", "SQLITE_LOCKED") or state in _PG_BUSY:
         return LockedError("another program holds the catalogue", safe=safe, hint="close it, then try again")
     odd = "Could not decode to UTF-8" in str(cause)  # Python's words for a number or name that is neither any more
     if odd or name in ("SQLITE_CORRUPT", "SQLITE_NOTADB") or name.startswith("SQLITE_CORRUPT_"):
         return DamageError(
             f"the catalogue is damaged: {cause}", hint="stop the hub and restore catalog.db from a backup"
         )
+    if not name and isinstance(error, OperationalError) and (not state or state.startswith(_PG_AWAY)):
+        return RoadError(f"the database does not answer: {cause}", safe=safe, hint="see whether its server runs")
     if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
         return DiskError(
             f"the catalogue can't be read or written: {cause}", safe=safe, hint="check its disk and folder"

@@ -1,31 +1,45 @@
-"""The databases that every catalogue test runs on.
+"""The databases that every catalogue test runs on: SQLite, and a real PostgreSQL server that the tests start.
 
-SQLite is always there. MODELSYNCD_TEST_DATABASE may name more, as URLs with spaces between; each must be empty, and is
-emptied after each test.
+`@pytest.fixture(params=URLS)` and `opened(request.param, tmp_path)` give a test a new catalogue on each.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cloud_hub.catalog import Catalog
-from cloud_hub.catalog.database import Database
-from cloud_hub.catalog.schema import metadata
+import pytest
 
-URLS = ["sqlite:///{folder}/catalog.db", *os.environ.get("MODELSYNCD_TEST_DATABASE", "").split()]
+from cloud_hub.catalog import Catalog
+from tests.fakes import postgres
+
+SQLITE, POSTGRES = "sqlite:///{folder}/catalog.db", "postgresql"
+URLS = [SQLITE, POSTGRES]
 
 
 @contextmanager
-def opened(template: str, folder: Path) -> Iterator[Catalog]:
+def opened(kind: str, folder: Path) -> Iterator[Catalog]:
     """A new catalogue."""
-    url = template.format(folder=folder)
-    with Catalog.open(url) as catalog:
+    if kind == POSTGRES and not postgres.why_not():
+        with postgres.new_database(postgres.prepared(_lay_out)) as url, Catalog.open(url) as catalog:
+            yield catalog
+        return
+    with database(kind, folder) as url, Catalog.open(url) as catalog:
         yield catalog
-    if not url.startswith("sqlite"):
-        database = Database(url)
-        with database.write() as connection:
-            metadata.drop_all(connection)
-        database.close()
+
+
+def _lay_out(url: str) -> None:
+    Catalog.open(url).close()
+
+
+@contextmanager
+def database(kind: str, folder: Path) -> Iterator[str]:
+    """The URL of a database without any tables."""
+    if kind == SQLITE:
+        yield kind.format(folder=folder)
+        return
+    if reason := postgres.why_not():
+        pytest.skip(reason)
+    with postgres.new_database() as url:
+        yield url

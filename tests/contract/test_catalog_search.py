@@ -184,7 +184,7 @@ def _random_traits(rng: Random) -> list[Trait]:
     return list(dict.fromkeys(some))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_the_database_finds_what_the_language_says(catalog: Catalog, data: st.DataObject) -> None:
     if not catalog.models.list():
