@@ -15,6 +15,7 @@ from pathlib import Path
 from cloud_hub.catalog import Catalog
 from cloud_hub.catalog_api import CatalogApi
 from cloud_hub.codings import Codings
+from cloud_hub.derivations_api import DerivationsApi
 from cloud_hub.doctor_api import DoctorApi
 from cloud_hub.efforts import EFFORTS
 from cloud_hub.enrol_api import EnrolService
@@ -49,6 +50,7 @@ from modelsyncd.store.durable import write_file
 from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.trust import context
 from modelsyncd.wire.v1.catalog_pb2_grpc import add_CatalogServiceServicer_to_server
+from modelsyncd.wire.v1.derivations_pb2_grpc import add_DerivationServiceServicer_to_server
 from modelsyncd.wire.v1.doctor_pb2_grpc import add_DoctorServiceServicer_to_server
 from modelsyncd.wire.v1.limits_pb2_grpc import add_LimitServiceServicer_to_server
 from modelsyncd.wire.v1.lineage_pb2_grpc import add_LineageServiceServicer_to_server
@@ -63,7 +65,7 @@ ADMIN = "admin"
 CONTEXT_FILE = "admin.toml"
 TIDY = 5.0  # seconds between two looks at codings that should be sealed
 FOLLOW = 2.0  # seconds between two looks for changes that another process made in the catalogue
-_SPOKEN = ("Sync", "Enrol", "Catalog", "Limit", "Right", "Record", "Search", "Lineage", "Rule", "Doctor")
+_SPOKEN = ("Sync", "Enrol", "Catalog", "Limit", "Right", "Record", "Search", "Derivation", "Lineage", "Rule", "Doctor")
 SERVICES = tuple(f"modelsyncd.wire.v1.{name}Service" for name in _SPOKEN)
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to call where everybody is let in by certificate
 
@@ -223,6 +225,7 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
     add_SearchServiceServicer_to_server(SearchApi(stores.catalog, indexer), server)
     add_LineageServiceServicer_to_server(LineageApi(stores.catalog), server)
     add_RuleServiceServicer_to_server(RulesApi(stores.catalog, promotion), server)
+    add_DerivationServiceServicer_to_server(DerivationsApi(stores.catalog), server)
     health.attach(server)
     add_reflection(server, SERVICES)
     bound = bind_tls(server, settings.listen, stores.authority.issue_hub(time.time()))

@@ -11,6 +11,7 @@ from cloud_hub.catalog.codings import Codings
 from cloud_hub.catalog.consents import Consents
 from cloud_hub.catalog.database import Database
 from cloud_hub.catalog.decisions import Decisions
+from cloud_hub.catalog.derivations import Derivations
 from cloud_hub.catalog.limits import Limits
 from cloud_hub.catalog.lineage import Lineage
 from cloud_hub.catalog.manifests import Manifests
@@ -44,6 +45,7 @@ class Catalog:
         self.lineage = Lineage(database)
         self.rules = Rules(database)
         self.traits = Traits(database)
+        self.derivations = Derivations(database)
         self.search = Search(database)
         self.decisions = Decisions(database)
         self.chunks = Chunks(database)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, delete, false, func, insert, not_, or_, select, true
 
-from cloud_hub.catalog import lineage, schema
+from cloud_hub.catalog import derivations, lineage, schema
 from cloud_hub.catalog.database import Database, batches
 from modelsyncd.errors import BadInputError, NotFoundError
 from modelsyncd.names import ModelName
@@ -60,6 +60,7 @@ class Traits:
                 raise NotFoundError(f"there is no release {release.model}:{release.number}")
             write(connection, release_id, release, found)
             lineage.write(connection, release_id, release)
+            derivations.write(connection, release_id, release)
 
     def of(self, ids: Collection[int], keys: Collection[str] | None = None) -> dict[int, list[Trait]]:
         """The traits of releases by row id, all or those with some keys."""

@@ -16,6 +16,7 @@ from modelsyncd.trust.context import Context
 from modelsyncd.wire.status import translated
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 from modelsyncd.wire.v1.catalog_pb2_grpc import CatalogServiceStub
+from modelsyncd.wire.v1.derivations_pb2_grpc import DerivationServiceStub
 from modelsyncd.wire.v1.limits_pb2_grpc import LimitServiceStub
 from modelsyncd.wire.v1.lineage_pb2_grpc import LineageServiceStub
 from modelsyncd.wire.v1.records_pb2_grpc import RecordServiceStub
@@ -25,6 +26,7 @@ from modelsyncd.wire.v1.search_pb2_grpc import SearchServiceStub
 
 if TYPE_CHECKING:  # these are there for type checkers only
     from modelsyncd.wire.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
+    from modelsyncd.wire.v1.derivations_pb2_grpc import DerivationServiceAsyncStub
     from modelsyncd.wire.v1.limits_pb2_grpc import LimitServiceAsyncStub
     from modelsyncd.wire.v1.lineage_pb2_grpc import LineageServiceAsyncStub
     from modelsyncd.wire.v1.records_pb2_grpc import RecordServiceAsyncStub
@@ -57,6 +59,7 @@ class Hub:
         self.lineage: LineageServiceAsyncStub = LineageServiceStub(channel)
         self.rules: RuleServiceAsyncStub = RuleServiceStub(channel)
         self.search: SearchServiceAsyncStub = SearchServiceStub(channel)
+        self.derivations: DerivationServiceAsyncStub = DerivationServiceStub(channel)
 
     async def ask(
         self,
