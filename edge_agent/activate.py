@@ -35,12 +35,16 @@ _OVERLOADED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 @dataclass(frozen=True, slots=True)
 class Papers:
-    """What a version's release and manifest say: `only` is the path of its only file or ""; `taken` bytes of disk."""
+    """What a version's release and manifest say: `only` is the path of its only file or ""; `taken` bytes of disk.
+
+    `variant` is its name, "" when the release has no other.
+    """
 
     release: Digest
     labels: dict[str, str]
     only: str
     taken: int
+    variant: str = ""
 
 
 class TreeStore:
@@ -230,7 +234,8 @@ class TreeStore:
             return None
         only = manifest.files[0].path if len(manifest.files) == 1 else ""
         size = taken(self.tree.layout.version(version))
-        return Papers(self.tree.release_digest(version), dict(release.labels), only, size)
+        variant = release.variant(version.manifest).name if len(release.variants) > 1 else ""
+        return Papers(self.tree.release_digest(version), dict(release.labels), only, size, variant)
 
     def _room(self, shown: Shown, held: frozenset[Version]) -> Room:
         """Raises DiskError."""
@@ -279,4 +284,5 @@ class TreeStore:
             channel_path=layout.channel(ref) / papers.only,
             since=self.tree.active_since(ref),
             labels=papers.labels,
+            variant=papers.variant,
         )

@@ -39,6 +39,8 @@ class Goal:
     manners: Manners = FREE
     consent: Digest | None = None
     retry: int = 0
+    variant: str = ""
+    """Its name; "" when the release has no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,5 +157,6 @@ def _goal(
         assignment.manners,
         assignment.consent,
         assignment.retry,
+        variant.name if len(release.variants) > 1 else "",
     )
     return goal, variant

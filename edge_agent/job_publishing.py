@@ -104,10 +104,12 @@ class Publishing:
             raise RefusedError(f"{caller.name} has nothing in the outbox", hint="root may send what others published")
         self._outbox.hasten()
 
-    async def record(self, request: jobs_pb2.RecordRequest, ref: ModelRef, number: int, caller: Caller) -> None:
+    async def record(
+        self, request: jobs_pb2.RecordRequest, ref: ModelRef, number: int, caller: Caller, *, variant: str = ""
+    ) -> None:
         """Keeps numbers. Raises RefusedError, BadInputError, DiskError."""
         self._rights.demand(caller, Right.RECORD, ref)
-        await self._outbox.record(numbers_of(request, ref.model, number, self._wall()))
+        await self._outbox.record(numbers_of(request, ref.model, number, self._wall(), variant=variant))
 
     def _may_see(self, item: Item, caller: Caller) -> bool:
         return self._rights.may(caller, Right.READ, _ref(item.publication)) or item.publication.user == caller.name

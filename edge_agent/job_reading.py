@@ -105,12 +105,12 @@ class Reading:
             found.failed.CopyFrom(jobs_pb2.FailedTrial(number=failed.number, why=failed.why, at=failed.at))
         return found
 
-    def number(self, ref: ModelRef, caller: Caller) -> int:
-        """The number that is active. Raises NotFoundError."""
+    def measured(self, ref: ModelRef, caller: Caller) -> tuple[int, str]:
+        """The number that is active, and which variant of that release. Raises NotFoundError."""
         active = self._steward.active(ref)
         if active is None:
             raise self._absent(ref, caller)
-        return active.number
+        return active.number, active.variant
 
     # --- inside ---
 

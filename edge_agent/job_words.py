@@ -90,7 +90,9 @@ def publication_of(request: jobs_pb2.PublishRequest, caller: Caller) -> Publicat
     )
 
 
-def numbers_of(request: jobs_pb2.RecordRequest, model: ModelName, number: int, now: float) -> list[Measured]:
+def numbers_of(
+    request: jobs_pb2.RecordRequest, model: ModelName, number: int, now: float, *, variant: str = ""
+) -> list[Measured]:
     """What was measured. Raises BadInputError, LimitError."""
     if not request.metrics:
         raise BadInputError("no number is given", hint='as in metrics={"accuracy": 0.93}')
@@ -98,7 +100,7 @@ def numbers_of(request: jobs_pb2.RecordRequest, model: ModelName, number: int, n
         raise BadInputError(f"{request.at} is no time")
     dataset, stage = _short(request.dataset, WORD_CHARS, "dataset"), _short(request.stage, WORD_CHARS, "stage")
     return [
-        Measured(model, number, name, value, dataset, stage, request.at or now)
+        Measured(model, number, name, value, dataset, stage, request.at or now, variant=variant)
         for name, value in sorted(_metrics(request.metrics).items())
     ]
 

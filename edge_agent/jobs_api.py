@@ -113,8 +113,8 @@ class JobsApi(jobs_pb2_grpc.JobsServiceServicer):
         """Keeps numbers about a release."""
         caller, ref = self._caller(context), release_ref(request.ref)
         self._rights.demand(caller, Right.RECORD, ref)
-        number = self._reading.number(ref, caller) if ref.number is None else ref.number
-        await self._publishing.record(request, ref, number, caller)
+        number, variant = self._reading.measured(ref, caller) if ref.number is None else (ref.number, "")
+        await self._publishing.record(request, ref, number, caller, variant=variant)
         return jobs_pb2.RecordResponse(number=number)
 
     @answering

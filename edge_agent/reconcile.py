@@ -53,6 +53,8 @@ class Observed:
     proving: frozenset[Version] = frozenset()
     """Those that are being read."""
     active: Mapping[ModelRef, Version] = field(default_factory=dict)
+    variants: Mapping[ModelRef, str] = field(default_factory=dict)
+    """What the active ones are called among those of their releases."""
     previous: Mapping[ModelRef, Version] = field(default_factory=dict)
     staged: frozenset[Digest] = frozenset()
     taking: Mapping[Digest, int] = field(default_factory=dict)

@@ -58,4 +58,5 @@ def _number(kept: Kept) -> records_pb2.Number:
         stage=one.stage,
         at=one.at,
         key=kept.key,
+        variant=one.variant,
     )

@@ -44,6 +44,7 @@ def standings(
                 desired=misfit.number,
                 active=active.number if active else 0,
                 fault=misfit.fault,
+                active_variant=observed.variants.get(misfit.ref, ""),
             )
         )
     return tuple(sorted(found, key=lambda one: (one.model, one.channel)))
@@ -54,6 +55,7 @@ def outline(found: tuple[Standing, ...]) -> tuple[object, ...]:
     return tuple(
         (
             *(one.model, one.channel, one.phase, one.desired, one.staged, one.active, one.fault),
+            *(one.variant, one.active_variant),
             *(one.hold, one.forecast.revision if one.forecast is not None else 0),
         )
         for one in found
@@ -108,6 +110,8 @@ def _of_goal(
         bytes_resent=progress.resent,
         rate=observed.link.rates.get(manifest, 0.0),
         tries=setback.tries if setback else 0,
+        variant=goal.variant,
+        active_variant=observed.variants.get(goal.ref, ""),
     )
 
 

@@ -22,7 +22,7 @@ class Active:
     """A version that is whole, verified and switched in. `since` is seconds since 1970 UTC.
 
     `path` is the version's folder, or the file when the model is a single file; `channel_path` leads to the same
-    through the channel's link, and follows it.
+    through the channel's link, and follows it. `variant` is its name, "" when the release has no other.
     """
 
     ref: ModelRef
@@ -33,6 +33,7 @@ class Active:
     channel_path: Path
     since: float = 0.0
     labels: Mapping[str, str] = field(default_factory=dict)
+    variant: str = ""
 
     @property
     def version(self) -> Version:

@@ -130,6 +130,7 @@ class Numbers:
 def _line(kept: Kept) -> bytes:
     one = kept.measured
     fields = [kept.key.hex(), str(one.model), one.number, one.name, one.value, one.dataset, one.stage, one.at]
+    fields += [one.variant] if one.variant else []  # else as agents of before wrote them, and can read
     raw = json.dumps(fields, ensure_ascii=True).encode()
     return b"%016x %s\n" % (checksum(raw), raw)
 
@@ -140,9 +141,17 @@ def _read(line: bytes) -> Kept | None:
     if said != b"%016x" % checksum(raw):
         return None
     try:
-        key, model, number, name, value, dataset, stage, at = json.loads(raw)
+        key, model, number, name, value, dataset, stage, at, *more = json.loads(raw)
+        (variant,) = more or [""]
         measured = Measured(
-            parse_model(model), int(number), str(name), float(value), str(dataset), str(stage), float(at)
+            parse_model(model),
+            int(number),
+            str(name),
+            float(value),
+            str(dataset),
+            str(stage),
+            float(at),
+            variant=str(variant),
         )
         return Kept(bytes.fromhex(key), measured)
     except (ValueError, TypeError, ModelsyncError):

@@ -98,6 +98,8 @@ class Measured:
     stage: str = ""
     at: float = 0.0
     key: bytes = b""
+    variant: str = ""
+    """Which form of the release was measured; "" for the release as a whole."""
 
 
 class Outbox(Protocol):

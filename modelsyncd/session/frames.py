@@ -265,6 +265,9 @@ class Standing:
     """Payload bytes a second that come now."""
     tries: int = 0
     """How often it was tried and failed in a row."""
+    variant: str = ""
+    """What the desired one is called among those of its release; "" when it has no other."""
+    active_variant: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,10 +96,12 @@ def standing_to_pb(standing: Standing) -> sync_pb2.Standing:
         bytes_resent=standing.bytes_resent,
         rate=standing.rate,
         tries=standing.tries,
+        variant=standing.variant,
+        active_variant=standing.active_variant,
     )
 
 
-def standing_from_pb(message: sync_pb2.Standing) -> Standing:
+def standing_from_pb(message: sync_pb2.Standing, limits: Limits = LIMITS) -> Standing:
     """From the wire. Raises BadInputError."""
     phase = _PHASES.get(message.phase)
     if phase is None:
@@ -127,6 +129,8 @@ def standing_from_pb(message: sync_pb2.Standing) -> Standing:
         bytes_resent=message.bytes_resent,
         rate=message.rate,
         tries=message.tries,
+        variant=message.variant[: limits.label_chars],
+        active_variant=message.active_variant[: limits.label_chars],
     )
 
 

@@ -1231,6 +1231,8 @@ class Standing(_message.Message):
     BYTES_RESENT_FIELD_NUMBER: _builtins.int
     RATE_FIELD_NUMBER: _builtins.int
     TRIES_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    ACTIVE_VARIANT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """namespace/name."""
     channel: _builtins.str
@@ -1271,6 +1273,10 @@ class Standing(_message.Message):
     """Payload bytes a second that come now; 0 while nothing does."""
     tries: _builtins.int
     """How often it was tried and failed in a row."""
+    variant: _builtins.str
+    """Which variant of the release should be active; empty when it has one only."""
+    active_variant: _builtins.str
+    """Which variant of its release the active one is; empty when that has one only."""
     @_builtins.property
     def fault(self) -> _nouns_pb2.Fault:
         """The last thing that went wrong; absent when nothing did."""
@@ -1304,10 +1310,12 @@ class Standing(_message.Message):
         bytes_resent: _builtins.int = ...,
         rate: _builtins.float = ...,
         tries: _builtins.int = ...,
+        variant: _builtins.str = ...,
+        active_variant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "forecast", b"forecast"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "bytes_coded", b"bytes_coded", "bytes_done", b"bytes_done", "bytes_had", b"bytes_had", "bytes_resent", b"bytes_resent", "bytes_total", b"bytes_total", "bytes_wire", b"bytes_wire", "channel", b"channel", "desired", b"desired", "fault", b"fault", "forecast", b"forecast", "giver_cpu", b"giver_cpu", "hold", b"hold", "hold_until", b"hold_until", "model", b"model", "next_try", b"next_try", "phase", b"phase", "rate", b"rate", "since", b"since", "staged", b"staged", "taker_cpu", b"taker_cpu", "tries", b"tries"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "active_variant", b"active_variant", "bytes_coded", b"bytes_coded", "bytes_done", b"bytes_done", "bytes_had", b"bytes_had", "bytes_resent", b"bytes_resent", "bytes_total", b"bytes_total", "bytes_wire", b"bytes_wire", "channel", b"channel", "desired", b"desired", "fault", b"fault", "forecast", b"forecast", "giver_cpu", b"giver_cpu", "hold", b"hold", "hold_until", b"hold_until", "model", b"model", "next_try", b"next_try", "phase", b"phase", "rate", b"rate", "since", b"since", "staged", b"staged", "taker_cpu", b"taker_cpu", "tries", b"tries", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
