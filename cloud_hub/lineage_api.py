@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from cloud_hub import gate, views
-from cloud_hub.catalog import Catalog
+from cloud_hub.catalog import Catalog, ReleaseRow
 from cloud_hub.catalog.lineage import Name, Tie
+from cloud_hub.records_api import number_view
 from modelsyncd.errors import LimitError
 from modelsyncd.limits import LIMITS
 from modelsyncd.names import ModelRef, parse_ref
 from modelsyncd.wire.status import Context, answering
 from modelsyncd.wire.v1 import lineage_pb2 as pb
+from modelsyncd.wire.v1 import records_pb2
 from modelsyncd.wire.v1.lineage_pb2_grpc import LineageServiceServicer
 
 FARTHEST = 100  # steps each way
+NUMBERS = 32  # of one release
 ANSWER_BYTES = LIMITS.message_bytes // 2  # a release's bytes may be large
 
 
@@ -39,13 +43,18 @@ class LineageApi(LineageServiceServicer):
         answer.ties.extend(map(_tie, kin.ties))
         size = answer.ByteSize()
         for row in kin.rows:
-            view = views.release_view(row)
-            size += view.ByteSize()
+            view, numbers = views.release_view(row), self._numbers(row)
+            size += view.ByteSize() + sum(one.ByteSize() for one in numbers)
             if size > ANSWER_BYTES:
                 answer.cut = True
                 break
             answer.releases.append(view)
+            answer.numbers.extend(numbers)
         return answer
+
+    def _numbers(self, row: ReleaseRow) -> Sequence[records_pb2.Number]:
+        newest = self._catalog.numbers.newest(ModelRef(row.model, number=row.number))
+        return [number_view(one) for one in newest if not one.variant][:NUMBERS]
 
 
 def _name(name: Name) -> pb.ReleaseName:

@@ -106,7 +106,7 @@ class RecordsApi(RecordServiceServicer):
         limit = min(request.limit or MOST, MOST)
         page = self._catalog.numbers.list(about, request.name, limit=limit, after=_place(request.after))
         after = "" if page.next is None else f"{page.next[0].hex()}/{page.next[1]}"
-        return pb.ListNumbersResponse(numbers=map(_view, page.rows), next=after)
+        return pb.ListNumbersResponse(numbers=map(number_view, page.rows), next=after)
 
     def _newest(self, about: ModelRef, request: pb.ListNumbersRequest) -> pb.ListNumbersResponse:
         first = _name_place(request.after)
@@ -114,7 +114,7 @@ class RecordsApi(RecordServiceServicer):
         rows = [row for row in found if (row.number, row.name, row.variant) > first]
         shown = rows[: min(request.limit or MOST, MOST)]
         after = _name_place_of(shown[-1]) if len(rows) > len(shown) else ""
-        return pb.ListNumbersResponse(numbers=map(_view, shown), next=after)
+        return pb.ListNumbersResponse(numbers=map(number_view, shown), next=after)
 
 
 def number_of(view: pb.Number, who: str, now: float) -> NumberRow:
@@ -165,7 +165,8 @@ def _name_place_of(row: NumberRow) -> str:
     return f"{row.number}/{quote(row.name, safe='')}/{quote(row.variant, safe='')}"
 
 
-def _view(row: NumberRow) -> pb.Number:
+def number_view(row: NumberRow) -> pb.Number:
+    """A number."""
     return pb.Number(
         model=str(row.model),
         number=row.number,

@@ -17,6 +17,7 @@ from modelsyncd.ctl.cost import Cost
 from modelsyncd.ctl.figures import count, duration, share, size
 from modelsyncd.ctl.forms import Forms, forms
 from modelsyncd.ctl.hub import connect
+from modelsyncd.ctl.origins import origin, parents
 from modelsyncd.ctl.progress import Meter, Step, meter
 from modelsyncd.ctl.retry import noted
 from modelsyncd.ctl.tally import Tally
@@ -89,6 +90,12 @@ class Published:
 )
 @click.option("--also", multiple=True, metavar="NAME=PATH", help="Another variant of the same release; repeatable.")
 @click.option("--add-to", "base", metavar="RELEASE", help="Keep the variants of this release beside the new ones.")
+@click.option(
+    *("--parent", "origins"),
+    multiple=True,
+    metavar="RELEASE[=ROLE]",
+    help="What it came from, and how: fine-tuned-from (default), distilled-from, …; repeatable.",
+)
 @click.option("--no-retry", is_flag=True, help="End when the link is lost, instead of going on when it is back.")
 @asked
 def command(
@@ -106,6 +113,7 @@ def command(
     selector: tuple[str, ...],
     also: tuple[str, ...],
     base: str | None,
+    origins: tuple[str, ...],
     no_retry: bool,
 ) -> None:
     """Publish a file or folder as a model's next release.
@@ -123,7 +131,16 @@ def command(
     named = forms(ref.model, variant, selector, also, base)
     wish = replace(wish, variant=named.name, selector=named.selector(named.name))
     asked.run(
-        _push(asked, path, wish, named, named=bases, coding=Coding(coding), retry=not no_retry),
+        _push(
+            asked,
+            path,
+            wish,
+            named,
+            origins=[origin(one) for one in origins],
+            named=bases,
+            coding=Coding(coding),
+            retry=not no_retry,
+        ),
         interrupted="What the hub has received stays there: the same command goes on from it. Nothing was published.",
     )
 
@@ -137,10 +154,19 @@ def _channel(ref: ModelRef, channel: str | None) -> str:
 
 
 async def _push(
-    asked: Asked, path: Path, wish: Wish, forms: Forms, *, named: Sequence[Path], coding: Coding, retry: bool
+    asked: Asked,
+    path: Path,
+    wish: Wish,
+    forms: Forms,
+    *,
+    origins: Sequence[tuple[ModelRef, str]],
+    named: Sequence[Path],
+    coding: Coding,
+    retry: bool,
 ) -> None:
     async with connect(asked) as hub, AsyncExitStack() as stack:
         number = await next_number(hub, wish.model)  # first of all: a hub that can't be reached must not cost a scan
+        wish = replace(wish, parents=await parents(hub, origins))
         if forms.base is not None:
             wish = added_to(wish, shape.opened(await hub.release(str(forms.base))))
         source = stack.enter_context(await _read(asked, path))

@@ -23,23 +23,24 @@ _sym_db = _symbol_database.Default()
 
 
 from modelsyncd.wire.v1 import catalog_pb2 as modelsyncd_dot_wire_dot_v1_dot_catalog__pb2
+from modelsyncd.wire.v1 import records_pb2 as modelsyncd_dot_wire_dot_v1_dot_records__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n modelsyncd/wire/v1/lineage.proto\x12\x12modelsyncd.wire.v1\x1a modelsyncd/wire/v1/catalog.proto\"*\n\x0cTraceRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\r\n\x05\x64\x65pth\x18\x02 \x01(\r\",\n\x0bReleaseName\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\"\x8b\x01\n\x03Tie\x12.\n\x05\x63hild\x18\x01 \x01(\x0b\x32\x1f.modelsyncd.wire.v1.ReleaseName\x12/\n\x06parent\x18\x02 \x01(\x0b\x32\x1f.modelsyncd.wire.v1.ReleaseName\x12\x15\n\rparent_digest\x18\x03 \x01(\x0c\x12\x0c\n\x04role\x18\x04 \x01(\t\"\xa6\x01\n\rTraceResponse\x12.\n\x05start\x18\x01 \x01(\x0b\x32\x1f.modelsyncd.wire.v1.ReleaseName\x12\x31\n\x08releases\x18\x02 \x03(\x0b\x32\x1f.modelsyncd.wire.v1.ReleaseView\x12%\n\x04ties\x18\x03 \x03(\x0b\x32\x17.modelsyncd.wire.v1.Tie\x12\x0b\n\x03\x63ut\x18\x04 \x01(\x08\x32^\n\x0eLineageService\x12L\n\x05Trace\x12 .modelsyncd.wire.v1.TraceRequest\x1a!.modelsyncd.wire.v1.TraceResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n modelsyncd/wire/v1/lineage.proto\x12\x12modelsyncd.wire.v1\x1a modelsyncd/wire/v1/catalog.proto\x1a modelsyncd/wire/v1/records.proto\"*\n\x0cTraceRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\r\n\x05\x64\x65pth\x18\x02 \x01(\r\",\n\x0bReleaseName\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\"\x8b\x01\n\x03Tie\x12.\n\x05\x63hild\x18\x01 \x01(\x0b\x32\x1f.modelsyncd.wire.v1.ReleaseName\x12/\n\x06parent\x18\x02 \x01(\x0b\x32\x1f.modelsyncd.wire.v1.ReleaseName\x12\x15\n\rparent_digest\x18\x03 \x01(\x0c\x12\x0c\n\x04role\x18\x04 \x01(\t\"\xd3\x01\n\rTraceResponse\x12.\n\x05start\x18\x01 \x01(\x0b\x32\x1f.modelsyncd.wire.v1.ReleaseName\x12\x31\n\x08releases\x18\x02 \x03(\x0b\x32\x1f.modelsyncd.wire.v1.ReleaseView\x12%\n\x04ties\x18\x03 \x03(\x0b\x32\x17.modelsyncd.wire.v1.Tie\x12\x0b\n\x03\x63ut\x18\x04 \x01(\x08\x12+\n\x07numbers\x18\x05 \x03(\x0b\x32\x1a.modelsyncd.wire.v1.Number2^\n\x0eLineageService\x12L\n\x05Trace\x12 .modelsyncd.wire.v1.TraceRequest\x1a!.modelsyncd.wire.v1.TraceResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelsyncd.wire.v1.lineage_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TRACEREQUEST']._serialized_start=90
-  _globals['_TRACEREQUEST']._serialized_end=132
-  _globals['_RELEASENAME']._serialized_start=134
-  _globals['_RELEASENAME']._serialized_end=178
-  _globals['_TIE']._serialized_start=181
-  _globals['_TIE']._serialized_end=320
-  _globals['_TRACERESPONSE']._serialized_start=323
-  _globals['_TRACERESPONSE']._serialized_end=489
-  _globals['_LINEAGESERVICE']._serialized_start=491
-  _globals['_LINEAGESERVICE']._serialized_end=585
+  _globals['_TRACEREQUEST']._serialized_start=124
+  _globals['_TRACEREQUEST']._serialized_end=166
+  _globals['_RELEASENAME']._serialized_start=168
+  _globals['_RELEASENAME']._serialized_end=212
+  _globals['_TIE']._serialized_start=215
+  _globals['_TIE']._serialized_end=354
+  _globals['_TRACERESPONSE']._serialized_start=357
+  _globals['_TRACERESPONSE']._serialized_end=568
+  _globals['_LINEAGESERVICE']._serialized_start=570
+  _globals['_LINEAGESERVICE']._serialized_end=664
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from modelsyncd.wire.v1 import catalog_pb2 as _catalog_pb2
+from modelsyncd.wire.v1 import records_pb2 as _records_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -119,6 +120,7 @@ class TraceResponse(_message.Message):
     RELEASES_FIELD_NUMBER: _builtins.int
     TIES_FIELD_NUMBER: _builtins.int
     CUT_FIELD_NUMBER: _builtins.int
+    NUMBERS_FIELD_NUMBER: _builtins.int
     cut: _builtins.bool
     """There is more, farther away or too many."""
     @_builtins.property
@@ -133,6 +135,10 @@ class TraceResponse(_message.Message):
     def ties(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tie]:
         """The ties between them, and to parents that are not here."""
 
+    @_builtins.property
+    def numbers(self) -> _containers.RepeatedCompositeFieldContainer[_records_pb2.Number]:
+        """Of each name the newest number about each of the releases as a whole."""
+
     def __init__(
         self,
         *,
@@ -140,10 +146,11 @@ class TraceResponse(_message.Message):
         releases: _abc.Iterable[_catalog_pb2.ReleaseView] | None = ...,
         ties: _abc.Iterable[Global___Tie] | None = ...,
         cut: _builtins.bool = ...,
+        numbers: _abc.Iterable[_records_pb2.Number] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut", b"cut", "releases", b"releases", "start", b"start", "ties", b"ties"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut", b"cut", "numbers", b"numbers", "releases", b"releases", "start", b"start", "ties", b"ties"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
