@@ -51,13 +51,16 @@ class Holdings:
     arrived: int = 0
 
 
-def usual(release: ReleaseRow) -> Variant:
-    """The form of a release that is meant when nobody says which. Raises BadInputError when it has none."""
-    named = [variant for variant in release.variants if variant.name == DEFAULT_VARIANT]
-    for variant in (*named, *release.variants):
+def usual(release: ReleaseRow, name: str = "") -> Variant:
+    """The form of a release of this name, or the one that is meant when nobody says which.
+
+    Raises BadInputError when there is none.
+    """
+    named = [variant for variant in release.variants if variant.name == (name or DEFAULT_VARIANT)]
+    for variant in (*named, *(() if name else release.variants)):
         return variant
     raise BadInputError(
-        f"{release.model}:{release.number} has no content",
+        f"{release.model}:{release.number} has no {f'variant {name[:40]!r}' if name else 'content'}",
         hint=f"modelsyncctl show {release.model}:{release.number}",
     )
 
@@ -74,9 +77,13 @@ def fitting(release: ReleaseRow, node: NodeRow) -> Variant:
     return variant
 
 
-def of_release(release: ReleaseRow) -> Holdings:
-    """Somebody who holds one release, and nothing else. Raises BadInputError when it has no content."""
-    return Holdings([Held(usual(release).manifest.digest, release.model, release.number, active=True)])
+def of_release(release: ReleaseRow, name: str = "") -> Holdings:
+    """Somebody who holds one release, in the form of this name if it has that, and nothing else.
+
+    Raises BadInputError when it has no content.
+    """
+    known = name if any(variant.name == name for variant in release.variants) else ""
+    return Holdings([Held(usual(release, known).manifest.digest, release.model, release.number, active=True)])
 
 
 class NodeHoldings:
@@ -103,15 +110,18 @@ class NodeHoldings:
 
     def _standing(self, node: NodeRow, report: Report | None) -> Iterable[Held]:
         for one in report.standings if report is not None else ():
-            for number in {one.active, one.staged} - {0}:
-                found = self._form(ModelRef(one.model, number=number), node)
+            for number, variant in {(one.active, one.active_variant), (one.staged, one.variant)}:
+                found = self._form(ModelRef(one.model, number=number), variant, node) if number else None
                 if found is not None:
-                    yield Held(found.manifest.digest, one.model, number, active=number == one.active)
+                    active = (number, variant) == (one.active, one.active_variant)
+                    yield Held(found.manifest.digest, one.model, number, active=active)
 
-    def _form(self, ref: ModelRef, node: NodeRow) -> Variant | None:
+    def _form(self, ref: ModelRef, variant: str, node: NodeRow) -> Variant | None:
+        """What the node says that it has, or what it would get if it does not say which."""
         try:
-            return best_variant(self._catalog.models.release(ref).variants, node.labels, node.facts)
-        except NotFoundError:
+            release = self._catalog.models.release(ref)
+            return usual(release, variant) if variant else best_variant(release.variants, node.labels, node.facts)
+        except (NotFoundError, BadInputError):
             return None  # a node may speak of what another hub gave it
 
     def _named(self, manifests: Sequence[Digest], model: ModelName) -> Iterable[Held]:

@@ -49,7 +49,7 @@ class Studies:
         found = Planning(self._stores, target, holdings, effort)
         async for _ in found.run():
             yield pb.PlanResponse(bytes=found.costs.counted, bytes_total=found.costs.plan.fetch)
-        plan = views.plan_view(release, target, holdings, found)
+        plan = views.plan_view(release, variant, holdings, found)
         plan.rate, plan.seconds, plan.effort = rate, found.costs.seconds(rate), effort.name.lower()
         if request.node:
             views.tell_bounds(plan, bounds)
@@ -58,8 +58,8 @@ class Studies:
     async def diff(self, request: pb.DiffRequest) -> AsyncIterator[pb.DiffResponse]:
         """What changed from one release to another. Raises as `plan`."""
         before, after = [
-            await asyncio.to_thread(self._stores.contents.get, usual(await self._release(ref)).manifest)
-            for ref in (request.before, request.after)
+            await asyncio.to_thread(self._stores.contents.get, usual(await self._release(ref), name).manifest)
+            for ref, name in ((request.before, request.variant), (request.after, request.other))
         ]
         found = Comparison(before, after, self._stores.encoder.turns, norms=request.norms)
         async for tensors in found.run():
@@ -81,7 +81,9 @@ class Studies:
         if request.node:
             node = await asyncio.to_thread(self._stores.catalog.nodes.get, parse_node(request.node))
             live = self._presence.live(node.name)
-            return fitting(release, node), await asyncio.to_thread(self._nodes.of, node, live, release)
+            variant = usual(release, request.variant) if request.variant else fitting(release, node)
+            return variant, await asyncio.to_thread(self._nodes.of, node, live, release)
         if request.from_ref:
-            return usual(release), of_release(await self._release(request.from_ref))
-        return usual(release), Holdings()
+            held = of_release(await self._release(request.from_ref), request.variant)
+            return usual(release, request.variant), held
+        return usual(release, request.variant), Holdings()

@@ -15,8 +15,9 @@ from cloud_hub.verify import Verification
 from modelsyncd.changes import Placed, Side
 from modelsyncd.digest import to_text
 from modelsyncd.names import parse_channel, parse_model, parse_node
-from modelsyncd.release import ManifestRef, check_labels
+from modelsyncd.release import Variant, check_labels
 from modelsyncd.wire.desired import manners_to_pb
+from modelsyncd.wire.facts import facts_to_pb
 from modelsyncd.wire.nouns import decode_report, report_to_pb, signed_to_pb
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 
@@ -80,6 +81,7 @@ def node_view(row: NodeRow, online: frozenset[str]) -> pb.NodeView:
         enrolled_at=row.enrolled_at,
         report=report_to_pb(decode_report(row.report)) if row.report else None,
         software=row.software,
+        facts=facts_to_pb(row.facts),
     )
 
 
@@ -105,13 +107,14 @@ def verify_view(found: Verification) -> pb.VerifyResponse:
     )
 
 
-def plan_view(release: ReleaseRow, target: ManifestRef, holdings: Holdings, found: Planning) -> pb.TransferPlan:
+def plan_view(release: ReleaseRow, variant: Variant, holdings: Holdings, found: Planning) -> pb.TransferPlan:
     """What a transfer would take; the rate and what hangs on it are the caller's."""
     costs = found.costs
-    plan = costs.plan
+    plan, target = costs.plan, variant.manifest
     return pb.TransferPlan(
         model=str(release.model),
         number=release.number,
+        variant=variant.name,
         manifest=target.digest,
         bytes_total=plan.total,
         bytes_had=plan.have,

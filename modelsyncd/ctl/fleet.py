@@ -26,9 +26,10 @@ class Place:
     @property
     def settled(self) -> bool:
         """Whether the node has active what the hub wants, and is not trying it out."""
-        if self.standing is None or self.standing.phase == Phase.CONFIRMING.value:
+        said = self.standing
+        if said is None or said.phase in (Phase.CONFIRMING.value, Phase.REFUSED.value):
             return False
-        return self.standing.active == self.desired
+        return said.active == self.desired and (said.desired != self.desired or said.active_variant == said.variant)
 
 
 def places(

@@ -47,6 +47,7 @@ def describe(one: pb.Number) -> shape.Shape:
         "model": one.model,
         "number": one.number,
         "name": one.name,
+        "variant": one.variant or None,
         "value": one.value,
         "dataset": one.dataset or None,
         "stage": one.stage or None,

@@ -10,9 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from modelsyncd.ctl import limits, shape, whom
-from modelsyncd.ctl.figures import ago, duration, local, pairs, size
+from modelsyncd.ctl.figures import ago, duration, local, size
 from modelsyncd.ctl.nodeclock import NodeClock
 from modelsyncd.ctl.transfers import Transfer
+from modelsyncd.errors import NoVariantError
+from modelsyncd.fitting import best_variant, misfits
 from modelsyncd.session.frames import Hold, Phase
 from modelsyncd.wire.desired import manners_from_pb
 from modelsyncd.wire.prices import forecast_from_pb
@@ -136,17 +138,21 @@ def _missing(case: Case) -> Iterator[Block]:
             f"the channel {place.channel} of {place.model} names no release",
             f"modelsyncctl promote {place.model}:NUMBER {place.channel}",
         )
-    elif not _has_form(case.release, dict(case.node.labels)):
+    elif why := _unfit(case.release, case.node):
         yield Block(
-            "no-form",
-            f"{place.model}:{case.release.number} has no form that fits the labels of {node} "
-            f"({pairs(dict(case.node.labels))})",
-            f"modelsyncctl show {place.model}:{case.release.number}",
+            NoVariantError.code,
+            f"no variant of {place.model}:{case.release.number} fits {node}: {'; '.join(why)}",
+            f"modelsyncctl push PATH {case.lane} --variant NAME --add-to {place.model}:{case.release.number}",
         )
 
 
-def _has_form(release: catalog_pb2.ReleaseView, labels: dict[str, str]) -> bool:
-    return any(variant.selector.items() <= labels.items() for variant in shape.opened(release).variants)
+def _unfit(release: catalog_pb2.ReleaseView, node: catalog_pb2.NodeView) -> list[str]:
+    """What keeps each variant from a node; nothing when one fits."""
+    variants, labels = shape.opened(release).variants, dict(node.labels)
+    facts = {fact.name: tuple(fact.values) for fact in node.facts}
+    if best_variant(variants, labels, facts) is not None:
+        return []
+    return [f"{variant.name}: {', '.join(misfits(variant.selector, labels, facts))}" for variant in variants]
 
 
 def _away(case: Case) -> Iterator[Block]:

@@ -116,6 +116,7 @@ def node(view: pb.NodeView) -> Shape:
         "last_seen": utc(view.last_seen),
         "enrolled_at": utc(view.enrolled_at),
         "software": view.software,
+        "facts": {fact.name: list(fact.values) for fact in view.facts},
         "report": report(view.report) if view.HasField("report") else None,
     }
 
@@ -144,6 +145,8 @@ def standing(view: sync_pb2.Standing) -> Shape:
         "desired": view.desired or None,
         "staged": view.staged or None,
         "active": view.active or None,
+        "variant": view.variant or None,
+        "active_variant": view.active_variant or None,
         "phase": phase(view.phase),
         "bytes_total": view.bytes_total,
         "bytes_done": view.bytes_done,

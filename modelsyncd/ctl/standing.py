@@ -37,9 +37,9 @@ def cells(standing: sync_pb2.Standing, desired: int, now: float) -> Row:
     word, held = phase(standing.phase), hold(standing.hold)
     return [
         f"{standing.model}@{standing.channel}",
-        str(desired or "-"),
+        _release(desired, standing.variant if standing.desired == desired else ""),
         str(standing.staged or "-"),
-        str(standing.active or "-"),
+        _release(standing.active, standing.active_variant),
         Cell(f"{word}, {held}" if held else word, COLOURS.get(word, "white")),
         progress(standing),
         size(standing.bytes_wire) if standing.bytes_wire else "-",
@@ -47,6 +47,11 @@ def cells(standing: sync_pb2.Standing, desired: int, now: float) -> Row:
         cpu(standing),
         trouble(standing, now),
     ]
+
+
+def _release(number: int, variant: str) -> str:
+    """As in "3", or "3 int8" where the release has several variants."""
+    return " ".join(part for part in (str(number or "-"), variant) if part)
 
 
 def progress(standing: sync_pb2.Standing) -> str:

@@ -109,7 +109,8 @@ def test_every_setting_and_its_flag_are_in_the_tables_of_settings(settings: type
 def test_every_section_of_settings_with_names_of_its_own_is_explained() -> None:
     named = [field.name for field in fields(AgentSettings) if field.default_factory is dict]
     assert named
-    assert [name for name in named if f"[{name}." not in text("docs/operations.md")] == []
+    page = text("docs/operations.md")
+    assert [name for name in named if f"[{name}." not in page and f"`[{name}]`" not in page] == []
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:

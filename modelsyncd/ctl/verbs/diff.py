@@ -15,6 +15,7 @@ from modelsyncd.manifest import Manifest
 from modelsyncd.names import ModelRef, parse_ref
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 
+Names = tuple[str | None, str | None]
 _RELEASE = "MODEL[@CHANNEL|:NUMBER]"
 _NO_TENSORS = tensors.describe(tensors.Tensors(()))
 _SIGNS = (("added", "+", "green"), ("removed", "-", "red"), ("changed", "~", "yellow"))
@@ -23,36 +24,48 @@ _SIGNS = (("added", "+", "green"), ("removed", "-", "red"), ("changed", "~", "ye
 @click.command("diff")
 @click.argument("before", metavar=_RELEASE)
 @click.argument("after", metavar=_RELEASE)
+@click.option("--variant", metavar="NAME", help="Which variant of both; by default the usual one.")
+@click.option("--with", "other", metavar="NAME", help="Which variant of the second, if it is another.")
 @click.option("--norms", is_flag=True, help="Have the hub read both, and say how much each tensor changed.")
 @click.option("--all", "everything", is_flag=True, help="Show every tensor, not only those that changed most.")
 @asked
-def command(asked: Asked, before: str, after: str, norms: bool, everything: bool) -> None:
+def command(
+    asked: Asked,
+    *,
+    before: str,
+    after: str,
+    variant: str | None,
+    other: str | None,
+    norms: bool,
+    everything: bool,
+) -> None:
     """Compare two releases: files, chunks, tensors, bytes that would travel.
 
     The bytes are those that a node with only the first one would fetch for the second, before compression and coding:
     `modelsyncctl plan` says what really travels.
     """
-    asked.run(_diff(asked, (parse_ref(before), parse_ref(after)), norms=norms, everything=everything))
+    names = (variant, other or variant)
+    asked.run(_diff(asked, (parse_ref(before), parse_ref(after)), names, norms=norms, everything=everything))
 
 
-async def _diff(asked: Asked, refs: tuple[ModelRef, ModelRef], *, norms: bool, everything: bool) -> None:
+async def _diff(asked: Asked, refs: tuple[ModelRef, ModelRef], names: Names, *, norms: bool, everything: bool) -> None:
     async with connect(asked) as hub:
         old, new = [await hub.release(str(ref)) for ref in refs]
-        first, second = await _manifest(hub, old), await _manifest(hub, new)
+        first, second = await _manifest(hub, old, names[0]), await _manifest(hub, new, names[1])
         found = difference(first, second)
         known = any(file.tensors for file in (*first.files, *second.files))
-        changes = await _tensors(asked, hub, (old, new), norms=norms) if known else None
+        changes = await _tensors(asked, hub, (old, new), names, norms=norms) if known else None
     document = describe(old, new, found) | (tensors.describe(changes) if changes else _NO_TENSORS)
     told = text(old, new, found)
     asked.answer(document, f"{told}\n{tensors.text(changes, everything=everything)}" if changes else told)
 
 
 async def _tensors(
-    asked: Asked, hub: Hub, views: tuple[pb.ReleaseView, pb.ReleaseView], *, norms: bool
+    asked: Asked, hub: Hub, views: tuple[pb.ReleaseView, pb.ReleaseView], names: Names, *, norms: bool
 ) -> tensors.Tensors:
     """What became of the tensors; asked for by number, so that a channel that moves meanwhile changes nothing."""
     before, after = (f"{view.model}:{view.number}" for view in views)
-    request = pb.DiffRequest(before=before, after=after, norms=norms)
+    request = pb.DiffRequest(before=before, after=after, norms=norms, variant=names[0] or "", other=names[1] or "")
     found: list[pb.TensorChange] = []
     done = False
     with meter("comparing", silent=asked.json) as shown:
@@ -65,8 +78,9 @@ async def _tensors(
     return tensors.Tensors(found)
 
 
-async def _manifest(hub: Hub, view: pb.ReleaseView) -> Manifest:
-    return await manifests.fetch(hub, view, manifests.first_variant(view))
+async def _manifest(hub: Hub, view: pb.ReleaseView, name: str | None) -> Manifest:
+    variant = manifests.variant_of(shape.opened(view), name) if name else manifests.first_variant(view)
+    return await manifests.fetch(hub, view, variant)
 
 
 def describe(old: pb.ReleaseView, new: pb.ReleaseView, found: Difference) -> dict[str, object]:

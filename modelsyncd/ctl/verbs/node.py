@@ -122,6 +122,7 @@ def node_text(node: pb.NodeView, following: Sequence[pb.AssignmentView], now: fl
         ("last seen", moment(node.last_seen, now)),
         ("enrolled", moment(node.enrolled_at, now)),
         ("labels", shown(dict(node.labels))),
+        *((f"fact {fact.name}", ", ".join(map(plain, fact.values))) for fact in node.facts),
         ("software", node.software or "-"),
         ("follows", ", ".join(sorted({f"{one.model}@{one.channel}" for one in following})) or "nothing"),
     ]

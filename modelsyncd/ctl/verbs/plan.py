@@ -16,7 +16,8 @@ from modelsyncd.ctl.rate import rate_option
 from modelsyncd.ctl.table import fields
 from modelsyncd.digest import Digest, short, to_text
 from modelsyncd.errors import BadInputError
-from modelsyncd.names import parse_node, parse_ref
+from modelsyncd.names import parse_node, parse_ref, parse_variant
+from modelsyncd.release import DEFAULT_VARIANT
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 
 
@@ -24,9 +25,12 @@ from modelsyncd.wire.v1 import catalog_pb2 as pb
 @click.argument("release", metavar="MODEL[@CHANNEL|:NUMBER]")
 @click.option("--node", "-n", metavar="NAME", help="For this node, with what it last said that it holds.")
 @click.option("--from", "from_", metavar="MODEL:N", help="For whoever holds this release, and nothing else.")
+@click.option("--variant", metavar="NAME", help="Which variant; by default the one that fits the node, or the usual.")
 @rate_option("What the link carries, as in 20Mbit: for the time, and for how hard chunks are coded.")
 @asked
-def command(asked: Asked, release: str, node: str | None, from_: str | None, rate: float | None) -> None:
+def command(
+    asked: Asked, *, release: str, node: str | None, from_: str | None, variant: str | None, rate: float | None
+) -> None:
     """Show what it would take to fetch a release: bytes by way of saving, disk, time.
 
     Without --node and --from it is a first fetch, by somebody who has nothing. The bytes are exact: the hub codes every
@@ -39,6 +43,7 @@ def command(asked: Asked, release: str, node: str | None, from_: str | None, rat
         node=parse_node(node) if node else "",
         from_ref=str(parse_ref(from_)) if from_ else "",
         rate=rate or 0.0,
+        variant=parse_variant(variant) if variant else "",
     )
     asked.run(_plan(asked, request), interrupted="Nothing was changed; what was coded so far is kept.")
 
@@ -60,6 +65,7 @@ def describe(request: pb.PlanRequest, plan: pb.TransferPlan, now: float) -> dict
     return {
         "model": plan.model,
         "number": plan.number,
+        "variant": plan.variant,
         "manifest_digest": to_text(Digest(plan.manifest)),
         "node": request.node or None,
         "from": request.from_ref or None,
@@ -118,7 +124,8 @@ def text(request: pb.PlanRequest, plan: pb.TransferPlan, now: float) -> str:
 
 
 def _title(request: pb.PlanRequest, plan: pb.TransferPlan) -> str:
-    what = f"{plan.model}:{plan.number}"
+    named = f" ({plan.variant})" if plan.variant not in ("", DEFAULT_VARIANT) else ""
+    what = f"{plan.model}:{plan.number}{named}"
     if request.node:
         held = ", ".join(map(_name, plan.bases)) if plan.bases else "nothing"
         there = f"which holds {held}" if plan.holdings_known else "of which it is not known what it holds"

@@ -12,6 +12,7 @@ from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.figures import count, moment, pairs, size
 from modelsyncd.ctl.hub import connect
 from modelsyncd.ctl.table import Column, fields, table
+from modelsyncd.ctl.variants import side_by_side
 from modelsyncd.digest import digest_of, to_text
 from modelsyncd.errors import NotFoundError
 from modelsyncd.exchange import manifests
@@ -91,8 +92,10 @@ def text(
     now: float,
 ) -> str:
     """For people."""
+    variants = side_by_side(shape.opened(view), recorded)
     parts = [
         fields([*_head(view, shape.opened(view), now), *about.lines(told)]),
+        *([variants] if variants else []),
         table(_COLUMNS, [_row(file) for file in manifest.files]),
         *([f"Recorded since, the newest of each:\n{numbers.text(recorded, now)}"] if recorded else []),
     ]

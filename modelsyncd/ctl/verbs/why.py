@@ -129,7 +129,7 @@ def text(page: Page) -> str:
     now, found = case.transfer.at, blocks(case)
     lines = [
         ("desired", _desired(page)),
-        ("active", str(case.transfer.said.active or "nothing")),
+        ("active", _active(case)),
         ("stands", _stands(case)),
         *_expected(case.transfer),
         *_limited(case),
@@ -144,7 +144,14 @@ def _desired(page: Page) -> str:
     number, move = page.case.transfer.place.desired, page.move
     if not number:
         return "nothing"
-    return f"{number} ({move.why} by {move.who}, {moment(move.at, page.case.transfer.at)})" if move else str(number)
+    said = page.case.transfer.said
+    which = f"{number} {said.variant}".strip() if said.desired == number else str(number)
+    return f"{which} ({move.why} by {move.who}, {moment(move.at, page.case.transfer.at)})" if move else which
+
+
+def _active(case: Case) -> str:
+    said = case.transfer.said
+    return f"{said.active} {said.active_variant}".strip() if said.active else "nothing"
 
 
 def _stands(case: Case) -> str:

@@ -804,6 +804,7 @@ class NodeView(_message.Message):
     ENROLLED_AT_FIELD_NUMBER: _builtins.int
     REPORT_FIELD_NUMBER: _builtins.int
     SOFTWARE_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name."""
     online: _builtins.bool
@@ -822,6 +823,10 @@ class NodeView(_message.Message):
     def report(self) -> _sync_pb2.Report:
         """What it last reported; absent when it never did."""
 
+    @_builtins.property
+    def facts(self) -> _containers.RepeatedCompositeFieldContainer[_sync_pb2.Fact]:
+        """What it says of itself."""
+
     def __init__(
         self,
         *,
@@ -832,10 +837,11 @@ class NodeView(_message.Message):
         enrolled_at: _builtins.float = ...,
         report: _sync_pb2.Report | None = ...,
         software: _builtins.str = ...,
+        facts: _abc.Iterable[_sync_pb2.Fact] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolled_at", b"enrolled_at", "labels", b"labels", "last_seen", b"last_seen", "name", b"name", "online", b"online", "report", b"report", "software", b"software"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolled_at", b"enrolled_at", "facts", b"facts", "labels", b"labels", "last_seen", b"last_seen", "name", b"name", "online", b"online", "report", b"report", "software", b"software"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1283,6 +1289,7 @@ class PlanRequest(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     FROM_REF_FIELD_NUMBER: _builtins.int
     RATE_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
     ref: _builtins.str
     """The release: as in GetReleaseRequest."""
     node: _builtins.str
@@ -1291,6 +1298,8 @@ class PlanRequest(_message.Message):
     """A release that whoever fetches holds whole, and nothing else."""
     rate: _builtins.float
     """What the link carries, in bytes a second; 0 for what was measured on the node's session, if anything was."""
+    variant: _builtins.str
+    """Which variant of the release; empty for the one that fits the node, or the usual one."""
     def __init__(
         self,
         *,
@@ -1298,10 +1307,11 @@ class PlanRequest(_message.Message):
         node: _builtins.str = ...,
         from_ref: _builtins.str = ...,
         rate: _builtins.float = ...,
+        variant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_ref", b"from_ref", "node", b"node", "rate", b"rate", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_ref", b"from_ref", "node", b"node", "rate", b"rate", "ref", b"ref", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1376,6 +1386,7 @@ class TransferPlan(_message.Message):
     MONTH_FIELD_NUMBER: _builtins.int
     UTC_OFFSET_FIELD_NUMBER: _builtins.int
     QUOTA_BYTES_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
     DISK_USED_FIELD_NUMBER: _builtins.int
     CONSENTED_FIELD_NUMBER: _builtins.int
     model: _builtins.str
@@ -1432,6 +1443,8 @@ class TransferPlan(_message.Message):
     """The node's time zone, as in "+01:00"; empty for unknown."""
     quota_bytes: _builtins.int
     """Bytes that versions may take on the node's disk; 0 for no quota."""
+    variant: _builtins.str
+    """Which variant of the release."""
     disk_used: _builtins.int
     """Bytes that they took when the node last said so."""
     consented: _builtins.bool
@@ -1476,12 +1489,13 @@ class TransferPlan(_message.Message):
         month: _builtins.str = ...,
         utc_offset: _builtins.str = ...,
         quota_bytes: _builtins.int = ...,
+        variant: _builtins.str = ...,
         disk_used: _builtins.int = ...,
         consented: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bases", b"bases", "bytes_arrived", b"bytes_arrived", "bytes_coded", b"bytes_coded", "bytes_had", b"bytes_had", "bytes_plain", b"bytes_plain", "bytes_total", b"bytes_total", "bytes_wire", b"bytes_wire", "chunks_fetch", b"chunks_fetch", "chunks_total", b"chunks_total", "coded_wire", b"coded_wire", "consented", b"consented", "cpu_seconds", b"cpu_seconds", "disk_bytes", b"disk_bytes", "disk_free", b"disk_free", "disk_used", b"disk_used", "effort", b"effort", "framing_estimate", b"framing_estimate", "holdings_known", b"holdings_known", "manifest", b"manifest", "manifest_bytes", b"manifest_bytes", "manifest_wire", b"manifest_wire", "manners", b"manners", "model", b"model", "month", b"month", "month_wire", b"month_wire", "number", b"number", "plain_wire", b"plain_wire", "quota_bytes", b"quota_bytes", "rate", b"rate", "seconds", b"seconds", "utc_offset", b"utc_offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bases", b"bases", "bytes_arrived", b"bytes_arrived", "bytes_coded", b"bytes_coded", "bytes_had", b"bytes_had", "bytes_plain", b"bytes_plain", "bytes_total", b"bytes_total", "bytes_wire", b"bytes_wire", "chunks_fetch", b"chunks_fetch", "chunks_total", b"chunks_total", "coded_wire", b"coded_wire", "consented", b"consented", "cpu_seconds", b"cpu_seconds", "disk_bytes", b"disk_bytes", "disk_free", b"disk_free", "disk_used", b"disk_used", "effort", b"effort", "framing_estimate", b"framing_estimate", "holdings_known", b"holdings_known", "manifest", b"manifest", "manifest_bytes", b"manifest_bytes", "manifest_wire", b"manifest_wire", "manners", b"manners", "model", b"model", "month", b"month", "month_wire", b"month_wire", "number", b"number", "plain_wire", b"plain_wire", "quota_bytes", b"quota_bytes", "rate", b"rate", "seconds", b"seconds", "utc_offset", b"utc_offset", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1534,22 +1548,30 @@ class DiffRequest(_message.Message):
     BEFORE_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
     NORMS_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    OTHER_FIELD_NUMBER: _builtins.int
     before: _builtins.str
     """As in GetReleaseRequest."""
     after: _builtins.str
     """As in GetReleaseRequest."""
     norms: _builtins.bool
     """Whether to read both and say how much the tensors have changed."""
+    variant: _builtins.str
+    """Which variant of `before`; empty for the usual one."""
+    other: _builtins.str
+    """Which variant of `after`; empty for the usual one."""
     def __init__(
         self,
         *,
         before: _builtins.str = ...,
         after: _builtins.str = ...,
         norms: _builtins.bool = ...,
+        variant: _builtins.str = ...,
+        other: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "norms", b"norms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "norms", b"norms", "other", b"other", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
