@@ -57,10 +57,13 @@ def describe(one: pb.Number) -> shape.Shape:
 
 
 def text(numbers: Sequence[pb.Number], now: float) -> str:
-    """For people."""
+    """For people; what form of a release it is about is shown where there is any."""
+    formed = any(one.variant for one in numbers)
+    columns = [*COLUMNS[:1], Column("VARIANT"), *COLUMNS[1:]] if formed else COLUMNS
     rows = [
         [
             f":{one.number}",
+            *([one.variant or "-"] if formed else []),
             one.name,
             value(one.value),
             one.dataset or "-",
@@ -70,7 +73,7 @@ def text(numbers: Sequence[pb.Number], now: float) -> str:
         ]
         for one in numbers
     ]
-    return table(COLUMNS, rows)
+    return table(columns, rows)
 
 
 def value(number: float) -> str:
