@@ -92,7 +92,7 @@ class AsyncClient:
                 model = await holds[-1].next()
                 while len(holds) > 1:
                     self._release(holds.pop(0))
-                while told is not None and (model.number, model.release) == (told.number, told.release):
+                while told is not None and (model.manifest, model.release) == (told.manifest, told.release):
                     model = await holds[-1].next()
                 told = model
                 yield model
@@ -105,7 +105,7 @@ class AsyncClient:
 
     async def watch(self, ref: str = "") -> AsyncGenerator[Model, None]:
         """What is active now, and then each switch, for ever; empty for all channels. Raises InvalidNameError."""
-        last: dict[str, tuple[int, str]] = {}
+        last: dict[str, tuple[str, str]] = {}
         while not self._closed.is_set():
             heard = False
             call = self._jobs.Watch(jobs_pb2.WatchRequest(ref=ref), wait_for_ready=True, metadata=self._metadata)
@@ -113,8 +113,8 @@ class AsyncClient:
                 async for event in call:
                     heard = True
                     model = model_of(event.active, event.previous)
-                    if last.get(model.ref) != (model.number, model.release):
-                        last[model.ref] = (model.number, model.release)
+                    if last.get(model.ref) != (model.manifest, model.release):
+                        last[model.ref] = (model.manifest, model.release)
                         yield model
             except grpc.RpcError as error:
                 if self._closed.is_set():

@@ -126,7 +126,7 @@ class Client:
                 model = holds[-1].next()
                 while len(holds) > 1:
                     holds.pop(0).release()
-                while told is not None and (model.number, model.release) == (told.number, told.release):
+                while told is not None and (model.manifest, model.release) == (told.manifest, told.release):
                     model = holds[-1].next()
                 told = model
                 yield model
@@ -148,7 +148,7 @@ class Client:
         ...     break
         acme/helmet@stable 1
         """
-        last: dict[str, tuple[int, str]] = {}
+        last: dict[str, tuple[str, str]] = {}
         while not self._closed.is_set():
             heard = False
             try:
@@ -159,8 +159,8 @@ class Client:
                 for event in call:
                     heard = True
                     model = model_of(event.active, event.previous)
-                    if last.get(model.ref) != (model.number, model.release):
-                        last[model.ref] = (model.number, model.release)
+                    if last.get(model.ref) != (model.manifest, model.release):
+                        last[model.ref] = (model.manifest, model.release)
                         yield model
             except grpc.RpcError as error:
                 if self._closed.is_set():
