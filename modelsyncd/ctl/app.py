@@ -40,6 +40,8 @@ VERBS = {
     "metrics": Verb("metrics", "Show the numbers recorded about a model's releases, oldest first."),
     "history": Verb("history", "Show a model's releases and the moves of its channels."),
     "lineage": Verb("lineage", "Show what a release came from, and what came from it, as trees."),
+    "derive": Verb("derive", "Make a release's other form, by a recipe or a command, and publish it with its origin."),
+    "recipes": Verb("recipes", "List the recipes that are installed, with their options."),
     "diff": Verb("diff", "Compare two releases: files, chunks, tensors, bytes that would travel."),
     "plan": Verb("plan", "Show what it would take to fetch a release: bytes by way of saving, disk, time."),
     "promote": Verb("promote", "Move a channel to a release."),

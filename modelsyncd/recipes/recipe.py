@@ -69,11 +69,9 @@ def named(name: str) -> Recipe:
     known = installed()
     entry = known.get(name)
     if entry is None:
-        raise NotFoundError(
-            f"there is no recipe {name[:80]!r}",
-            hint=f"there are: {', '.join(sorted(known)) or 'none'}",
-            nearest=difflib.get_close_matches(name, known, n=2),
-        )
+        close = difflib.get_close_matches(name, known, n=2)
+        hint = "" if close else f"there are: {', '.join(sorted(known)) or 'none'}"
+        raise NotFoundError(f"there is no recipe {name[:80]!r}", hint=hint, nearest=close)
     try:
         recipe: object = entry.load()()
     except ImportError as error:

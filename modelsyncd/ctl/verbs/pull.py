@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +13,15 @@ from modelsyncd.ctl import shape
 from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.bases import read_bases
 from modelsyncd.ctl.cost import Cost
+from modelsyncd.ctl.fetched import fetched
 from modelsyncd.ctl.figures import count, duration, share, size
 from modelsyncd.ctl.hub import connect
-from modelsyncd.ctl.progress import meter
-from modelsyncd.ctl.retry import insist
-from modelsyncd.ctl.tally import Tally
 from modelsyncd.digest import to_text
-from modelsyncd.exchange.conversation import carry
 from modelsyncd.exchange.folder_taker import FolderTaker
 from modelsyncd.exchange.local_base import LocalBase
-from modelsyncd.exchange.manifests import offer_of, variant_of
+from modelsyncd.exchange.manifests import variant_of
 from modelsyncd.names import ModelRef, parse_ref
 from modelsyncd.release import Variant
-from modelsyncd.session.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,34 +77,9 @@ async def _pull(
     async with connect(asked) as hub:
         view = await hub.release(str(ref))
         variant = variant_of(shape.opened(view), name)
-        offer = offer_of(view, variant)
         bases = await read_bases(named, silent=asked.json)
-        tally = Tally(variant.manifest.content_size)
         taker = FolderTaker(dest, variant, view.number, force=force, bases=bases)
-        began = time.monotonic()
-        try:
-            with meter(f"pulling {view.model}:{view.number}", silent=asked.json) as shown:
-
-                def show(progress: Progress) -> None:
-                    tally.taken(progress)
-                    shown.show(tally.step)
-
-                async def attempt() -> None:
-                    tally.begin()
-                    await carry(hub, lambda pump: pump.take(offer), offer.manifest, taker=taker, show=show)
-
-                await insist(attempt, retry=retry, note=shown.note, moved=lambda: taker.wire)
-        finally:
-            taker.close()
-    cost = Cost(
-        content=variant.manifest.content_size,
-        had=taker.had,
-        coded=tally.coded,
-        wire=taker.wire,
-        giver_cpu=tally.giver_cpu,
-        taker_cpu=tally.taker_cpu,
-        seconds=time.monotonic() - began,
-    )
+        cost = await fetched(hub, view, variant, taker, silent=asked.json, retry=retry)
     pulled = Pulled(f"{view.model}:{view.number}", variant, dest, taker.placed, cost, tuple(bases))
     asked.answer(describe(pulled), text(pulled))
 

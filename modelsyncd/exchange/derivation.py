@@ -1,0 +1,150 @@
+"""The only place that takes a step: a folder of files becomes another one, by a recipe or by a command, in a process.
+
+The step's output folder is empty before and must not be after. A step that is interrupted, or fails, leaves nothing
+that counts; whoever takes it throws the input away when it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from modelsyncd.digest import Digest, digest_of
+from modelsyncd.errors import BadInputError
+from modelsyncd.recipes import recipe as recipes
+from modelsyncd.release import Derivation
+from modelsyncd.store.durable import disk_errors, make_folder, remove_tree
+
+LINES = 20  # of what the process said last, which are told when it fails
+LINE_CHARS = 500
+GRACE = 10.0  # seconds between asking the process to end and ending it
+IN, OUT = "{in}", "{out}"
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What is done to a version: a recipe with its options, or a command's words with {in} and {out} in them."""
+
+    step: Digest
+    recipe: str = ""
+    version: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return self.recipe or self.command[0]
+
+    def derivation(self, source: Digest) -> Derivation:
+        """How what it makes of the version with this manifest is told."""
+        options = dict(self.options) or {str(place): word for place, word in enumerate(self.command)}
+        return Derivation(source, self.step, self.recipe, self.version, options)
+
+
+def by_recipe(name: str, options: Mapping[str, str]) -> Doing:
+    """Raises NotFoundError for a recipe that is not there, BadInputError for one that can't be loaded or an option."""
+    found = recipes.step(recipes.named(name), options)
+    return Doing(found.digest, found.recipe.name, found.recipe.version, found.options)
+
+
+def by_command(words: Sequence[str]) -> Doing:
+    """Raises BadInputError for a command that does not say where it reads and writes."""
+    text = " ".join(words)
+    for place, what in ((IN, "reads"), (OUT, "writes")):
+        if place not in text:
+            raise BadInputError(
+                f"the command does not say where it {what}: there is no {place} in it",
+                hint="as in: -- python convert.py {in}/model.pt {out}/model.onnx",
+            )
+    return Doing(digest_of(json.dumps({"command": list(words)}).encode()), command=tuple(words))
+
+
+async def take(doing: Doing, source: Path, target: Path) -> None:
+    """Makes the files of `source` into those of `target`, which is emptied first.
+
+    Raises BadInputError with what the process said last when it fails or makes nothing; DiskError.
+    """
+    await asyncio.to_thread(_emptied, target)
+    process = await asyncio.create_subprocess_exec(
+        *_words(doing, source, target),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+        env={**os.environ, "MODELSYNCD_SOURCE": str(source), "MODELSYNCD_TARGET": str(target)},
+    )
+    said: deque[str] = deque(maxlen=LINES)
+    try:
+        await _listen(process, said)
+        code = await process.wait()
+    finally:
+        await _end(process)
+    if code != 0:
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        raise BadInputError(
+            f"{doing.name} failed with {how}" + ("".join(f"\n  {line}" for line in said) if said else ""),
+            safe="nothing was published",
+            hint="the version that it read can be had by `modelsyncctl pull`",
+        )
+    if not await asyncio.to_thread(_has_files, target):
+        raise BadInputError(
+            f"{doing.name} ended well and made no files", safe="nothing was published", hint=f"it writes to {OUT}"
+        )
+
+
+def _words(doing: Doing, source: Path, target: Path) -> list[str]:
+    if doing.recipe:
+        options = json.dumps(dict(doing.options))
+        return [sys.executable, "-m", "modelsyncd.recipes", doing.recipe, options, str(source), str(target)]
+    return [word.replace(IN, str(source)).replace(OUT, str(target)) for word in doing.command]
+
+
+async def _listen(process: asyncio.subprocess.Process, said: deque[str]) -> None:
+    """Keeps the last lines, however long they are."""
+    assert process.stdout is not None  # noqa: S101 - it was asked for
+    rest = b""
+    while data := await process.stdout.read(1 << 16):
+        *lines, rest = (rest + data)[-(1 << 20) :].split(b"\n")
+        said += [_line(line) for line in lines if line.strip()]
+    if rest.strip():
+        said.append(_line(rest))
+
+
+def _line(raw: bytes) -> str:
+    text = raw.decode("utf-8", "replace").rstrip()
+    return "".join(char for char in text if char.isprintable())[:LINE_CHARS]
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Ends it with all that it began, if it still runs."""
+    if process.returncode is not None:
+        return
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, how)
+            async with asyncio.timeout(GRACE):
+                await process.wait()
+        except ProcessLookupError:
+            return
+        except TimeoutError:
+            continue
+        return
+
+
+def _emptied(target: Path) -> None:
+    if target.exists():
+        remove_tree(target)
+    make_folder(target)
+
+
+def _has_files(target: Path) -> bool:
+    with disk_errors(target):
+        return any(path.is_file() for path in target.rglob("*"))
