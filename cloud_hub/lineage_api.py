@@ -53,8 +53,11 @@ class LineageApi(LineageServiceServicer):
         return answer
 
     def _numbers(self, row: ReleaseRow) -> Sequence[records_pb2.Number]:
+        """What is measured of the first variant holds for the release."""
+        forms = {"", *(variant.name for variant in row.variants[:1])}
         newest = self._catalog.numbers.newest(ModelRef(row.model, number=row.number))
-        return [number_view(one) for one in newest if not one.variant][:NUMBERS]
+        found = {one.name: one for one in sorted(newest, key=lambda one: one.at) if one.variant in forms}
+        return [number_view(found[name]) for name in sorted(found)[:NUMBERS]]
 
 
 def _name(name: Name) -> pb.ReleaseName:

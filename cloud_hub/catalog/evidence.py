@@ -23,7 +23,7 @@ from modelsyncd.wire.nouns import decode_release
 class Counted:
     """Which numbers count: those on this data set and of this stage ("" for any), about this variant.
 
-    With variant "" it is those about the release as a whole.
+    With variant "" it is those about the release as a whole, and about the first of its variants.
     """
 
     dataset: str = ""
@@ -109,10 +109,18 @@ class Witness:
         wanted = self._counted.variant
         return [(one.value, "") for one in found if not wanted or one.variant in {"", wanted}]
 
+    def _forms(self, release: int) -> Sequence[str]:
+        """Numbers about which variants count: what is measured of the first one holds for the release."""
+        if self._counted.variant:
+            return (self._counted.variant,)
+        table = schema.variants
+        query = select(table.c.name).where(table.c.release_id == release).order_by(table.c.position).limit(1)
+        return ("", *self._connection.scalars(query))
+
     def _metric(self, release: int, number: int, name: str) -> _Found:
         table, counted = schema.numbers, self._counted
         about = (table.c.model == str(self._lane.model), table.c.number == number, table.c.name == name)
-        query = select(table.c.value, table.c.dataset).where(*about, table.c.variant == counted.variant)
+        query = select(table.c.value, table.c.dataset).where(*about, table.c.variant.in_(self._forms(release)))
         if counted.dataset:
             query = query.where(table.c.dataset == counted.dataset)
         if counted.stage:

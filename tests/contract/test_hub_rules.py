@@ -192,7 +192,9 @@ async def test_only_numbers_of_the_data_set_the_stage_and_the_variant_that_the_r
     await ann.measure(2, 0.9, dataset="day", stage="eval", variant="int8")
     await ann.measure(2, 0.95, dataset="night", stage="train", variant="int8")
     await ann.measure(2, 0.99, dataset="night", stage="eval")
+    await ann.measure(2, 0.98, dataset="night", variant="default")  # the first variant's, as nodes say it
     named = {"dataset": "night", "stage": "eval", "variant": "int8"}
+    assert seen(await ann.ask(f"{HELMET}:2", "metrics.precision > 1", dataset="night")) == [(False, 2, 0.98)]
     assert seen(await ann.ask(f"{HELMET}:2", **named)) == [(False, 2, None), (True, 1, 0.5)]
     await ann.measure(2, 0.52, dataset="night", stage="eval", variant="int8")
     judgement = await ann.ask(f"{HELMET}:2", **named)

@@ -137,7 +137,7 @@ class TraceResponse(_message.Message):
 
     @_builtins.property
     def numbers(self) -> _containers.RepeatedCompositeFieldContainer[_records_pb2.Number]:
-        """Of each name the newest number about each of the releases as a whole."""
+        """Of each name the newest number about each of the releases, or the first of its variants."""
 
     def __init__(
         self,

@@ -49,7 +49,9 @@ class Rule(_message.Message):
     stage: _builtins.str
     """Only numbers of this stage count; empty for any."""
     variant: _builtins.str
-    """Only numbers about this form of the releases count; empty for those about the releases as a whole."""
+    """Only numbers about this form of the releases count; empty for those about the releases as a whole, and about the
+    first variant of each.
+    """
     note: _builtins.str
     """Why, for the history."""
     who: _builtins.str
