@@ -37,7 +37,7 @@ class ChannelRow:
 
 @dataclass(frozen=True, slots=True)
 class MoveRow:
-    """A move of a channel: `kind` is "push", "promote" or "rollback"; numbers are equal when it was there already.
+    """A move of a channel: `kind` is "push", "promote", "rollback" or "rule"; numbers are equal when nothing moved.
 
     `from_number` is 0 when the channel named nothing before.
     """

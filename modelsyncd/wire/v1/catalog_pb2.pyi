@@ -324,7 +324,7 @@ class Move(_message.Message):
     at: _builtins.float
     """Seconds since 1970-01-01 UTC."""
     why: _builtins.str
-    """"push", "promote" or "rollback", and a note if there was one."""
+    """"push", "promote", "rollback" or "rule", and a note if there was one."""
     def __init__(
         self,
         *,
