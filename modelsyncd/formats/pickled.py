@@ -44,7 +44,8 @@ _DTYPES = {
     "uint32": "u32",
     "uint64": "u64",
 }
-_REBUILD = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_qtensor")
+_QUANTISED = "_rebuild_qtensor"
+_REBUILD = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3", _QUANTISED)
 _WRAPPERS = ("_rebuild_parameter", "_rebuild_parameter_with_state")
 
 
@@ -70,13 +71,14 @@ class Storage(NamedTuple):
 
 
 class View(NamedTuple):
-    """A tensor: part of a storage; offset and strides in elements."""
+    """A tensor: part of a storage; offset and strides in elements. What is `quantised` means nothing without scales."""
 
     storage: Storage
     dtype: str
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    quantised: bool = False
 
 
 class NamedView(NamedTuple):
@@ -289,13 +291,13 @@ def _called(function: object, arguments: object) -> object:
         elif function.name in _WRAPPERS and arguments:
             return arguments[0]
         elif function.name in _REBUILD and function.module == "torch._utils":
-            return _view(arguments)
+            return _view(arguments, quantised=function.name == _QUANTISED)
         else:
             return Thing()
     return Thing()
 
 
-def _view(arguments: tuple[object, ...]) -> object:
+def _view(arguments: tuple[object, ...], *, quantised: bool) -> object:
     """Arguments of the ways to make a tensor: storage, offset, shape, strides; of version 3 also the dtype, seventh."""
     if len(arguments) < 4:
         return Thing()
@@ -305,7 +307,7 @@ def _view(arguments: tuple[object, ...]) -> object:
     dtype = storage.dtype
     if not dtype and len(arguments) > 6 and isinstance(arguments[6], Global):
         dtype = _DTYPES.get(arguments[6].name, "")
-    return View(storage, dtype, _number(offset), _numbers(shape), _numbers(strides))
+    return View(storage, dtype, _number(offset), _numbers(shape), _numbers(strides), quantised)
 
 
 def _numbers(value: object) -> tuple[int, ...]:

@@ -20,6 +20,10 @@ _PICKLE = "data.pkl"
 _PICKLE_MAX = 16 << 20  # bytes: about 100,000 tensors
 
 
+class QuantisedError(OddError):
+    """A tensor is quantised: without its scales, which lie in the pickle, its elements mean nothing."""
+
+
 def archive(entries: Sequence[Entry]) -> str | None:
     """The folder in the zip file that a PyTorch file has, with its slash; None for other zip files."""
     for entry in entries:
@@ -48,7 +52,8 @@ def read_tensors(header: Header, entries: Sequence[Entry], folder: str) -> tuple
 def read_named(header: Header) -> tuple[Tensor, ...]:
     """Every tensor that the file names, in its order; two names may share their bytes.
 
-    Raises OddError when one of them can't be told surely, or is not one run of its storage: then none can be had.
+    Raises OddError when one of them can't be told surely, or is not one run of its storage: then none can be had;
+    QuantisedError with its name for a quantised one.
     """
     entries = stored_entries(header)
     folder = archive(entries)
@@ -60,15 +65,21 @@ def read_named(header: Header) -> tuple[Tensor, ...]:
     if pickle.size > _PICKLE_MAX or (order is not None and header.read(order.offset, min(order.size, 16)) != b"little"):
         raise OddError
     found: dict[str, Tensor] = {}
+    told: set[str] = set()
     for name, view in views(header.read(pickle.offset, pickle.size), header.limits):
         storage = by_name.get(f"{folder}data/{view.storage.key}")
         if storage is None or not view.dtype or not name or name in found or not _in_order(view):
             raise OddError
+        if view.quantised:
+            raise QuantisedError(name)
         width = BITS[view.dtype] // 8
         size, start = elements(view.shape) * width, view.offset * width
         if not (view.offset >= 0 and width and start + size <= storage.size):
             raise OddError
         found[name] = Tensor(name, view.dtype, view.shape, storage.offset + start, size)
+        told.add(storage.name)
+    if any(entry.size and entry.name.startswith(f"{folder}data/") and entry.name not in told for entry in entries):
+        raise OddError  # what it belongs to is no plain tensor, and would be lost
     return tuple(found.values())
 
 

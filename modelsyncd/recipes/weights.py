@@ -7,6 +7,7 @@ https://github.com/huggingface/safetensors: a header of JSON padded with spaces 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,22 @@ def write_safetensors(
                 out.write(part)
         if out.tell() != 8 + len(raw) + position:
             raise BadInputError(f"{path.name}: the tensors have other sizes than they said")
+
+
+def copied(path: Path, out: Path) -> None:
+    """A file as it is, with its right to be run."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, out)
+    out.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+
+
+def json_of(path: Path) -> dict[str, object] | None:
+    """What a JSON file says, if it is an object."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return said if isinstance(said, dict) else None
 
 
 def reader(file: BinaryIO) -> ReadAt:

@@ -121,6 +121,7 @@ class TorchTensor:
     strides: tuple[int, ...] | None = None
     dtype: str = ""
     parameter: bool = False
+    quantised: bool = False
 
 
 def torch_file(value: object, folder: str = "archive", byteorder: bytes = b"little", alignment: int = 64) -> bytes:
@@ -173,7 +174,11 @@ def _pickled_tensor(tensor: TorchTensor, storages: dict[str, Storage]) -> bytes:
     strides = _strides(tensor.shape) if tensor.strides is None else tensor.strides
     arguments = identity + b"".join(_pickled(one, storages) for one in (tensor.offset, tensor.shape, strides, False))
     arguments += b"ccollections\nOrderedDict\n)R"
-    if tensor.dtype:
+    if tensor.quantised:
+        parameters = b"(ctorch\nper_tensor_affine\nG" + struct.pack(">d", 0.5) + _pickled(0, storages) + b"t"
+        arguments = identity + b"".join(_pickled(one, storages) for one in (tensor.offset, tensor.shape, strides))
+        made = b"ctorch._utils\n_rebuild_qtensor\n(" + arguments + parameters + b"\x89ccollections\nOrderedDict\n)RtR"
+    elif tensor.dtype:
         made = b"ctorch._utils\n_rebuild_tensor_v3\n(" + arguments + f"ctorch\n{tensor.dtype}\n".encode() + b"tR"
     else:
         made = b"ctorch._utils\n_rebuild_tensor_v2\n(" + arguments + b"tR"
