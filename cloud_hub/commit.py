@@ -98,7 +98,8 @@ class HubIntake:
         release = self._release(offer)
         self._check_members(release)
         if self._has_each(release):
-            return None if self._lacks(release) else self._commit(offer, release)
+            with self._stock.underway.held(_refs(release)):
+                return None if self._lacks(release) else self._commit(offer, release)
         expected = self._catalog.models.next_number(release.model)
         if release.number != expected:
             raise NumberTakenError(
@@ -132,8 +133,7 @@ class HubIntake:
 
     def _survey(self, offer: Offer, part: Part) -> Missing:
         release = self._release(offer)
-        table = self._stock.table(_ref(offer, release), part)
-        missing = self._stock.missing(table)
+        table, missing = self._stock.survey(_ref(offer, release), part)
         self._stock.reserve(self, offer.manifest, sum(table.sizes[ordinal] for ordinal in missing))
         bases = self._bases(release, len(table.sizes)) if missing and part is Part.CONTENT else ()
         return Missing(table.sizes, missing, bases)
@@ -186,6 +186,7 @@ class HubIntake:
             kept.append(keep.ordinal)
             arrived.append(chunk)
         self._stock.keep(arrived)
+        self._stock.underway.kept(ref)
         self._stock.promises.kept(self, first.offer.manifest, sum(chunk.plain_size for chunk in arrived))
         return Keeping(tuple(kept), tuple(spoiled), time.thread_time() - began)
 
@@ -198,6 +199,10 @@ class HubIntake:
 
     def _complete(self, offer: Offer) -> _Commit:
         release = self._release(offer)
+        with self._stock.underway.held(_refs(release)):
+            return self._completed(offer, release)
+
+    def _completed(self, offer: Offer, release: Release) -> _Commit:
         if not self._stock.is_whole(_ref(offer, release)):
             raise DamageError(
                 f"chunks of {release.model}:{release.number} were found damaged while it was pushed",
@@ -275,3 +280,7 @@ class HubIntake:
 
 def _ref(offer: Offer, release: Release) -> ManifestRef:
     return release.variant(offer.manifest).manifest
+
+
+def _refs(release: Release) -> Sequence[ManifestRef]:
+    return [variant.manifest for variant in release.variants]

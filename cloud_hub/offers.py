@@ -42,6 +42,7 @@ class Offers:
         rate: float = 0.0,
     ) -> Sequence[Encoded]:
         """These chunks; see the port. Raises RefusedError, NotFoundError, BadInputError, DamageError, DiskError."""
+        self._stock.underway.given(manifest)
         if part is Part.MANIFEST:
             return await asyncio.to_thread(self._load_pieces, manifest, ordinals, codecs)
         profile = self._efforts.of(manifest, rate)

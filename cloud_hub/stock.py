@@ -2,6 +2,7 @@
 
 Law: a row exists only for bytes that are durable, and what is read is checked before anyone sees it. A chunk that is
 found damaged is forgotten from the index, never repaired in place: the next push of the same content brings it back.
+What a push looks at is entered as under way before it is looked up, so that no sweep takes it (`underway.py`).
 Everything here blocks; callers hop to a thread. Safe to use from any thread.
 """
 
@@ -9,13 +10,16 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cloud_hub.catalog import Catalog
 from cloud_hub.promises import Promises
+from cloud_hub.stillness import Stillness
 from cloud_hub.tables import PieceTable, Table, TableCache
+from cloud_hub.underway import Underway
 from modelsyncd.codec.registry import decode
 from modelsyncd.daemon.log import Log
 from modelsyncd.digest import Buffer, Digest, digest_of, short
@@ -37,12 +41,23 @@ REFS = 256  # manifests whose sizes and piece digests are remembered
 class Stock:
     """All chunks of one hub. `folder` is on the file system that fills when something is pushed."""
 
-    def __init__(self, catalog: Catalog, writer: PackWriter, reader: PackReader, folder: Path) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        writer: PackWriter,
+        reader: PackReader,
+        folder: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._catalog = catalog
+        self._clock = clock
         self._writer = writer
         self._reader = reader
         self._folder = folder
         self.promises = Promises()
+        self.stillness = Stillness()
+        self.underway = Underway(self.stillness)
         self._log = Log()
         self._tables = TableCache()
         self._refs: OrderedDict[Digest, ManifestRef] = OrderedDict()
@@ -54,13 +69,35 @@ class Stock:
 
     def keep(self, arrivals: Sequence[Record]) -> None:
         """Makes verified chunks durable and knows them from then on. Raises DiskFullError, DiskError."""
-        absent = set(self._catalog.chunks.missing([arrival.digest for arrival in arrivals]))
-        fresh = [arrival for arrival in arrivals if arrival.digest in absent]
-        if fresh:
-            places = self._writer.append(fresh)
-            passing(Point.RECORDS_SYNCED)
-            self._catalog.chunks.add(places)
-            passing(Point.CHUNKS_INDEXED)
+        with self.stillness.shared():  # a pack that has no row yet is none that a sweep may take for garbage
+            absent = set(self._catalog.chunks.missing([arrival.digest for arrival in arrivals]))
+            fresh = [arrival for arrival in arrivals if arrival.digest in absent]
+            if fresh:
+                places = self._writer.append(fresh)
+                passing(Point.RECORDS_SYNCED)
+                self._catalog.chunks.add(places, self._clock())
+                passing(Point.CHUNKS_INDEXED)
+
+    def payloads(self, places: Sequence[Place]) -> list[Buffer]:
+        """What rests in these very places, checked against rot; nothing is forgotten. Raises as `read`."""
+        return self._reader.read_all(places)
+
+    def move(self, records: Sequence[tuple[Place, Record]]) -> None:
+        """Lays chunks down once more, and knows them there from then on: so that their old pack can go.
+
+        Raises DiskFullError, DiskError.
+        """
+        places = self._writer.append([record for _, record in records])
+        passing(Point.RECORDS_COPIED)
+        self._catalog.packs.move([(old, new) for (old, _), new in zip(records, places, strict=True)], self._clock())
+        passing(Point.CHUNKS_MOVED)
+
+    def swept(self) -> None:
+        """Forgets what was remembered of chunks and manifests: some are gone."""
+        with self._lock:
+            self._losses += 1
+            self._whole.clear()
+            self._refs.clear()
 
     def places(self, digests: Sequence[Digest]) -> dict[Digest, Place]:
         """Where those of the chunks rest that are here; nothing is read."""
@@ -72,21 +109,32 @@ class Stock:
         Raises DamageError when one is gone or damaged; it is forgotten, so that pushing its content again heals it.
         DiskError, RoadError when bytes can't be reached; then nothing is forgotten.
         """
-        places = self._catalog.chunks.places(digests)
-        absent = [digest for digest in digests if digest not in places]
-        if absent:
-            raise _damaged(absent)
-        wanted = [places[digest] for digest in digests]
-        try:
-            return list(zip(wanted, self._reader.read_all(wanted), strict=True))
-        except DamageError as error:
-            raise _damaged(self._forget_damaged(wanted)) from error
+        while True:
+            places = self._catalog.chunks.places(digests)
+            absent = [digest for digest in digests if digest not in places]
+            if absent:
+                raise _damaged(absent)
+            wanted = [places[digest] for digest in digests]
+            try:
+                return list(zip(wanted, self._reader.read_all(wanted), strict=True))
+            except DamageError as error:
+                damaged = self._forget_damaged(wanted)
+                if damaged:
+                    raise _damaged(damaged) from error
 
     def _forget_damaged(self, places: Sequence[Place]) -> Sequence[Digest]:
-        """Looks which of these it was, and forgets them."""
+        """Looks which of these it was, and forgets them; none when they rest elsewhere by now, or nowhere."""
         damaged = [place for place in places if not self._is_sound(place)]
-        self._forget(damaged)
-        return [place.digest for place in damaged or places]
+        there = self._still(damaged)
+        if len(there) < len(damaged):
+            return []
+        self._forget(there)
+        return [place.digest for place in there or places]
+
+    def _still(self, places: Sequence[Place]) -> Sequence[Place]:
+        """Those that are where chunks rest now: their pack may have gone since they were looked up."""
+        now = self._catalog.chunks.places([place.digest for place in places]) if places else {}
+        return [place for place in places if now.get(place.digest) == place]
 
     def _forget(self, damaged: Sequence[Place]) -> None:
         """Forgets chunks that were read and are wrong, or whose pack is gone, and says so to whoever runs this hub."""
@@ -114,7 +162,7 @@ class Stock:
         then nothing is forgotten.
         """
         places = self._catalog.chunks.places(digests)
-        damaged = [place for place in places.values() if not self._is_true(place)]
+        damaged = self._still([place for place in places.values() if not self._is_true(place)])
         self._forget(damaged)
         bad = {place.digest for place in damaged}
         size = sum(place.plain_size for place in places.values() if place.digest not in bad)
@@ -142,8 +190,10 @@ class Stock:
 
     def is_whole(self, ref: ManifestRef) -> bool:
         """Whether a manifest and all of its content are here. Raises BadInputError for a manifest that is not sound."""
+        self.underway.enter([ref])
         if self.missing(PieceTable(ref)):
             return False
+        self.underway.enter([ref])  # once more: only now can be known what is in it
         return not self.missing(self.table(ref, Part.CONTENT))
 
     def was_whole(self, ref: ManifestRef) -> bool:
@@ -173,6 +223,12 @@ class Stock:
                 safe="nothing was sent; releases that are here are untouched",
                 hint=f"make room on the file system of {self._folder}",
             )
+
+    def survey(self, ref: ManifestRef, part: Part) -> tuple[Table, Sequence[int]]:
+        """What a push is to bring: the chunks of a part, and those of them that are missing. Raises as `table`."""
+        self.underway.enter([ref])
+        table = self.table(ref, part)
+        return table, self.missing(table)
 
     # --- manifests ---
 

@@ -72,7 +72,7 @@ def open_stores(
         packs.claim(spool, expected=catalog.chunks.count() > 0)
         found = recover(spool, packs, catalog.chunks.end)
         passing(Point.PACKS_RECOVERED)
-        catalog.chunks.add(found)
+        catalog.chunks.add(found, now)
         writer = PackWriter(spool, packs, pack_bytes=pack_bytes)
         stack.callback(writer.close)
         stock = Stock(catalog, writer, PackReader(spool, packs), data)

@@ -18,7 +18,10 @@ from cloud_hub.catalog.manifests import Manifests
 from cloud_hub.catalog.models import Models
 from cloud_hub.catalog.nodes import Nodes
 from cloud_hub.catalog.numbers import Numbers
+from cloud_hub.catalog.packs import Packs
 from cloud_hub.catalog.pins import Pins
+from cloud_hub.catalog.removals import Removals
+from cloud_hub.catalog.retentions import Retentions
 from cloud_hub.catalog.retries import Retries
 from cloud_hub.catalog.rights import Rights
 from cloud_hub.catalog.rules import Rules
@@ -48,7 +51,10 @@ class Catalog:
         self.derivations = Derivations(database)
         self.search = Search(database)
         self.decisions = Decisions(database)
+        self.retentions = Retentions(database)
+        self.removals = Removals(database)
         self.chunks = Chunks(database)
+        self.packs = Packs(database)
         self.codings = Codings(database)
 
     @classmethod

@@ -33,7 +33,7 @@ class Chunks:
         table = schema.chunks
         with self._database.read() as connection:
             for batch in batches(list(digests)):
-                found.update((place.digest, place) for place in _select(connection, table.c.digest.in_(batch)))
+                found.update((place.digest, place) for place in select_places(connection, table.c.digest.in_(batch)))
         return found
 
     def missing(self, digests: Collection[Digest]) -> list[Digest]:
@@ -47,14 +47,14 @@ class Chunks:
                     absent.pop(Digest(raw), None)  # pages out of order may name one twice
         return list(absent)
 
-    def add(self, places: Sequence[Place]) -> None:
+    def add(self, places: Sequence[Place], now: float = 0.0) -> None:
         """Notes where chunks rest; they are durable there already. A chunk that is here keeps the place it has.
 
-        A row whose pack is unknown says nothing, and goes.
+        A row whose pack is unknown says nothing, and goes. A pack that is new began `now`, seconds since 1970 UTC.
         """
         table = schema.chunks
         with self._database.write() as connection:
-            packs = _pack_ids(connection, {place.pack for place in places})
+            packs = _pack_ids(connection, {place.pack for place in places}, now)
             known = select(schema.packs.c.id)
             for batch in batches([place.digest for place in places]):
                 connection.execute(delete(table).where(table.c.digest.in_(batch), table.c.pack_id.not_in(known)))
@@ -90,7 +90,7 @@ class Chunks:
     def page(self, after: Digest | None, limit: int) -> Sequence[Place]:
         """At most `limit` chunks in the order of their digests, the first one after the digest `after`."""
         with self._database.read() as connection:
-            return _select(connection, schema.chunks.c.digest > (after or b""), limit)
+            return select_places(connection, schema.chunks.c.digest > (after or b""), limit)
 
     def end(self, pack: str) -> int:
         """The byte after the last chunk that is known to rest in a pack; 0 for none."""
@@ -105,7 +105,8 @@ class Chunks:
             return connection.scalars(select(func.count()).select_from(schema.chunks)).one()
 
 
-def _select(connection: Connection, condition: ColumnElement[bool], limit: int | None = None) -> list[Place]:
+def select_places(connection: Connection, condition: ColumnElement[bool], limit: int | None = None) -> list[Place]:
+    """Where chunks rest, some in the order of their digests when there is a limit."""
     chunks, packs = schema.chunks, schema.packs
     query = select(chunks, packs.c.name).join(packs, packs.c.id == chunks.c.pack_id).where(condition)
     if limit is not None:
@@ -131,9 +132,9 @@ def _place(row: _Row) -> Place:
     return Place(Digest(digest), known, plain_size, from_signed(checksum), pack, offset, length)
 
 
-def _pack_ids(connection: Connection, names: Collection[str]) -> dict[str, int]:
+def _pack_ids(connection: Connection, names: Collection[str], now: float = 0.0) -> dict[str, int]:
     """Row ids of packs by name; a pack that has none gets one."""
-    insert_new(connection, schema.packs, [{"name": name} for name in names])
+    insert_new(connection, schema.packs, [{"name": name, "at": now} for name in names])
     table = schema.packs
     found: dict[str, int] = {}
     for batch in batches(list(names)):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
 from cloud_hub.catalog import schema
 from cloud_hub.catalog.database import Database, batches
@@ -24,7 +24,14 @@ class Manifests:
             row = connection.execute(select(schema.manifests).where(schema.manifests.c.digest == digest)).one_or_none()
         if row is None:
             return None
-        return ManifestRef(Digest(row.digest), row.size, row.content_size, row.files, row.chunk_digests)
+        return _ref(row)
+
+    def page(self, after: Digest | None, limit: int) -> Sequence[ManifestRef]:
+        """At most `limit` manifests in the order of their digests, the first one after `after`."""
+        table = schema.manifests
+        query = select(table).where(table.c.digest > (after or b"")).order_by(table.c.digest).limit(limit)
+        with self._database.read() as connection:
+            return [_ref(row) for row in connection.execute(query)]
 
     def known(self, digests: Collection[Digest]) -> frozenset[Digest]:
         """Those of these manifests that are here."""
@@ -35,3 +42,8 @@ class Manifests:
                 query = select(table.c.digest).where(table.c.digest.in_(batch))
                 found.update(Digest(raw) for raw in connection.scalars(query))
         return frozenset(found)
+
+
+def _ref(row: Row[bytes, int, int, int, bytes]) -> ManifestRef:
+    digest, size, content_size, files, pieces = row
+    return ManifestRef(Digest(digest), size, content_size, files, pieces)

@@ -275,6 +275,9 @@ def _add_what_is_found(connection: Connection) -> None:
     connection.execute(text("ALTER TABLE nodes ADD COLUMN facts VARCHAR DEFAULT '{}' NOT NULL"))
     collated = ' COLLATE "C"' if connection.dialect.name == "postgresql" else ""
     connection.execute(text(f"ALTER TABLE numbers ADD COLUMN variant TEXT{collated} DEFAULT '' NOT NULL"))
+    seconds = Double().compile(dialect=connection.dialect)
+    connection.execute(text(f"ALTER TABLE packs ADD COLUMN at {seconds} DEFAULT '0' NOT NULL"))
+    connection.execute(text("CREATE INDEX chunks_by_pack ON chunks (pack_id)"))
     connection.execute(text("DROP INDEX numbers_by_release"))
     connection.execute(text("CREATE INDEX numbers_by_release ON numbers (model, number, name, variant, at)"))
 

@@ -106,6 +106,12 @@ class Point(Enum):
     PACK_TRIMMED = "a pack that a killed hub left is cut to its whole records, and still in the spool"
     PACKS_RECOVERED = "packs that a killed hub left are in their places, and new chunks of them in no index"
     CHUNKS_FORGOTTEN = "damaged chunks are out of the index"
+    RELEASES_REMOVED = "releases that no rule keeps are out of the catalogue, and their chunks are there"
+    CHUNKS_SWEPT = "chunks that nothing needs are out of the index, and in their packs"
+    RECORDS_COPIED = "chunks of a sparse pack are durable in another one, and the index knows the first"
+    CHUNKS_MOVED = "chunks of a sparse pack are known in another one, and lie in the first, too"
+    PACK_RETIRED = "a pack that holds nothing is out of the index, and there still"
+    PACK_DELETED = "a pack that no index knows is gone"
     # a hub's catalogue
     TABLES_MADE = "the tables are there in a transaction that is open"
     FORMAT_RAISED = "the tables of one later format are there in a transaction that is open"

@@ -20,6 +20,8 @@ NEW_SINCE = {
 UNDO = {
     6: (
         "ALTER TABLE nodes DROP COLUMN facts",
+        "ALTER TABLE packs DROP COLUMN at",
+        "DROP INDEX chunks_by_pack",
         "DROP INDEX numbers_by_release",
         "ALTER TABLE numbers DROP COLUMN variant",
         "CREATE INDEX numbers_by_release ON numbers (model, number, name, at)",
