@@ -9,6 +9,7 @@ from modelsyncd.client.asking import Parent
 from modelsyncd.client.model import Model
 from modelsyncd.client.released import Ancestor, Release
 from modelsyncd.digest import digest_of, to_text
+from modelsyncd.exchange.manifests import usual_variant
 from modelsyncd.exchange.places import usual_context
 from modelsyncd.names import DEFAULT_CHANNEL, ModelRef, parse_ref
 from modelsyncd.wire.nouns import decode_release
@@ -29,7 +30,7 @@ def context_of(target: str | Path | None) -> Path:
 def released(view: pb.ReleaseView) -> Release:
     """The release of a view. Raises BadInputError."""
     inner = decode_release(view.signed.release)
-    ref = inner.variants[0].manifest if inner.variants else None
+    ref = usual_variant(inner).manifest if inner.variants else None
     return Release(
         name=view.model,
         number=view.number,

@@ -9,7 +9,7 @@ from modelsyncd.errors import LockedError
 from modelsyncd.exchange.conversation import carry
 from modelsyncd.exchange.folder_taker import FolderTaker
 from modelsyncd.exchange.hub import Hub
-from modelsyncd.exchange.manifests import offer_of, variant_of
+from modelsyncd.exchange.manifests import offer_of, usual_variant
 from modelsyncd.exchange.rack import Rack, Racked
 from modelsyncd.exchange.retry import insist
 from modelsyncd.names import parse_model
@@ -27,7 +27,7 @@ Show = Callable[[Progress], None]
 def version_of(view: pb.ReleaseView) -> tuple[Version, Variant, Release]:
     """What a release's content is called in a rack. Raises BadInputError for one without content."""
     release = decode_release(view.signed.release)
-    variant = variant_of(release, None)
+    variant = usual_variant(release)
     return Version(parse_model(view.model), view.number, variant.manifest.digest), variant, release
 
 

@@ -74,10 +74,14 @@ async def fetch(hub: Hub, view: pb.ReleaseView, variant: Variant) -> Manifest:
 
 
 def first_variant(view: pb.ReleaseView) -> Variant:
-    """The variant to look at when none was named: the default one, else the first.
+    """The variant to look at when none was named. Raises BadInputError when it has none."""
+    return usual_variant(decode_release(view.signed.release))
+
+
+def usual_variant(release: Release) -> Variant:
+    """The variant that is meant when none was named: the default one, else the first.
 
     Raises BadInputError when it has none.
     """
-    release = decode_release(view.signed.release)
     names = [variant.name for variant in release.variants]
     return variant_of(release, names[0] if names and DEFAULT_VARIANT not in names else None)

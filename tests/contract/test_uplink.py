@@ -6,13 +6,14 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from edge_agent import reconcile, uplink
 from edge_agent.activate import TreeStore
+from edge_agent.facts import NodeFacts
 from edge_agent.orders import Orders
 from edge_agent.shelf import NodeShelf
 from edge_agent.steward import Steward
@@ -20,12 +21,14 @@ from edge_agent.uplink import Uplink
 from edge_agent.watchers import Watchers
 from modelsyncd.errors import ConflictError, DamageError, DiskFullError, RoadError
 from modelsyncd.names import ModelName, ModelRef
+from modelsyncd.release import SignedRelease
 from modelsyncd.session.effects import Keep
-from modelsyncd.session.frames import Part, Phase
+from modelsyncd.session.frames import Assignment, Offer, Part, Phase
 from modelsyncd.session.ports import Keeping
 from modelsyncd.store.cache import Cache
 from modelsyncd.store.tree import EdgeTree
 from modelsyncd.wire import nouns
+from modelsyncd.wire.nouns import encode_release
 from tests.fakes.node_hub import NodeHub
 from tests.fakes.versions import HELMET, STEP, Published, changed, content_of, published, some_files
 
@@ -77,15 +80,15 @@ class Node:
 
 
 @asynccontextmanager
-async def running(root: Path, hub: NodeHub) -> AsyncIterator[Node]:
+async def running(root: Path, hub: NodeHub, facts: NodeFacts | None = None) -> AsyncIterator[Node]:
     """A node on the files at `root` until the block ends; then it is gone as after a kill, but for open files."""
     tree = EdgeTree(root, nouns)
     tree.prepare()
     cache = Cache(root / "cache.db")
     shelf, watchers = MoodyShelf(tree, cache), Watchers()
-    steward = Steward(TreeStore(tree, cache, shelf.forget), Orders(root), watchers)
+    steward = Steward(TreeStore(tree, cache, shelf.forget), Orders(root), watchers, facts=facts)
     await steward.load()
-    link = Uplink(steward, hub.connect, shelf, software="test node", jitter=lambda: 0.0)
+    link = Uplink(steward, hub.connect, shelf, software="test node", jitter=lambda: 0.0, facts=facts)
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(steward.run()), group.create_task(link.run())]
@@ -108,6 +111,38 @@ async def test_what_the_hub_wants_arrives_is_switched_in_and_reported(tmp_path: 
     assert standing.bytes_wire > 0
     assert hub.reports[-1].disk_free > 0
     assert hub.reports[-1].disk_used >= ONE.manifest.content_size
+
+
+async def test_what_the_node_is_is_said_first_and_again_when_it_becomes_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uplink, "LOOK_EVERY", 0.01)
+    hub = NodeHub()
+    has: dict[str, tuple[str, ...]] = {"runtimes": ("torch",)}
+    async with running(tmp_path, hub, NodeFacts({"tier": ["small"]}, lambda: dict(has))):
+        await hub.until(lambda: hub.reports)
+        assert hub.hellos[-1].facts == {"runtimes": ("torch",), "tier": ("small",)}
+        assert {report.facts is None for report in hub.reports} == {True}
+        has["runtimes"] = ("onnxruntime", "torch")
+        await hub.until(lambda: hub.reports[-1].facts == {"runtimes": has["runtimes"], "tier": ("small",)})
+        has["runtimes"] = ("torch",)
+        await hub.until(lambda: hub.reports[-1].facts == hub.hellos[-1].facts)
+
+
+async def test_what_does_not_fit_the_node_any_more_is_not_fetched(tmp_path: Path) -> None:
+    hub = NodeHub()
+    fits = replace(ONE.release.variants[0], selector={"runtimes": "onnxruntime"})
+    offer = Offer(SignedRelease(encode_release(replace(ONE.release, variants=(fits,)))), ONE.version.manifest)
+    hub.has[ONE.version.manifest] = ONE
+    wanted = Assignment(HELMET, "stable", offer)
+    async with running(tmp_path, hub, NodeFacts({}, lambda: {"runtimes": ("torch",)})) as node:
+        hub.say(replace(hub.wanted, assignments=(wanted,), labels={}))
+        standing = await hub.reported(lambda one: one.phase is Phase.REFUSED)
+        assert standing.fault is not None
+        assert (standing.fault.code, standing.desired) == ("no-variant", 1)
+        assert hub.given == []
+        hub.say(replace(hub.wanted, assignments=(wanted,), labels={"runtimes": "onnxruntime"}))
+        await node.until_active(ONE)
 
 
 async def test_an_update_takes_only_what_is_new(tmp_path: Path) -> None:

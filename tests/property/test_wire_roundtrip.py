@@ -41,6 +41,7 @@ from modelsyncd.session.frames import (
     Report,
     Settle,
     Standing,
+    Unfit,
     Waiting,
     Want,
 )
@@ -140,10 +141,19 @@ ASSIGNMENTS = st.builds(
     MANNERS,
     st.one_of(st.none(), DIGESTS),
     U64,
+    st.one_of(st.none(), st.builds(Unfit, U64, st.lists(SENTENCES, max_size=3).map(tuple))),
 )
+FACTS = st.dictionaries(SENTENCES.filter(bool), st.lists(SENTENCES, max_size=3).map(tuple), max_size=3)
 PINS = st.lists(st.builds(ModelRef, MODELS, number=st.integers(1, 999_999)), max_size=3).map(tuple)
 DESIRED = st.builds(
-    Desired, U64, st.lists(ASSIGNMENTS, max_size=3).map(tuple), st.integers(1, (1 << 32) - 1), MANNERS, PINS, U64
+    Desired,
+    U64,
+    st.lists(ASSIGNMENTS, max_size=3).map(tuple),
+    st.integers(1, (1 << 32) - 1),
+    MANNERS,
+    PINS,
+    U64,
+    st.one_of(st.none(), LABELS),
 )
 PRICED = st.builds(Priced, U64, U64, U64, U64, U64)
 SECONDS = st.floats(allow_nan=False)
@@ -172,6 +182,8 @@ STANDINGS = st.builds(
     bytes_resent=U64,
     rate=SECONDS,
     tries=U32,
+    variant=SENTENCES,
+    active_variant=SENTENCES,
 )
 WAITING = st.builds(Waiting, MODELS, DIGESTS, U64, U64, U64, SECONDS, st.one_of(st.none(), FAULTS), SECONDS)
 REPORTS = st.builds(
@@ -180,6 +192,7 @@ REPORTS = st.builds(
     outbox=st.lists(WAITING, max_size=2).map(tuple),
     outbox_length=U32,
     outbox_bytes=U64,
+    facts=st.one_of(st.none(), FACTS),
 )
 RUNS = st.tuples(U32, st.integers(1, 1000)).map(lambda run: range(run[0], min(run[0] + run[1], 1 << 32)))
 TURNED = st.builds(Turned, U32, U32, U32, U64)
@@ -214,6 +227,7 @@ FRAMES = st.one_of(
         st.frozensets(st.sampled_from(Codec)),
         st.lists(DIGESTS, max_size=3).map(tuple),
         st.frozensets(st.sampled_from(Feature)),
+        FACTS,
     ),
     DESIRED,
     OFFERS,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cloud_hub import app
 from cloud_hub.desired import desired
 from cloud_hub.rights import AssignedOnly
 from edge_agent.goals import understand
@@ -84,8 +85,11 @@ async def test_rule_49_a_release_without_a_fitting_variant_is_named_with_what_is
     assert assignment.unfit == Unfit(1, ("trt: gpu is not known, not orin",))
 
 
-async def test_rule_50_what_a_node_says_of_itself_counts_at_once(tmp_path: Path) -> None:
+async def test_rule_50_what_a_node_says_of_itself_counts_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     quote(50, "What a node says of itself in `Hello` MUST be heeded before its first `Desired`")
+    monkeypatch.setattr(app, "FOLLOW", 3_600.0)  # what this process learns must reach its nodes without it
     plain, big = in_forms({"plain": Form(1), "big": Form(2, {"memory": ">=4GiB"})}, channel="stable")
     async with running_hub(tmp_path) as running:
         for each in (plain, big):

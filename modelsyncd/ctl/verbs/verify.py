@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from modelsyncd.ctl import shape
 from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.figures import count, plain, size
 from modelsyncd.ctl.hub import connect
@@ -28,8 +29,9 @@ _SHOWN = 20  # damaged things named to a person; --json has them all
 @click.argument("release", metavar="[MODEL[@CHANNEL|:NUMBER]]", default="")
 @click.option("--agent", type=click.Path(path_type=Path), metavar="DIR", help="An agent's data folder, here.")
 @click.option("--folder", type=click.Path(path_type=Path), metavar="DIR", help="A folder that was pulled, here.")
+@click.option("--variant", metavar="NAME", help="Which variant the folder should hold; by default the usual one.")
 @asked
-def command(asked: Asked, release: str, agent: Path | None, folder: Path | None) -> None:
+def command(asked: Asked, release: str, agent: Path | None, folder: Path | None, variant: str | None) -> None:
     """Re-hash what rests at the hub, in an agent's store or in a folder.
 
     At the hub: everything, or one release; the hub forgets where damaged chunks rest, so that pushing the same content
@@ -44,10 +46,12 @@ def command(asked: Asked, release: str, agent: Path | None, folder: Path | None)
         raise BadInputError(
             "which release should the folder hold?", hint=f"modelsyncctl verify MODEL:N --folder {folder}"
         )
+    if variant and not folder:
+        raise BadInputError("--variant says what a folder should hold", hint="at the hub all variants are verified")
     if agent:
         asked.run(_agent(asked, agent))
     elif folder and ref:
-        asked.run(_folder(asked, ref, folder))
+        asked.run(_folder(asked, ref, folder, variant))
     else:
         asked.run(_hub(asked, ref))
 
@@ -113,8 +117,8 @@ def read_store(root: Path, shown: Meter, check: Check) -> Store:
     return Store([f"{version.model}:{version.number}" for version in versions], damaged)
 
 
-async def _folder(asked: Asked, ref: ModelRef, folder: Path) -> None:
-    manifest, name = await _manifest(asked, ref)
+async def _folder(asked: Asked, ref: ModelRef, folder: Path, variant: str | None) -> None:
+    manifest, name = await _manifest(asked, ref, variant)
 
     def work(check: Check) -> list[Look]:
         if not folder.is_dir():
@@ -135,10 +139,11 @@ async def _folder(asked: Asked, ref: ModelRef, folder: Path) -> None:
         )
 
 
-async def _manifest(asked: Asked, ref: ModelRef) -> tuple[Manifest, str]:
+async def _manifest(asked: Asked, ref: ModelRef, name: str | None) -> tuple[Manifest, str]:
     async with connect(asked) as hub:
         view = await hub.release(str(ref))
-        return await manifests.fetch(hub, view, manifests.first_variant(view)), f"{view.model}:{view.number}"
+        variant = manifests.variant_of(shape.opened(view), name) if name else manifests.first_variant(view)
+        return await manifests.fetch(hub, view, variant), f"{view.model}:{view.number}"
 
 
 def _list(lines: list[str]) -> str:
