@@ -1,4 +1,4 @@
-"""The only place that times the codecs: both profiles beside zstd -1 on the same bytes, in one thread."""
+"""The only place that times the codecs: both profiles, by both kinds of loops, beside zstd -1, in one thread."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ from blake3 import blake3
 from benchmarks.bytes.pairs import BY_NAME
 from benchmarks.table import show
 from modelsyncd.bases import Read, gather
-from modelsyncd.codec import registry
+from modelsyncd.codec import native, registry
 from modelsyncd.codec.hint import Hint
 from modelsyncd.codec.profile import Profile
+from modelsyncd.daemon.loops import Workshop, kept_folder
 from modelsyncd.digest import Buffer, Digest
+from modelsyncd.link.malloc import raise_thresholds
 from modelsyncd.manifest import ChunkTable
 from modelsyncd.matching import Hints, match
 from modelsyncd.store.source import scan
 
 NAMES = ("fp32-300", "bf16-300", "fp16-300", "onnx-int8-300", "last-two-layers", "first-fp32")
 ROUNDS = 3
+LOOPS = {"numpy": False, "compiled": True}
 LINKS = (("20 Mbit/s", 20e6), ("1 Gbit/s", 1e9))
 
 
@@ -49,17 +52,21 @@ class Speed:
 
 
 def run(cache: Path) -> None:
-    """Prints one table."""
+    """Prints one table. Raises SystemExit where numba is not installed or can't compile."""
+    raise_thresholds()  # as all programs do
+    if not Workshop(kept_folder()).wait():
+        raise SystemExit("loops can't be compiled here: pip install 'modelsyncd[fast]'")
     rows = []
     for name in NAMES:
         pieces = _pieces(BY_NAME[name].old(cache), BY_NAME[name].new(cache))
         size = sum(len(piece.plain) for piece in pieces)
         usual = _measured(pieces, Usual())
         rows.append(_row(name, "zstd -1", size, usual, usual))
-        rows.extend(
-            _row(name, profile.name.lower(), size, _measured(pieces, Ours(profile)), usual)
-            for profile in (Profile.SMALLEST, Profile.FAST)
-        )
+        for profile in (Profile.SMALLEST, Profile.FAST):
+            for loops, compiled in LOOPS.items():
+                native.use(compiled=compiled)
+                ours = _measured(pieces, Ours(profile))
+                rows.append(_row(name, f"{profile.name.lower()}, {loops}", size, ours, usual))
     rates = ("encode MB/s", "of zstd -1", "decode MB/s", "of zstd -1", "CPU s/GB, both")
     links = tuple(f"saved at {name}, s/GB" for name, _ in LINKS)
     show(
