@@ -10,8 +10,8 @@ side's stream looks the same after an orderly end, a cancel and a reset, so it m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import grpc
 import grpc.aio
@@ -20,9 +20,10 @@ from modelsyncd.errors import ModelsyncError, RoadError
 from modelsyncd.limits import LIMITS, Limits
 from modelsyncd.link import sockets
 from modelsyncd.session.faults import error_of, fault_of
-from modelsyncd.session.frames import Fault, Frame, Refuse
+from modelsyncd.session.frames import Fault, Feature, Frame, Hello, Refuse
 from modelsyncd.wire import frames
 from modelsyncd.wire.status import Context, answering, ending, translated
+from modelsyncd.wire.terse import Said
 
 SERVICE = "modelsyncd.wire.v1.SyncService"
 METHOD = "Session"
@@ -53,6 +54,8 @@ class ClientStream:
         self._heard_all = asyncio.Event()
         self._over = False
         self._failure: ModelsyncError | None = None
+        self._said: Said | None = None
+        self._heard = Said()
 
     async def read(self) -> Frame | None:
         """The next frame, or None at the end, which means nothing. May be cancelled without losing a frame.
@@ -69,11 +72,10 @@ class ClientStream:
 
     async def write(self, frame: Frame) -> None:
         """Puts a frame on the wire. Raises what ended the call, as `read` does."""
-        data = frames.encode(frame)
         try:
             async with self._writing:
-                with translated(self._address):
-                    await self._call.write(data)
+                with translated(self._address), _sure(self._said):
+                    await self._call.write(frames.encode(frame, self._said))
         except (ModelsyncError, asyncio.InvalidStateError) as error:
             raise await self._reason() from error
 
@@ -85,7 +87,8 @@ class ClientStream:
                     if self._opened is not None:  # something came, so there is a connection
                         self._opened()
                         self._opened = None
-                    frame = frames.decode(data, self._limits)
+                    frame = frames.decode(data, self._limits, self._heard)
+                    self._said = self._said or _said_to(frame)
                     if isinstance(frame, Refuse) and frame.manifest is None:
                         self._failure = error_of(frame.fault)
                     await self._arrived.put(frame)
@@ -160,19 +163,24 @@ class ServicerStream:
         self._context = context
         self._limits = limits
         self._writing = asyncio.Lock()
+        self._said: Said | None = None
+        self._heard = Said()
 
     async def read(self) -> Frame | None:
         """The next frame, or None at the end, which means nothing. Raises ProtocolError, RoadError."""
         with ending():
             data = await self._context.read()
-        return None if data is grpc.aio.EOF else frames.decode(data, self._limits)
+        if data is grpc.aio.EOF:
+            return None
+        frame = frames.decode(data, self._limits, self._heard)
+        self._said = self._said or _said_to(frame)
+        return frame
 
     async def write(self, frame: Frame) -> None:
         """Puts a frame on the wire. Raises RoadError when nobody is there any more."""
-        data = frames.encode(frame)
         async with self._writing:
-            with ending():
-                await self._context.write(data)
+            with ending(), _sure(self._said):
+                await self._context.write(frames.encode(frame, self._said))
 
     async def refuse(self, fault: Fault) -> None:
         """Says as the last word why the session ends, if anybody still listens; hangs up on who takes no last word.
@@ -216,6 +224,22 @@ def _handler(conversation: Conversation, limits: Limits) -> grpc.RpcMethodHandle
 
     handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(session)
     return handler
+
+
+def _said_to(frame: Frame) -> Said | None:
+    """What may be left out for the peer whose Hello this is; None for one that fills nothing in, and other words."""
+    return Said() if isinstance(frame, Hello) and Feature.TERSE in frame.features else None
+
+
+@contextmanager
+def _sure(said: Said | None) -> Iterator[None]:
+    """Writes one frame: unless that ends well, nobody knows whether the other side heard it."""
+    try:
+        yield
+    except BaseException:
+        if said is not None:
+            said.forget()
+        raise
 
 
 def token_of(context: Context) -> bytes:

@@ -33,9 +33,10 @@ class Feature(Enum):
 
     QUOTES = 1
     ECHO = 2
+    TERSE = 3
 
 
-FEATURES = frozenset({Feature.ECHO})
+FEATURES = frozenset({Feature.ECHO, Feature.TERSE})
 """What every session of this version answers; who can say what chunks will take, answers QUOTES, too."""
 
 

@@ -38,6 +38,7 @@ from modelsyncd.wire.parse import parse
 from modelsyncd.wire.prices import ask_from_pb, ask_to_pb, quote_from_pb, quote_to_pb
 from modelsyncd.wire.reports import report_from_pb, report_to_pb
 from modelsyncd.wire.runs import bases_named, digests, runs_from_pb, runs_to_pb
+from modelsyncd.wire.terse import Said
 from modelsyncd.wire.v1 import nouns_pb2, sync_pb2
 
 SOFTWARE_CHARS = 256  # characters of a peer's software name that are kept, for people
@@ -89,20 +90,31 @@ def from_pb(message: sync_pb2.Frame, limits: Limits = LIMITS) -> Frame:
         raise ProtocolError(f"a malformed frame came: {error.message}", hint=error.hint) from error
 
 
-def encode(frame: Frame) -> bytes:
-    """The frame's bytes, with a Give's payload copied once. Raises ProtocolError for Unknown."""
+def encode(frame: Frame, said: Said | None = None) -> bytes:
+    """The frame's bytes, with a Give's payload copied once. Raises ProtocolError for Unknown.
+
+    With `said`, a Give leaves out what those before it said: only for a peer that names Feature.TERSE.
+    """
     if isinstance(frame, Give):
-        return _encode_give(frame)
+        return _encode_give(frame, said)
     return to_pb(frame).SerializeToString()
 
 
-def decode(data: bytes, limits: Limits = LIMITS) -> Frame:
-    """The frame that these bytes hold; the payload of a large Give is a view of them. Raises ProtocolError."""
+def decode(data: bytes, limits: Limits = LIMITS, heard: Said | None = None) -> Frame:
+    """The frame that these bytes hold; the payload of a large Give is a view of them. Raises ProtocolError.
+
+    With `heard`, what a Give leaves out is filled in from those before it on the same call.
+    """
     try:
         give = _decode_give(data) if len(data) >= LARGE else None
         if give is not None:
+            if heard is not None:
+                heard.fill(give[0])
             return _give_from_pb(give[0], give[1], limits)
-        return _from_pb(parse(sync_pb2.Frame, data, "a frame", limits.message_bytes), limits)
+        message = parse(sync_pb2.Frame, data, "a frame", limits.message_bytes)
+        if heard is not None and message.HasField("give"):
+            heard.fill(message.give)
+        return _from_pb(message, limits)
     except BadInputError as error:
         raise ProtocolError(f"a malformed frame came: {error.message}", hint=error.hint) from error
 
@@ -142,8 +154,11 @@ _FRAME_GIVE = bytes([sync_pb2.Frame.GIVE_FIELD_NUMBER << 3 | 2])
 _GIVE_PAYLOAD = bytes([sync_pb2.Give.PAYLOAD_FIELD_NUMBER << 3 | 2])
 
 
-def _encode_give(give: Give) -> bytes:
-    head = _give_head(give).SerializeToString() + _GIVE_PAYLOAD + _varint(len(give.payload))
+def _encode_give(give: Give, said: Said | None) -> bytes:
+    fields = _give_head(give)
+    if said is not None:
+        said.shorten(fields)
+    head = fields.SerializeToString() + _GIVE_PAYLOAD + _varint(len(give.payload))
     return b"".join((_FRAME_GIVE, _varint(len(head) + len(give.payload)), head, give.payload))
 
 

@@ -35,6 +35,8 @@ class _FeatureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Feature.Value
     """Answers Ask with Quotes."""
     FEATURE_ECHO: _Feature.ValueType  # 2
     """Answers Echo."""
+    FEATURE_TERSE: _Feature.ValueType  # 3
+    """Fills in what a Give leaves out because the one before it said it."""
 
 class Feature(_Feature, metaclass=_FeatureEnumTypeWrapper):
     """Words that came after the first version: a peer says those that it answers, and none of them is said to one that does not."""
@@ -45,6 +47,8 @@ FEATURE_QUOTES: Feature.ValueType  # 1
 """Answers Ask with Quotes."""
 FEATURE_ECHO: Feature.ValueType  # 2
 """Answers Echo."""
+FEATURE_TERSE: Feature.ValueType  # 3
+"""Fills in what a Give leaves out because the one before it said it."""
 Global___Feature: _TypeAlias = Feature  # noqa: Y015
 
 class _Part:
@@ -689,7 +693,12 @@ Global___Want: _TypeAlias = Want  # noqa: Y015
 
 @_typing.final
 class Give(_message.Message):
-    """A chunk, or a part of an encoded chunk. Parts come in order; parts of other chunks may come between them."""
+    """A chunk, or a part of an encoded chunk. Parts come in order; parts of other chunks may come between them.
+
+    To a peer that names FEATURE_TERSE, a Give may leave out what the Gives before it on the same call said: its manifest,
+    when the last one said the same; its base's manifest, when the last base did; and in a further part of the chunk of
+    which the last one was a part, all of manifest, part, ordinal, codec, base and encoded_size.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
