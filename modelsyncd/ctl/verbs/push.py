@@ -4,62 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from modelsyncd.ctl import cost as costs
 from modelsyncd.ctl import pairs, shape
 from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.bases import read_bases
-from modelsyncd.ctl.cost import Cost
-from modelsyncd.ctl.figures import count, duration, share, size
 from modelsyncd.ctl.forms import Forms, forms
 from modelsyncd.ctl.hub import connect
 from modelsyncd.ctl.origins import origin, parents
-from modelsyncd.ctl.progress import Meter, Step, meter
-from modelsyncd.ctl.retry import noted
-from modelsyncd.ctl.tally import Tally
-from modelsyncd.digest import to_text
+from modelsyncd.ctl.progress import meter
+from modelsyncd.ctl.pushing import describe, publish, read, text
 from modelsyncd.errors import BadInputError
 from modelsyncd.exchange.adding import added_to
 from modelsyncd.exchange.coder import Coding
-from modelsyncd.exchange.local_base import LocalBase
-from modelsyncd.exchange.publishing import Form, Push, Watched, Wish, next_number
-from modelsyncd.exchange.thread import Check, in_thread
+from modelsyncd.exchange.publishing import Form, Push, Wish, next_number
 from modelsyncd.limits import LIMITS
-from modelsyncd.names import DEFAULT_CHANNEL, ModelRef, parse_channel, parse_ref
-from modelsyncd.release import ManifestRef
-from modelsyncd.session.events import Settled
-from modelsyncd.session.progress import Progress
-from modelsyncd.store.source import Source, scan
-
-WORTH_A_HINT = 1 << 20  # bytes that travelled without a base
-HINT = "With --base DIR, the folder of an earlier release, what was only trained further travels as the difference."
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """What came of it; the cost counts from the first offer. `hint` says how it could have been less.
-
-    `bases` are those that were named, with whether the hub holds them: None where that did not come up.
-    """
-
-    wish: Wish
-    ref: ManifestRef
-    settled: Settled
-    ours: bool
-    cost: Cost
-    bases: tuple[tuple[LocalBase, bool | None], ...] = ()
-    hint: str = ""
-    also: tuple[ManifestRef, ...] = ()
-    """Of the variants that came with it."""
-
-    @property
-    def files(self) -> int:
-        """Of all that was pushed."""
-        return sum(ref.files for ref in (self.ref, *self.also))
+from modelsyncd.names import ModelRef, parse_channel, parse_ref
 
 
 @click.command("push")
@@ -69,6 +32,8 @@ class Published:
 @click.option("--label", "labels", multiple=True, metavar="K=V", help="A label of the release; repeatable.")
 @click.option("--metric", "metrics", multiple=True, metavar="K=V", help="A number known about it; repeatable.")
 @click.option("--note", default="", help="A sentence for people.")
+@click.option("--licence", "--license", default="", metavar="NAME", help="Its terms, where no card says them.")
+@click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="What it was trained on; repeatable.")
 @click.option(
     *("--base", "bases"),
     type=click.Path(path_type=Path),
@@ -107,6 +72,8 @@ def command(
     labels: tuple[str, ...],
     metrics: tuple[str, ...],
     note: str,
+    licence: str,
+    datasets: tuple[str, ...],
     bases: tuple[Path, ...],
     coding: str,
     variant: str | None,
@@ -129,7 +96,7 @@ def command(
     if len(note) > LIMITS.note_chars:
         raise BadInputError(f"a note may have {LIMITS.note_chars} characters, not {len(note)}")
     named = forms(ref.model, variant, selector, also, base)
-    wish = replace(wish, variant=named.name, selector=named.selector(named.name))
+    wish = replace(wish, variant=named.name, selector=named.selector(named.name), licence=licence, datasets=datasets)
     asked.run(
         _push(
             asked,
@@ -169,104 +136,13 @@ async def _push(
         wish = replace(wish, parents=await parents(hub, origins))
         if forms.base is not None:
             wish = added_to(wish, shape.opened(await hub.release(str(forms.base))))
-        source = stack.enter_context(await _read(asked, path))
+        source = stack.enter_context(await read(asked, path))
         also = [
-            Form(name, stack.enter_context(await _read(asked, other)), forms.selector(name))
+            Form(name, stack.enter_context(await read(asked, other)), forms.selector(name))
             for name, other in forms.also.items()
         ]
         bases = await read_bases(named, silent=asked.json)
         with meter(f"pushing {wish.model}", silent=asked.json) as shown:
             push = Push(hub, wish, source, bases, coding, retry, also=also)
-            published = await _publish(push, shown, number)
+            published = await publish(push, shown, number)
     asked.answer(describe(published), text(published))
-
-
-async def _read(asked: Asked, path: Path) -> Source:
-    with meter(f"reading {path.name or path}", silent=asked.json) as shown:
-        return await in_thread(lambda check: _scan(path, shown, check))
-
-
-def _scan(path: Path, shown: Meter, check: Check) -> Source:
-    def progress(done: int, total: int) -> None:
-        check()
-        shown.show(Step(total, done))
-
-    return scan(path, progress=progress)
-
-
-async def _publish(push: Push, shown: Meter, number: int) -> Published:
-    tallies, content = [Tally(ref.content_size) for ref in push.refs], sum(ref.content_size for ref in push.refs)
-
-    def show(progress: Progress) -> None:
-        tallies[push.at].given(progress)
-        steps = [tally.step for tally in tallies[: push.at + 1]]
-        before = sum(step.total for step in steps[:-1])  # what was not given was there
-        shown.show(Step(content, before + steps[-1].done, sum(step.had for step in steps)))
-
-    def begin() -> None:
-        tallies[push.at].begin()
-
-    push.watched = Watched(begin, show, noted(shown.note))
-    landed = await push.run(number)
-    givers = push.givers
-    cost = Cost(
-        content=content,
-        had=content - sum(giver.plain for giver in givers),
-        coded=sum(giver.coded for giver in givers),
-        wire=sum(giver.wire for giver in givers),
-        giver_cpu=sum(giver.cpu for giver in givers),
-        taker_cpu=sum(tally.taker_cpu for tally in tallies),
-        seconds=landed.seconds,
-    )
-    held = [giver.held for giver in givers if giver.held is not None]
-    told = tuple((one, any(one.name in names for names in held) if held else None) for one in push.bases)
-    hint = HINT if landed.settled.number > 1 and not push.bases and cost.plain >= WORTH_A_HINT else ""
-    return Published(push.wish, push.ref, landed.settled, landed.ours, cost, told, hint, push.refs[1:])
-
-
-def describe(done: Published) -> dict[str, object]:
-    """For programs."""
-    return {
-        "model": str(done.wish.model),
-        "number": done.settled.number,
-        "created": done.ours,
-        "channel": done.wish.channel or None,
-        "release_digest": to_text(done.settled.release_digest),
-        "manifest_digest": to_text(done.ref.digest),
-        "variant": done.wish.variant,
-        "kept": [one.name for one in done.wish.kept if one.name != done.wish.variant],
-        "files": done.files,
-        **costs.describe(done.cost),
-        "bases": [one.describe() | {"held": held} for one, held in done.bases],
-        "hint": done.hint or None,
-    }
-
-
-def text(done: Published) -> str:
-    """For people, with what to type next."""
-    name = f"{done.wish.model}:{done.settled.number}"
-    content = f"{count(done.files, 'file')}, {size(done.cost.content)}"
-    if done.ours:
-        cost = done.cost
-        had = f"{share(cost.had, cost.content)} was there already" if cost.had else "none of it was there"
-        lines = [f"Published {name}: {content}; {had}, {size(cost.wire)} sent in {duration(cost.seconds)}."]
-        lines += [told] if (told := costs.sentence(cost, here=cost.giver_cpu, there=cost.taker_cpu)) else []
-    else:
-        lines = [f"The same content is there already as {name} ({content}); nothing new was published."]
-    kept = [one.name for one in done.wish.kept if one.name != done.wish.variant]
-    lines += [f"Beside it, as before: {', '.join(kept)}."] if kept else []
-    lines += [_unknown(one) for one, held in done.bases if held is False]
-    lines += [done.hint] if done.hint else []
-    if done.wish.channel:
-        where = f"{done.wish.model}@{done.wish.channel}"
-        lines += [f"{where} names it.", f"Next: modelsyncctl assign {where} --node NAME"]
-    else:
-        lines.append(f"Next: modelsyncctl promote {name} {DEFAULT_CHANNEL}")
-    return "\n".join(lines)
-
-
-def _unknown(base: LocalBase) -> str:
-    return (
-        f"The hub does not hold {base.path} as it is, so nothing was coded against it: a base is a folder or file"
-        " exactly as it was pushed or pulled."
-    )
