@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from modelsyncd.digest import digest_of
 from modelsyncd.errors import DamageError, NotFoundError, NumberTakenError
@@ -25,6 +26,8 @@ from modelsyncd.session.frames import OFFER_ID_BYTES, PART_OF_IT, Offer
 from modelsyncd.session.progress import Progress
 from modelsyncd.store.source import Source
 from modelsyncd.wire.nouns import encode_manifest, encode_release
+
+T = TypeVar("T")
 
 ROUNDS = 3  # over all variants of a release
 NUMBERS_TRIED = 10  # each is lost to somebody who published meanwhile; ten in a row means a storm
@@ -144,6 +147,8 @@ class Push:
     retry: bool = True
     watched: Watched = field(default_factory=Watched)
     also: Sequence[Form] = ()
+    renew: Callable[[], Awaitable[Wish]] | None = None
+    """Makes the wish anew when somebody else published meanwhile: what it adds to may be another release now."""
     refs: tuple[ManifestRef, ...] = field(init=False)
     givers: tuple[SourceGiver, ...] = field(init=False)
     id: bytes = field(init=False)
@@ -181,14 +186,17 @@ class Push:
             except NumberTakenError as error:
                 if tried == NUMBERS_TRIED:
                     raise
-                number = error.next_number or await insist(
-                    lambda: next_number(self.hub, self.wish.model), retry=self.retry, note=self.watched.note
-                )
+                number = error.next_number or await self._insist(lambda: next_number(self.hub, self.wish.model))
+                if self.renew is not None:
+                    self.wish = await self._insist(self.renew)
                 continue
             break
         # A try whose answer was lost may have published it: then the hub says "there already", and it is ours.
         ours = settled.created or settled.release_digest == digest_of(release)
         return Landed(settled, ours, time.monotonic() - began)
+
+    async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
+        return await insist(ask, retry=self.retry, note=self.watched.note)
 
     def _release(self, number: int, created_at: int) -> bytes:
         also = [

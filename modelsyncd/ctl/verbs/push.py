@@ -134,8 +134,12 @@ async def _push(
     async with connect(asked) as hub, AsyncExitStack() as stack:
         number = await next_number(hub, wish.model)  # first of all: a hub that can't be reached must not cost a scan
         wish = replace(wish, parents=await parents(hub, origins))
-        if forms.base is not None:
-            wish = added_to(wish, shape.opened(await hub.release(str(forms.base))))
+
+        async def added() -> Wish:
+            base = forms.base
+            return wish if base is None else added_to(wish, shape.opened(await hub.release(str(base))))
+
+        whole = await added()
         source = stack.enter_context(await read(asked, path))
         also = [
             Form(name, stack.enter_context(await read(asked, other)), forms.selector(name))
@@ -143,6 +147,6 @@ async def _push(
         ]
         bases = await read_bases(named, silent=asked.json)
         with meter(f"pushing {wish.model}", silent=asked.json) as shown:
-            push = Push(hub, wish, source, bases, coding, retry, also=also)
+            push = Push(hub, whole, source, bases, coding, retry, also=also, renew=added)
             published = await publish(push, shown, number)
     asked.answer(describe(published), text(published))
