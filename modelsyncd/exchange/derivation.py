@@ -11,10 +11,12 @@ import json
 import os
 import signal
 import sys
-from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO
 
 from modelsyncd.digest import Digest, digest_of
 from modelsyncd.errors import BadInputError
@@ -70,23 +72,19 @@ def by_command(words: Sequence[str]) -> Doing:
 async def take(doing: Doing, source: Path, target: Path) -> None:
     """Makes the files of `source` into those of `target`, which is emptied first.
 
-    Raises BadInputError with what the process said last when it fails or makes nothing; DiskError.
+    Raises BadInputError with what the process said last when it fails, makes nothing or changes the source, which is
+    then removed; DiskError.
     """
     await asyncio.to_thread(_emptied, target)
-    process = await asyncio.create_subprocess_exec(
-        *_words(doing, source, target),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-        env={**os.environ, "MODELSYNCD_SOURCE": str(source), "MODELSYNCD_TARGET": str(target)},
-    )
-    said: deque[str] = deque(maxlen=LINES)
-    try:
-        await _listen(process, said)
-        code = await process.wait()
-    finally:
-        await _end(process)
+    before = await asyncio.to_thread(_shut, source)
+    with TemporaryFile() as log:  # a pipe would be held open by what the process leaves running
+        try:
+            code = await _run(doing, source, target, log)
+        finally:
+            changed = await asyncio.to_thread(_opened, source) != before
+            if changed:
+                await asyncio.to_thread(remove_tree, source)
+        said = await asyncio.to_thread(_last, log)
     if code != 0:
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         raise BadInputError(
@@ -94,10 +92,35 @@ async def take(doing: Doing, source: Path, target: Path) -> None:
             safe="nothing was published",
             hint="the version that it read can be had by `modelsyncctl pull`",
         )
+    if changed:
+        raise BadInputError(
+            f"{doing.name} wrote to what it should only read, so nobody knows what the result was made from",
+            safe="nothing was published",
+            hint=f"it writes to {OUT} only",
+        )
     if not await asyncio.to_thread(_has_files, target):
         raise BadInputError(
             f"{doing.name} ended well and made no files", safe="nothing was published", hint=f"it writes to {OUT}"
         )
+
+
+async def _run(doing: Doing, source: Path, target: Path, said: BinaryIO) -> int:
+    """The exit code. Whatever the process began ends with it."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *_words(doing, source, target),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+            env={**os.environ, "MODELSYNCD_SOURCE": str(source), "MODELSYNCD_TARGET": str(target)},
+        )
+    except OSError as error:
+        raise BadInputError(f"can't run {doing.name!r}: {error.strerror}", safe="nothing was published") from error
+    try:
+        return await process.wait()
+    finally:
+        await _end(process)
 
 
 def _words(doing: Doing, source: Path, target: Path) -> list[str]:
@@ -107,15 +130,10 @@ def _words(doing: Doing, source: Path, target: Path) -> list[str]:
     return [word.replace(IN, str(source)).replace(OUT, str(target)) for word in doing.command]
 
 
-async def _listen(process: asyncio.subprocess.Process, said: deque[str]) -> None:
-    """Keeps the last lines, however long they are."""
-    assert process.stdout is not None  # noqa: S101 - it was asked for
-    rest = b""
-    while data := await process.stdout.read(1 << 16):
-        *lines, rest = (rest + data)[-(1 << 20) :].split(b"\n")
-        said += [_line(line) for line in lines if line.strip()]
-    if rest.strip():
-        said.append(_line(rest))
+def _last(said: BinaryIO) -> list[str]:
+    """The last lines, however many there are."""
+    said.seek(max(0, said.seek(0, os.SEEK_END) - LINES * LINE_CHARS))
+    return [_line(line) for line in said.read().split(b"\n") if line.strip()][-LINES:]
 
 
 def _line(raw: bytes) -> str:
@@ -124,19 +142,46 @@ def _line(raw: bytes) -> str:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Ends it with all that it began, if it still runs."""
-    if process.returncode is not None:
-        return
-    for how in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, how)
+    """Asks it to end if it still runs; then all that it began is ended, which could write while the result is read."""
+    if process.returncode is None:
+        _kill(process, signal.SIGTERM)
+        with suppress(TimeoutError):
             async with asyncio.timeout(GRACE):
                 await process.wait()
-        except ProcessLookupError:
-            return
-        except TimeoutError:
-            continue
-        return
+    _kill(process, signal.SIGKILL)
+    await process.wait()
+
+
+def _kill(process: asyncio.subprocess.Process, how: signal.Signals) -> None:
+    """The whole group: its number is not given to another while a process of it is there."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, how)
+
+
+_Seen = list[tuple[str, int, int, int]]
+
+
+def _shut(source: Path) -> _Seen:
+    """What lies there, from now on read-only."""
+    for path in (*source.rglob("*"), source):
+        with disk_errors(path):
+            path.chmod(path.stat().st_mode & ~0o222)
+    return _seen(source)
+
+
+def _opened(source: Path) -> _Seen:
+    """What lies there; it may be written to and removed again."""
+    seen = _seen(source)
+    for path in (source, *source.rglob("*")):
+        with disk_errors(path):
+            path.chmod(path.stat().st_mode | 0o200)
+    return seen
+
+
+def _seen(source: Path) -> _Seen:
+    with disk_errors(source):
+        stats = [(path, path.lstat()) for path in (source, *sorted(source.rglob("*")))]
+    return [(str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
 
 
 def _emptied(target: Path) -> None:
