@@ -19,7 +19,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -178,6 +177,8 @@ def _listed(folder: Path) -> str:
 
 def _key() -> str:
     """Names everything that compiled loops depend on: a change of it compiles them anew, in another folder."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - a megabyte that idle agents do without
+
     parts = [sys.version, platform.machine(), _processor()]
     for library in ("numba", "llvmlite", "numpy"):
         try:
