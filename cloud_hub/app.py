@@ -21,6 +21,7 @@ from cloud_hub.efforts import EFFORTS
 from cloud_hub.enrol_api import EnrolService
 from cloud_hub.events import Bus
 from cloud_hub.gc import gc
+from cloud_hub.imports_api import ImportsApi
 from cloud_hub.indexing import Indexer
 from cloud_hub.limits_api import LimitsApi
 from cloud_hub.lineage_api import LineageApi
@@ -52,6 +53,7 @@ from modelsyncd.trust import context
 from modelsyncd.wire.v1.catalog_pb2_grpc import add_CatalogServiceServicer_to_server
 from modelsyncd.wire.v1.derivations_pb2_grpc import add_DerivationServiceServicer_to_server
 from modelsyncd.wire.v1.doctor_pb2_grpc import add_DoctorServiceServicer_to_server
+from modelsyncd.wire.v1.imports_pb2_grpc import add_ImportServiceServicer_to_server
 from modelsyncd.wire.v1.limits_pb2_grpc import add_LimitServiceServicer_to_server
 from modelsyncd.wire.v1.lineage_pb2_grpc import add_LineageServiceServicer_to_server
 from modelsyncd.wire.v1.records_pb2_grpc import add_RecordServiceServicer_to_server
@@ -65,7 +67,20 @@ ADMIN = "admin"
 CONTEXT_FILE = "admin.toml"
 TIDY = 5.0  # seconds between two looks at codings that should be sealed
 FOLLOW = 2.0  # seconds between two looks for changes that another process made in the catalogue
-_SPOKEN = ("Sync", "Enrol", "Catalog", "Limit", "Right", "Record", "Search", "Derivation", "Lineage", "Rule", "Doctor")
+_SPOKEN = (
+    "Sync",
+    "Enrol",
+    "Catalog",
+    "Limit",
+    "Right",
+    "Record",
+    "Search",
+    "Derivation",
+    "Import",
+    "Lineage",
+    "Rule",
+    "Doctor",
+)
 SERVICES = tuple(f"modelsyncd.wire.v1.{name}Service" for name in _SPOKEN)
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to call where everybody is let in by certificate
 
@@ -90,6 +105,8 @@ class Settings:
     """How TCP answers loss on what the hub sends: "auto", "system", or a name of the kernel's."""
     scrub_rate: int | str | None = None
     """Bytes a second of packs that are read back at rest, or a size with its unit; 0 for none."""
+    imports: tuple[str, ...] = ()
+    """Beginnings of URLs from which admins may have models fetched; none by default."""
     log_format: str = Style.AUTO
     log_level: str = "info"
 
@@ -226,6 +243,9 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
     add_LineageServiceServicer_to_server(LineageApi(stores.catalog), server)
     add_RuleServiceServicer_to_server(RulesApi(stores.catalog, promotion), server)
     add_DerivationServiceServicer_to_server(DerivationsApi(stores.catalog), server)
+    tell = sessions.told
+    imports = ImportsApi(stores, indexer, settings.data.absolute(), settings.imports, tell=tell)
+    add_ImportServiceServicer_to_server(imports, server)
     health.attach(server)
     add_reflection(server, SERVICES)
     bound = bind_tls(server, settings.listen, stores.authority.issue_hub(time.time()))

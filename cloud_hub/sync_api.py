@@ -155,7 +155,7 @@ class SyncApi:
                 self._catalog,
                 self._stores.stock,
                 Arrivals(self._stores.contents),
-                tell=self._tell,
+                tell=self.told,
                 clock=self._clock,
                 index=self._indexer.index,
             ),
@@ -164,7 +164,7 @@ class SyncApi:
             deliver=deliver,
         )
 
-    def _tell(self, event: Event) -> None:
+    def told(self, event: Event) -> None:
         self._bus.publish(event)
         if isinstance(event, Moved):
             self._presence.stir()

@@ -51,6 +51,12 @@ def read_card(content: bytes) -> Card:
     )
 
 
+def read_front(content: bytes) -> Mapping[str, object]:
+    """All that the front matter of a card says; nothing where there is none."""
+    text = content[:CARD_BYTES].decode("utf-8", "replace").replace("\r\n", "\n").removeprefix("\ufeff")
+    return _read_front(_parted(text)[0])
+
+
 def _parted(text: str) -> tuple[str, str]:
     """The front matter and the prose; "" for no front matter."""
     if not text.startswith("---\n"):

@@ -32,6 +32,8 @@ class Verb:
 
 VERBS = {
     "push": Verb("push", "Publish a file or folder as a model's next release."),
+    "import": Verb("import_", "Publish somebody else's form of a model, with what the form says of it."),
+    "export": Verb("export", "Write a release into a plain folder, with a list of SHA-256 digests beside its files."),
     "bundle": Verb("bundle", "Put releases together into one that moves as one."),
     "pull": Verb("pull", "Fetch a release into a folder."),
     "list": Verb("list_", "List models with their channels and newest release."),

@@ -17,6 +17,7 @@ from modelsyncd.wire.status import translated
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 from modelsyncd.wire.v1.catalog_pb2_grpc import CatalogServiceStub
 from modelsyncd.wire.v1.derivations_pb2_grpc import DerivationServiceStub
+from modelsyncd.wire.v1.imports_pb2_grpc import ImportServiceStub
 from modelsyncd.wire.v1.limits_pb2_grpc import LimitServiceStub
 from modelsyncd.wire.v1.lineage_pb2_grpc import LineageServiceStub
 from modelsyncd.wire.v1.records_pb2_grpc import RecordServiceStub
@@ -27,6 +28,7 @@ from modelsyncd.wire.v1.search_pb2_grpc import SearchServiceStub
 if TYPE_CHECKING:  # these are there for type checkers only
     from modelsyncd.wire.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
     from modelsyncd.wire.v1.derivations_pb2_grpc import DerivationServiceAsyncStub
+    from modelsyncd.wire.v1.imports_pb2_grpc import ImportServiceAsyncStub
     from modelsyncd.wire.v1.limits_pb2_grpc import LimitServiceAsyncStub
     from modelsyncd.wire.v1.lineage_pb2_grpc import LineageServiceAsyncStub
     from modelsyncd.wire.v1.records_pb2_grpc import RecordServiceAsyncStub
@@ -60,6 +62,7 @@ class Hub:
         self.rules: RuleServiceAsyncStub = RuleServiceStub(channel)
         self.search: SearchServiceAsyncStub = SearchServiceStub(channel)
         self.derivations: DerivationServiceAsyncStub = DerivationServiceStub(channel)
+        self.imports: ImportServiceAsyncStub = ImportServiceStub(channel)
 
     async def ask(
         self,

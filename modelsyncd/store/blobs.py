@@ -25,7 +25,7 @@ from modelsyncd.errors import BadInputError, DamageError, DiskError, NotFoundErr
 from modelsyncd.store import durable
 
 if TYPE_CHECKING:
-    from obstore.store import ObjectStore
+    from obstore.store import ClientConfig, ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,17 @@ def open_blobs(url: str) -> Blobs:
     raise BadInputError(
         f"{url[:80]!r} is no place for packs", hint="write file:///absolute/folder or s3://bucket/prefix"
     )
+
+
+def open_origin(url: str) -> Blobs:
+    """What lies at `s3://bucket/prefix`, `gs://…`, `az://…` or `https://host/folder`, to be read.
+
+    Raises BadInputError for any other URL. Over HTTP nothing can be listed, and the server must answer ranges.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme not in ("s3", "gs", "az", "https", "http"):
+        raise BadInputError(f"nothing is fetched from {url[:80]!r}", hint="write s3://, gs://, az:// or https://")
+    return ObjectBlobs(url, plain=scheme == "http")
 
 
 class FolderBlobs:
@@ -153,11 +164,13 @@ def read_range(path: Path, offset: int, length: int) -> bytes:
 class ObjectBlobs:
     """Blobs in an object store."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, plain: bool = False) -> None:
+        """`plain` lets it speak HTTP without TLS."""
         from obstore.store import from_url  # noqa: PLC0415 - 40 MB of library that a folder does not need
 
         try:
-            self._store: ObjectStore = from_url(url)
+            options: ClientConfig = {"allow_http": True} if plain else {}
+            self._store: ObjectStore = from_url(url, client_options=options)
         except Exception as error:  # of its own, ValueError and others, as the setting may be
             raise BadInputError(f"{url[:80]!r} can't be opened: {_first_line(error)}") from error
         self._flights = _Flights()

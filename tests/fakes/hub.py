@@ -205,11 +205,11 @@ async def _run(pump: Pump, talk: Talk) -> None:
 
 
 @asynccontextmanager
-async def running_hub(folder: Path) -> AsyncIterator[Hub]:
+async def running_hub(folder: Path, imports: tuple[str, ...] = ()) -> AsyncIterator[Hub]:
     """A hub on this data folder, new or not, while the block lasts."""
     stores = await asyncio.to_thread(open_stores, folder, "", "", time.time())
     try:
-        async with serve(stores, Settings(folder, listen="127.0.0.1:0"), Log()) as address:
+        async with serve(stores, Settings(folder, listen="127.0.0.1:0", imports=imports), Log()) as address:
             yield Hub(stores, address)
     finally:
         await asyncio.to_thread(stores.close)
