@@ -15,6 +15,7 @@ from pathlib import Path
 from cloud_hub.catalog import Catalog
 from cloud_hub.catalog_api import CatalogApi
 from cloud_hub.codings import Codings
+from cloud_hub.collector import Collector
 from cloud_hub.derivations_api import DerivationsApi
 from cloud_hub.doctor_api import DoctorApi
 from cloud_hub.efforts import EFFORTS
@@ -28,6 +29,7 @@ from cloud_hub.lineage_api import LineageApi
 from cloud_hub.presence import Presence
 from cloud_hub.promotion import Promotion
 from cloud_hub.records_api import RecordsApi
+from cloud_hub.retention_api import RetentionApi
 from cloud_hub.rights_api import RightsApi
 from cloud_hub.rules_api import RulesApi
 from cloud_hub.scrub import Scrub
@@ -57,6 +59,7 @@ from modelsyncd.wire.v1.imports_pb2_grpc import add_ImportServiceServicer_to_ser
 from modelsyncd.wire.v1.limits_pb2_grpc import add_LimitServiceServicer_to_server
 from modelsyncd.wire.v1.lineage_pb2_grpc import add_LineageServiceServicer_to_server
 from modelsyncd.wire.v1.records_pb2_grpc import add_RecordServiceServicer_to_server
+from modelsyncd.wire.v1.retention_pb2_grpc import add_RetentionServiceServicer_to_server
 from modelsyncd.wire.v1.rights_pb2_grpc import add_RightServiceServicer_to_server
 from modelsyncd.wire.v1.rules_pb2_grpc import add_RuleServiceServicer_to_server
 from modelsyncd.wire.v1.search_pb2_grpc import add_SearchServiceServicer_to_server
@@ -175,6 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--codings-bytes", type=int, metavar="BYTES", help="codings to keep; default: 10 GiB")
     parser.add_argument("--congestion", metavar="NAME", help="how TCP answers loss: auto (default), system, or a name")
     parser.add_argument("--scrub-rate", metavar="SIZE", help="bytes a second that are read back at rest; 0 for none")
+    parser.add_argument("--imports", action="append", metavar="URL", help="where models may be fetched from; repeatable")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML, named like these flags")
     parser.add_argument("--log-format", choices=list(Style), help="default: auto, for the journal or for people")
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default: info")
@@ -246,6 +250,8 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
     tell = sessions.told
     imports = ImportsApi(stores, indexer, settings.data.absolute(), settings.imports, tell=tell)
     add_ImportServiceServicer_to_server(imports, server)
+    collector = Collector(stores.catalog, stores.stock, stores.packs)
+    add_RetentionServiceServicer_to_server(RetentionApi(stores.catalog, collector), server)
     health.attach(server)
     add_reflection(server, SERVICES)
     bound = bind_tls(server, settings.listen, stores.authority.issue_hub(time.time()))
