@@ -20,8 +20,10 @@ from modelsyncd.ctl.hub import Hub, connect
 from modelsyncd.ctl.progress import Step, meter
 from modelsyncd.ctl.retry import insist, noted
 from modelsyncd.digest import digest_of, to_text
-from modelsyncd.errors import BadInputError, ModelsyncError, NotFoundError, first_of
+from modelsyncd.errors import BadInputError, ModelsyncError, NotFoundError, RoadError
+from modelsyncd.exchange import news
 from modelsyncd.exchange.adding import added_to
+from modelsyncd.exchange.arranging import arrange
 from modelsyncd.exchange.derivation import Doing, take
 from modelsyncd.exchange.folder_taker import FolderTaker
 from modelsyncd.exchange.manifests import variant_of
@@ -79,22 +81,24 @@ async def derive(asked: Asked, ref: ModelRef, order: Order, *, again: bool) -> N
     """Once, for one release. Raises what fetching, the step and publishing raise."""
     async with connect(asked) as hub:
         done = await _Deriving(asked, hub, order).derive(await hub.release(str(ref)), again=again)
+        if order.target.channel and not done.made:
+            promote = pb.PromoteRequest(ref=done.release, channel=order.target.channel)
+            await hub.ask(hub.catalog.Promote, promote)
     asked.answer(describe(done), text(done))
 
 
-async def watch(asked: Asked, ref: ModelRef, order: Order, *, again: bool) -> None:
-    """For the newest release and each one that comes, until it is interrupted. Lost links are waited for."""
-    del again  # once for each release: whoever begins anew finds what was made
+async def watch(asked: Asked, ref: ModelRef, order: Order) -> None:
+    """For each release from this one on, else from the newest, until it is interrupted. Lost links are waited for.
+
+    What can't be made of a release is told, and the next one is waited for: whoever begins again tries it again.
+    """
     async with connect(asked) as hub:
         await hub.greet()  # a wrong address is told at once; only a link that was good is tried again
+        work = _Deriving(asked, hub, order)
+        first = ref.number if ref.number is not None else await work.newest(ref.model)
         asked.note(f"Watching {ref.model} at {hub.address}; end with Ctrl-C.")
-        failure: ModelsyncError | None = None
-        try:
-            await _Deriving(asked, hub, order).follow(ref.model)
-        except* ModelsyncError as errors:
-            failure = first_of(errors)
-        if failure is not None:
-            raise failure
+        async for view in news.releases(hub, ref.model, first - 1):
+            await insist(lambda view=view: work.follow(view), retry=True, note=asked.note)  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,45 +109,40 @@ class _Deriving:
     hub: Hub
     order: Order
 
-    async def follow(self, model: ModelName) -> None:
-        """Until it is cancelled. Raises groups of what `derive` raises."""
-        stirred = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(insist(lambda: self._listen(model, stirred), retry=True, note=self.asked.note))
-            while True:
-                await stirred.wait()
-                stirred.clear()
-                await insist(lambda: self._newest(model), retry=True, note=self.asked.note)
-
-    async def _listen(self, model: ModelName, stirred: asyncio.Event) -> None:
-        """Stirs at once, because something may have come while nobody listened, and with each release."""
-        events = self.hub.listen(self.hub.catalog.WatchEvents, pb.WatchEventsRequest(model=str(model)), stirred)
-        async for event in events:
-            if event.WhichOneof("event") == "released":
-                stirred.set()
-        raise self.hub.ended("the hub ended the watch")
-
-    async def _newest(self, model: ModelName) -> None:
+    async def newest(self, model: ModelName) -> int:
+        """The number of the newest release; 1 while there is none."""
         try:
-            view = await self.hub.release(str(model))
+            return (await self.hub.release(str(model))).number
         except NotFoundError:
-            return  # its first release is still to come
-        wanted = self.order.target.variant
-        if wanted is not None and any(one.name == wanted for one in shape.opened(view).variants):
-            return  # it has that variant, ours or another's
-        done = await self.derive(view, again=False)
-        self.asked.event(describe(done), text(done))
+            return 1
+
+    async def follow(self, view: pb.ReleaseView) -> None:
+        """Makes what the release lacks, if it lacks it, and says so. Raises RoadError."""
+        target = self.order.target.variant
+        if any(one.name == target and one.derivation is None for one in shape.opened(view).variants):
+            return  # it is somebody's own, or the one that is read
+        try:
+            done = await self.derive(view, again=False)
+        except RoadError:
+            raise
+        except ModelsyncError as error:
+            parent = f"{view.model}:{view.number}"
+            fault = {"code": error.code, "message": error.message, "safe": error.safe, "hint": error.hint}
+            self.asked.event({"parent": parent, "error": fault}, f"{parent}: {error.message}")
+            return
+        if done.release != done.parent:
+            self.asked.event(describe(done), text(done))
 
     async def derive(self, view: pb.ReleaseView, *, again: bool) -> Derived:
         """What came of it."""
-        release, doing = shape.opened(view), self.order.doing
-        variant = variant_of(release, self.order.variant)
+        release, doing, target = shape.opened(view), self.order.doing, self.order.target
+        variant = self._read_from(release)
         parent = f"{view.model}:{view.number}"
-        if self.order.target.variant == variant.name:
+        if target.variant == variant.name:
             raise BadInputError(f"{variant.name} is the variant that is read", hint="give the result another name")
         known = None if again else await self._known(variant)
         if known is not None:
-            return Derived(parent, variant, doing, f"{known.model}:{known.number}", known.variant, made=False)
+            return await self._taken_over(view, release, variant, known)
         folder, began = _folder(variant, doing), time.monotonic()
         with await asyncio.to_thread(_locked, folder):
             taker = FolderTaker(folder / SOURCE, variant, view.number, force=True)
@@ -153,6 +152,34 @@ class _Deriving:
             done = await self._publish(view, release, variant, folder / RESULT)
             await asyncio.to_thread(_clear, folder)
         return replace(done, seconds=time.monotonic() - began)
+
+    def _read_from(self, release: Release) -> Variant:
+        """The variant that is named; without a name the only one that is not what we make of it."""
+        others = [one for one in release.variants if one.name != self.order.target.variant]
+        only = others[0].name if len(others) == 1 else None
+        return variant_of(release, self.order.variant or only)
+
+    async def _taken_over(
+        self, view: pb.ReleaseView, release: Release, variant: Variant, known: derivations_pb2.DerivedView
+    ) -> Derived:
+        """What is there; if the newest release lacks it, one that has it, too.
+
+        Two who make different variants add theirs to the same release, and neither of the two that come of it has both.
+        """
+        target, parent = self.order.target, f"{view.model}:{view.number}"
+        place = f"{known.model}:{known.number}"
+        done = Derived(parent, variant, self.order.doing, place, known.variant, made=False)
+        if any(self._is_made(one, variant) for one in release.variants):
+            return replace(done, release=parent)
+        if target.variant is None or view.number != await self.newest(release.model):
+            return done
+        found = variant_of(shape.opened(await self.hub.release(place)), known.variant).manifest
+        settled = await arrange(self.hub, self._wish(view, release, variant), found)
+        return replace(done, release=f"{target.model}:{settled.number}", made=settled.created, size=found.content_size)
+
+    def _is_made(self, one: Variant, variant: Variant) -> bool:
+        made = one.derivation == self.order.doing.derivation(variant.manifest.digest)
+        return made and one.name == self.order.target.variant
 
     async def _known(self, variant: Variant) -> derivations_pb2.DerivedView | None:
         """Where the result is already, in the model and under the name that are wanted; the newest."""
@@ -191,10 +218,11 @@ class _Deriving:
 
     def _wish(self, view: pb.ReleaseView, release: Release, variant: Variant) -> Wish:
         target, derivation = self.order.target, self.order.doing.derivation(variant.manifest.digest)
-        if target.variant is not None:
-            wish = added_to(Wish(target.model, target.channel, {}, {}, target.note or release.note), release)
-            return replace(wish, variant=target.variant, selector=target.selector, derivation=derivation)
         parent = Parent(release.model, view.number, digest_of(view.signed.release), ROLE)
+        if target.variant is not None:
+            bare = Wish(target.model, target.channel, {}, {}, target.note or release.note, (parent,))
+            wish = added_to(bare, release)
+            return replace(wish, variant=target.variant, selector=target.selector, derivation=derivation)
         wish = Wish(target.model, target.channel, dict(release.labels), {}, target.note, (parent,))
         return replace(wish, derivation=derivation, licence=release.licence, datasets=release.datasets)
 

@@ -53,11 +53,14 @@ def command(
     ref = parse_ref(release)
     target = _target(ref, model, channel, as_variant, note=note, selector=selector)
     order = Order(variant, _doing(recipe, command_words), target)
-    if watch and ref != ModelRef(ref.model):
-        raise BadInputError(f"{ref} is one release, and --watch follows a model", hint=f"write {ref.model} --watch")
-    work = derived.watch if watch else derived.derive
+    if watch and (ref.channel is not None or again):
+        raise BadInputError(
+            "--watch follows all releases of a model, and makes each form once",
+            hint=f"write {ref.model}, or {ref.model}:NUMBER for those from that one on, and no --again",
+        )
+    work = derived.watch(asked, ref, order) if watch else derived.derive(asked, ref, order, again=again)
     asked.run(
-        work(asked, ref, order, again=again),
+        work,
         interrupted="Nothing was published, unless it says so above; what was fetched is kept for the next try.",
     )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -135,29 +136,76 @@ def _says(log: Path, text: str) -> bool:
     return text in log.read_text()
 
 
+Watch = Callable[..., Path]
+
+
 @pytest.fixture
-def watching(ctl: Ctl, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    command = ctl.command("derive", "derive/watched", "--watch", "--as-variant", "labels")
-    with (tmp_path / "watch.log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, "--", "cp", "{in}/labels.json", "{out}/"], stdout=log, stderr=log, text=True
-        )
-        yield process
-        process.kill()
-        process.wait()
+def watch(tmp_path: Path) -> Iterator[Watch]:
+    """watch(ctl, name, *arguments): where one who watches writes, from when nothing can be missed."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def begin(ctl: Ctl, name: str, *arguments: str) -> Path:
+        path = tmp_path / f"{name}.log"
+        with path.open("w") as log:
+            command = [*ctl.command("derive", *arguments[:1], "--watch"), *arguments[1:]]
+            environment = os.environ | ctl.environment
+            begun.append(subprocess.Popen(command, stdout=log, stderr=log, text=True, env=environment))
+        until(partial(_says, path, "Watching"), f"{name} watches")
+        return path
+
+    yield begin
+    for process in begun:
+        process.send_signal(signal.SIGINT)
+    assert [process.wait(60) for process in begun] == [130] * len(begun)
+
+
+def test_each_new_release_gets_its_variant_while_somebody_watches_and_one_that_fails_is_told(
+    ctl: Ctl, watch: Watch, tmp_path: Path
+) -> None:
+    model = "derive/watched"
+    log = watch(ctl, "labels", model, "--as-variant", "labels", "--", "cp", "{in}/labels.json", "{out}/")
+    ctl.json("push", str(onnx_folder(tmp_path / "o1", 1)), model)
+    until(partial(_says, log, f"Published {model}:2"), "release 1 is derived")
+    broken = onnx_folder(tmp_path / "o2", 2)
+    (broken / "labels.json").unlink()
+    ctl.json("push", str(broken), model)
+    until(partial(_says, log, f"{model}:3: cp failed with exit code 1"), "release 3 fails")
+    ctl.json("push", str(onnx_folder(tmp_path / "o3", 3)), model)
+    until(partial(_says, log, f"Published {model}:5"), "release 4 is derived")
+    shown = ctl.json("show", f"{model}:5")
+    assert [one["name"] for one in shown["variants"]] == ["default", "labels"]
+    assert shown["parents"] == [{"model": model, "number": 4, "role": "derived-by"}]
 
 
 @pytest.mark.slow
-def test_each_new_release_gets_its_variant_while_somebody_watches(
-    ctl: Ctl, watching: subprocess.Popen[str], tmp_path: Path
+def test_who_watches_again_finds_what_was_made_and_two_who_watch_end_with_one_release_that_has_both(
+    own_hub: HubProgram, watch: Watch, tmp_path: Path
 ) -> None:
-    log = tmp_path / "watch.log"
-    until(lambda: "Watching" in log.read_text(), "it watches")
-    for seed in (1, 2):
-        ctl.json("push", str(onnx_folder(tmp_path / f"o{seed}", seed)), "derive/watched")
-        made = f"Published derive/watched:{2 * seed}"
-        until(partial(_says, log, made), f"release {seed} is derived")
-    shown = ctl.json("show", "derive/watched:4")
-    assert [one["name"] for one in shown["variants"]] == ["default", "labels"]
-    watching.send_signal(signal.SIGINT)
-    assert watching.wait(60) == 130
+    """Each adds to the release that it saw, so what the other made has to be carried over, and is not made again."""
+    ctl = Ctl(own_hub.context, {"MODELSYNCD_CACHE": str(tmp_path / "cache")})
+    model, made = "derive/both", tmp_path / "made"
+    ctl.json("push", str(onnx_folder(tmp_path / "origin")), model)
+    for name in ("a", "b"):  # both of release 1: as if two had seen it at the same moment
+        _json(ctl, "derive", f"{model}:1", "--as-variant", name, "--", *_noting(made, name))
+    assert [one["name"] for one in ctl.json("show", model)["variants"]] == ["default", "b"]
+    own_hub.stop()
+    own_hub.restart()
+    log = watch(ctl, "a", model, "--as-variant", "a", "--", *_noting(made, "a"))
+    watch(ctl, "b", f"{model}:1", "--as-variant", "b", "--", *_noting(made, "b"))
+    until(partial(_says, log, f"Published {model}:4 a"), "what a made is carried over")
+    own_hub.stop()
+    own_hub.restart()
+    ctl.json("push", str(onnx_folder(tmp_path / "next", 2)), model)
+
+    def has_both() -> bool:
+        return {one["name"] for one in ctl.json("show", model)["variants"]} == {"default", "a", "b"}
+
+    until(has_both, "the next release has both, too")
+    assert sorted(made.read_text().split()) == ["a", "a", "b", "b"], "made once for each of the two that were pushed"
+    newest = ctl.json("show", model)["number"]
+    assert {one["name"] for one in ctl.json("show", f"{model}:4")["variants"]} == {"default", "a", "b"}
+    assert 7 <= newest <= 8
+
+
+def _noting(made: Path, name: str) -> list[str]:
+    return ["sh", "-c", f"echo {name} >> {made}; cp {{in}}/labels.json {{out}}/{name}.json"]
