@@ -178,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--codings-bytes", type=int, metavar="BYTES", help="codings to keep; default: 10 GiB")
     parser.add_argument("--congestion", metavar="NAME", help="how TCP answers loss: auto (default), system, or a name")
     parser.add_argument("--scrub-rate", metavar="SIZE", help="bytes a second that are read back at rest; 0 for none")
-    parser.add_argument("--imports", action="append", metavar="URL", help="where models may be fetched from; repeatable")
+    parser.add_argument("--imports", action="append", metavar="URL", help="where models may come from; repeatable")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML, named like these flags")
     parser.add_argument("--log-format", choices=list(Style), help="default: auto, for the journal or for people")
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default: info")
