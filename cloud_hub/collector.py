@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from cloud_hub.catalog import Catalog
@@ -46,7 +46,7 @@ class Collector:
         self._clock = clock
         self._running = threading.Lock()
 
-    def run(self, who: str, *, dry: bool, grace: float = GRACE) -> Iterator[Progress]:
+    def run(self, who: str, *, dry: bool, grace: float = GRACE) -> Generator[Progress, None, None]:
         """Says how far it is. Ending it anywhere is safe.
 
         Raises ConflictError while another one runs, DamageError when a manifest can't be read, DiskFullError,

@@ -45,7 +45,7 @@ class Repack:
         self._log = Log()
 
     def run(self) -> Iterator[Freed]:
-        """Says how far it is after each pack; ending it anywhere is safe. Raises DiskFullError, DiskError, RoadError."""
+        """Says how far it is after each pack; may be ended anywhere. Raises DiskFullError, DiskError, RoadError."""
         freed = Freed()
         there = {PurePosixPath(blob.key).stem: blob.size for blob in self._blobs.list() if blob.key.endswith(".pack")}
         with self._stock.stillness.alone():  # so that whatever was laid down before has its rows

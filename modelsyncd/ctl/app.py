@@ -48,6 +48,8 @@ VERBS = {
     "plan": Verb("plan", "Show what it would take to fetch a release: bytes by way of saving, disk, time."),
     "promote": Verb("promote", "Move a channel to a release."),
     "rule": Verb("rule", "Have channels move by themselves when a release is better."),
+    "retain": Verb("retain", "Say which releases are kept; gc removes the others."),
+    "gc": Verb("gc", "Remove releases that no rule keeps, and free what they took."),
     "rollback": Verb("rollback", "Move a channel back to the release that it named before."),
     "assign": Verb("assign", "Make nodes follow a model's channel."),
     "unassign": Verb("unassign", "End an assignment."),

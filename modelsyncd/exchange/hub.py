@@ -21,6 +21,7 @@ from modelsyncd.wire.v1.imports_pb2_grpc import ImportServiceStub
 from modelsyncd.wire.v1.limits_pb2_grpc import LimitServiceStub
 from modelsyncd.wire.v1.lineage_pb2_grpc import LineageServiceStub
 from modelsyncd.wire.v1.records_pb2_grpc import RecordServiceStub
+from modelsyncd.wire.v1.retention_pb2_grpc import RetentionServiceStub
 from modelsyncd.wire.v1.rights_pb2_grpc import RightServiceStub
 from modelsyncd.wire.v1.rules_pb2_grpc import RuleServiceStub
 from modelsyncd.wire.v1.search_pb2_grpc import SearchServiceStub
@@ -32,6 +33,7 @@ if TYPE_CHECKING:  # these are there for type checkers only
     from modelsyncd.wire.v1.limits_pb2_grpc import LimitServiceAsyncStub
     from modelsyncd.wire.v1.lineage_pb2_grpc import LineageServiceAsyncStub
     from modelsyncd.wire.v1.records_pb2_grpc import RecordServiceAsyncStub
+    from modelsyncd.wire.v1.retention_pb2_grpc import RetentionServiceAsyncStub
     from modelsyncd.wire.v1.rights_pb2_grpc import RightServiceAsyncStub
     from modelsyncd.wire.v1.rules_pb2_grpc import RuleServiceAsyncStub
     from modelsyncd.wire.v1.search_pb2_grpc import SearchServiceAsyncStub
@@ -60,6 +62,7 @@ class Hub:
         self.records: RecordServiceAsyncStub = RecordServiceStub(channel)
         self.lineage: LineageServiceAsyncStub = LineageServiceStub(channel)
         self.rules: RuleServiceAsyncStub = RuleServiceStub(channel)
+        self.retention: RetentionServiceAsyncStub = RetentionServiceStub(channel)
         self.search: SearchServiceAsyncStub = SearchServiceStub(channel)
         self.derivations: DerivationServiceAsyncStub = DerivationServiceStub(channel)
         self.imports: ImportServiceAsyncStub = ImportServiceStub(channel)

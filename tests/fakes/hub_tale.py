@@ -9,6 +9,7 @@ import asyncio
 import os
 import random
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +17,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
-from cloud_hub import codings
+from cloud_hub import codings, repack, underway
 from cloud_hub.app import _write_context
 from cloud_hub.arrivals import Arrivals
-from cloud_hub.catalog import Catalog
+from cloud_hub.catalog import By, Catalog
+from cloud_hub.catalog.retentions import RetentionRow
+from cloud_hub.collector import Collector
 from cloud_hub.commit import HubIntake
 from cloud_hub.enrol_api import EnrolService
 from cloud_hub.stores import Stores, open_stores
@@ -43,7 +46,7 @@ STEP = 2_048  # bytes of a chunk
 BATCH = 3  # chunks that are on their way at once: the window
 PACK = 20_000  # bytes of a pack: a few of them for each release
 NOW = 1_000_000.0
-HELMET = parse_model("acme/helmet")
+HELMET, VEST = parse_model("acme/helmet"), parse_model("acme/vest")
 CODINGS = 5_000  # bytes of codings that are kept: a pack of them, and not two
 
 
@@ -86,6 +89,7 @@ class HubTale:
         stores.catalog.nodes.report("n1", b"report", NOW)
         tell("reported")
         _code(stores, root, tell)
+        await _collect(stores, tell)
         tell("phase", "close")
         stores.close()
 
@@ -256,6 +260,20 @@ def _code(stores: Stores, root: Path, tell: Tell) -> None:
     (root / "codings" / "aa" / "aastray.pack").write_bytes(b"stray")
     tell("phase", "sweep")
     stores.codings.sweep()
+
+
+async def _collect(stores: Stores, tell: Tell) -> None:
+    """Two releases of which one goes, and with it packs, an hour after they were pushed."""
+    first = stores.catalog.models.next_number(VEST)
+    for number in (first, first + 1):
+        content = {"v": random.Random(1_000 + number).randbytes(11 * STEP)}
+        await push(stores, publication(content, model=str(VEST), number=number, step=STEP), lambda *_: None)
+    tell("phase", "gc")
+    stores.catalog.retentions.set(RetentionRow(str(VEST), 1, None, By("admin/tester", NOW)))
+    stores.stock.underway._clock = lambda: time.monotonic() + 2 * underway.REMEMBERED
+    with patch.object(repack, "SPARSE", 0.01):
+        for _ in Collector(stores.catalog, stores.stock, stores.packs).run("admin/tester", dry=False, grace=0.0):
+            pass
 
 
 async def _verified(stores: Stores) -> list[object]:
