@@ -108,6 +108,28 @@ def test_a_step_that_fails_publishes_nothing_and_says_what_its_process_said(ctl:
     assert len(ctl.json("history", model)["releases"]) == 1
 
 
+def test_an_interrupted_step_publishes_nothing_and_what_was_fetched_is_there_the_next_time(
+    ctl: Ctl, tmp_path: Path
+) -> None:
+    model = "derive/cut"
+    ctl.json("push", str(onnx_folder(tmp_path / "origin")), model)
+    script = f"stat -c %i {{in}}/model.onnx >> {tmp_path}/seen; cp {{in}}/labels.json {{out}}/"
+    script += f"; test -e {tmp_path}/begun || {{ touch {tmp_path}/begun; sleep 1000; }}"
+    step = ("derive", model, "--as-variant", "x", "--", "sh", "-c", script)
+    first = subprocess.Popen(ctl.command(*step), stderr=subprocess.PIPE, text=True, env=os.environ | ctl.environment)
+    until((tmp_path / "begun").exists, "the step has begun")
+    first.send_signal(signal.SIGINT)
+    _, said = first.communicate(timeout=60)
+    assert first.returncode == 130
+    assert "what was fetched is kept for the next try" in said
+    (kept,) = (tmp_path / "cache" / "derive").rglob("model.onnx")
+    assert len(ctl.json("history", model)["releases"]) == 1
+    assert _json(ctl, *step)["made"] is True
+    first_seen, second_seen = (tmp_path / "seen").read_text().split()
+    assert first_seen == second_seen, "the file was fetched again"
+    assert not kept.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
