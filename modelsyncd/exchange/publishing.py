@@ -218,7 +218,7 @@ class Push:
         raise DamageError(
             f"a variant of {self.wish.model} is not whole at the hub any more: {kept or 'one that was just pushed'}",
             safe="nothing was published; what was pushed stays at the hub",
-            hint="modelsync-hub verify says which; push that one again, and then this",
+            hint=f"push that variant again, then this; to see what is damaged: modelsyncctl verify {self.wish.model}",
         )
 
     async def _offer(self, offer: Offer, giver: SourceGiver) -> Settled:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.content import folder
+from tests.e2e.ctl.test_verify import flip
 from tests.e2e.processes import HubProgram
 
 
@@ -91,3 +92,22 @@ def test_two_forms_of_one_content_are_refused(hub: HubProgram, tmp_path: Path) -
     origin = folder(tmp_path / "origin", seed=36, size=200_000)
     error = hub.ctl.error(2, "push", str(origin), "twice/model", "--also", f"copy={origin}")
     assert "same content" in error["message"]
+
+
+@pytest.mark.slow
+def test_a_variant_that_rotted_at_the_hub_is_not_kept_in_silence(own_hub: HubProgram, tmp_path: Path) -> None:
+    full, small = folder(tmp_path / "full", seed=37), folder(tmp_path / "small", seed=38, size=200_000)
+    first = ("push", str(full), "rotten/model", "--variant", "fp32")
+    own_hub.ctl.json(*first)
+    own_hub.stop()
+    (pack,) = (own_hub.data / "packs").rglob("*.pack")
+    flip(pack, 1_000_000)
+    own_hub.restart()
+    assert own_hub.ctl.error(8, "verify", "rotten/model")["code"] == "damage"
+    second = ("push", str(small), "rotten/model", "--variant", "int8", "--add-to", "rotten/model")
+    error = own_hub.ctl.error(8, *second)
+    assert "not whole at the hub any more: fp32" in error["message"]
+    assert own_hub.ctl.json("show", "rotten/model")["number"] == 1
+    assert own_hub.ctl.json(*first)["number"] == 1
+    assert own_hub.ctl.json(*second)["number"] == 2
+    assert names(own_hub, "rotten/model") == ["fp32", "int8"]
