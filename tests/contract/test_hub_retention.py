@@ -55,11 +55,9 @@ async def keep(hub: Hub, models: str = "acme/*", **said: float) -> None:
 
 async def gc(hub: Hub, *, dry: bool = False, grace: float = 0.0) -> pb.CollectResponse:
     async with retention_of(hub) as retention:
-        last = pb.CollectResponse()
-        async for last in retention.Collect(pb.CollectRequest(dry_run=dry, grace=grace)):
-            pass
-    assert last.done
-    return last
+        answers = [one async for one in retention.Collect(pb.CollectRequest(dry_run=dry, grace=grace))]
+    assert answers[-1].done
+    return answers[-1]
 
 
 async def numbers(hub: Hub) -> list[int]:
