@@ -24,6 +24,7 @@ from modelsyncd.wire.nouns import decode_release
 AT_ONCE = 20  # releases that are looked up at once
 PAUSE = 0.05  # seconds between two of them: pushes and sessions come first
 AGAIN = 60.0  # seconds until what could not be read is tried again
+REST = 900.0  # seconds until it is looked whether a push left something behind
 
 
 class Indexer:
@@ -70,28 +71,25 @@ class Indexer:
         log = Log()
         while True:
             left = await self._round(log)
-            await asyncio.sleep(AGAIN if left else 24 * 3_600.0)
+            await asyncio.sleep(AGAIN if left else REST)
 
     async def _round(self, log: Log) -> bool:
         """Whether something is left that could not be read."""
-        failed: set[int] = set()
-        done = 0
-        while True:
-            found = await asyncio.to_thread(self._catalog.traits.stale, AT_ONCE + len(failed))
-            stale = [one for one in found if one.id not in failed]
-            if not stale:
-                break
+        done, failed = 0, False
+        before: int | None = None
+        while stale := await asyncio.to_thread(self._catalog.traits.stale, AT_ONCE, before):
             for one in stale:
                 try:
                     await asyncio.to_thread(self.again, one)
                     done += 1
                 except ModelsyncError as error:
-                    failed.add(one.id)
+                    failed = True
                     log.failure("release.not-indexed", error, model=one.model, number=one.number)
                 await asyncio.sleep(PAUSE)
+            before = stale[-1].id
         if done:
             log.info("releases.indexed", count=done)
-        return bool(failed)
+        return failed
 
 
 def _card_of(content: Content) -> bytes | None:

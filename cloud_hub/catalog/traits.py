@@ -38,8 +38,8 @@ class Traits:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def stale(self, limit: int) -> Sequence[Stale]:
-        """At most so many releases whose traits are to be made anew, the newest first."""
+    def stale(self, limit: int, before: int | None = None) -> Sequence[Stale]:
+        """At most so many releases whose traits are to be made anew, the newest first; of those before a row."""
         rows, models, kept = schema.releases, schema.models, schema.indexed
         query = (
             select(rows.c.id, models.c.name, rows.c.number)
@@ -49,6 +49,8 @@ class Traits:
             .order_by(rows.c.id.desc())
             .limit(limit)
         )
+        if before is not None:
+            query = query.where(rows.c.id < before)
         with self._database.read() as connection:
             return [Stale(*row) for row in connection.execute(query)]
 
