@@ -34,8 +34,9 @@ from cloud_hub.catalog.retentions import RetentionRow
 from cloud_hub.collector import Collector, Progress
 from cloud_hub.commit import HubIntake
 from cloud_hub.stock import Stock
+from cloud_hub.tables import PieceTable
 from modelsyncd.codec.registry import READABLE, Codec, decode
-from modelsyncd.digest import digest_of
+from modelsyncd.digest import Digest, digest_of
 from modelsyncd.errors import ConflictError, NotFoundError, NumberTakenError
 from modelsyncd.names import ModelRef, parse_model
 from modelsyncd.release import ManifestRef
@@ -150,7 +151,8 @@ class GcBesideAll(RuleBasedStateMachine):
         number = self.catalog.models.next_number(parse_model(model))
         content = {"m": b"".join(BLOCKS[block] for block in blocks)}
         what = publication(content, model=model, number=number, channel=channel, step=STEP)
-        intake = HubIntake(ADMIN, self.catalog, self.stock, _Arrivals(), tell=_ignore, clock=lambda: self.wall)  # type: ignore[arg-type]
+        arrivals: Any = _Arrivals()
+        intake = HubIntake(ADMIN, self.catalog, self.stock, arrivals, tell=_ignore, clock=lambda: self.wall)
         self.pushes = [*self.pushes, Pushing(intake, what)][-4:]
 
     @precondition(lambda self: self.pushes)
@@ -280,7 +282,7 @@ class GcBesideAll(RuleBasedStateMachine):
                 yield from (variant.manifest for variant in row.variants)
 
     def _is_here(self, ref: ManifestRef) -> bool:
-        needed = [*sweep._digests(sweep.PieceTable(ref))]
+        needed = [*sweep._digests(PieceTable(ref))]
         places = self.catalog.chunks.places(needed)
         if len(places) < len(set(needed)):
             return False
@@ -304,7 +306,7 @@ class GcBesideAll(RuleBasedStateMachine):
         needed = {
             digest
             for ref in self._refs()
-            for digest in (*sweep._digests(sweep.PieceTable(ref)), *sweep._digests(self.stock.table(ref, Part.CONTENT)))
+            for digest in (*sweep._digests(PieceTable(ref)), *sweep._digests(self.stock.table(ref, Part.CONTENT)))
         }
         known = {place.digest for place in self.catalog.chunks.page(None, 100_000)}
         assert known == needed
@@ -323,8 +325,8 @@ class _Arrivals:
     def warm(self, batch: object) -> None:
         """There is nothing to read ahead."""
 
-    def judged(self, keep: Keep, ref: ManifestRef, digest: object, size: int) -> object:
-        return Record(digest, keep.codec, keep.payload, size)  # type: ignore[arg-type]
+    def judged(self, keep: Keep, ref: ManifestRef, digest: Digest, size: int) -> Record:
+        return Record(digest, keep.codec, keep.payload, size)
 
 
 def _ignore(_: object) -> None:
@@ -357,4 +359,4 @@ def test_gc_beside_pushes_pins_moves_readers_and_kills_takes_all_garbage_and_not
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(GcBesideAll, settings=reach)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(GcBesideAll, settings=reach)

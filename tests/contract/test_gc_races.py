@@ -1,0 +1,109 @@
+"""What happens at a hub's stores between two steps of a gc: each order that would lose something, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cloud_hub import underway
+from cloud_hub.catalog import By, Whom
+from cloud_hub.catalog.retentions import RetentionRow
+from cloud_hub.collector import Collector, Progress
+from modelsyncd.digest import digest_of
+from modelsyncd.errors import ConflictError
+from modelsyncd.names import ModelRef, parse_model
+from modelsyncd.session.frames import Part
+from tests.fakes.hub_store import HubStore, bring, hub_store, push
+from tests.fakes.publisher import STEP, Publication, publication, weights
+
+HELMET = parse_model("acme/helmet")
+ANN = By("admin/ann", 1.0)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubStore]:
+    monkeypatch.setattr(underway, "REMEMBERED", -1.0)  # as if every push were over for an hour
+    opened = hub_store(tmp_path)
+    yield opened
+    opened.close()
+
+
+def release(number: int, seed: int = 0) -> Publication:
+    return publication({"w": weights(seed or number, 3 * STEP)}, number=number)
+
+
+def begun(store: HubStore) -> Iterator[Progress]:
+    """A gc that has looked which releases go, and no further."""
+    collector = Collector(store.catalog, store.stock, store.blobs)
+    steps = collector.run("admin/ann", dry=False, grace=0.0)
+    next(steps)
+    return steps
+
+
+async def test_a_release_that_is_pinned_after_it_was_judged_stays(store: HubStore) -> None:
+    for number in (1, 2, 3):
+        await push(store.intake(), release(number))
+    store.catalog.retentions.set(RetentionRow("acme/*", 1, None, ANN))
+    steps = begun(store)
+    store.catalog.pins.pin(ModelRef(HELMET, number=1), Whom(), ANN)
+    *_, last = steps
+    assert sorted(name.number for name in last.going) == [1, 2]
+    assert last.removed == 1
+    assert [row.number for row in store.catalog.models.history(HELMET).releases] == [3, 1]
+
+
+async def test_a_push_that_begins_after_all_was_marked_finds_what_was_garbage_and_keeps_it(store: HubStore) -> None:
+    await push(store.intake(), release(1))
+    what = release(2)
+    for part in Part:
+        missing = await store.intake().survey(what.offer, part)
+        await bring(store.intake(), what, part, missing.ordinals)
+    steps = begun(store)
+    while next(steps).step.manifests == 0:
+        pass
+    intake = store.intake()
+    assert await intake.consider(what.offer) is None
+    for part in Part:
+        assert list((await intake.survey(what.offer, part)).ordinals) == []
+    list(steps)
+    assert (await intake.complete(what.offer)).created
+    assert store.stock.is_whole(what.ref())
+
+
+async def test_what_a_push_left_goes_when_nobody_takes_it_up(store: HubStore) -> None:
+    await push(store.intake(), release(1))
+    what = release(2)
+    for part in Part:
+        missing = await store.intake().survey(what.offer, part)
+        await bring(store.intake(), what, part, missing.ordinals)
+    *_, last = begun(store)
+    assert last.step.swept == len(what.chunks) + len(what.manifest_pieces)
+    assert store.stock.is_whole(release(1).ref())
+
+
+async def test_a_chunk_whose_pack_goes_while_it_is_looked_up_is_read_from_where_it_is_then(store: HubStore) -> None:
+    await push(store.intake(), release(1))
+    await push(store.intake(), release(2))
+    store.catalog.retentions.set(RetentionRow("acme/*", 1, None, ANN))
+    store.writer.seal()
+    wanted = [digest_of(chunk) for chunk in release(2).chunks]
+    old = store.stock.places(wanted)
+    *_, last = begun(store)
+    assert last.freed.rewritten == 1
+    assert all(store.stock.places(wanted)[digest] != old[digest] for digest in wanted)
+    looked_up = store.catalog.chunks.places
+    answers = iter([old])
+    store.catalog.chunks.places = lambda digests: next(answers, None) or looked_up(digests)  # type: ignore[method-assign]
+    assert len(store.stock.read(wanted)) == len(wanted)
+
+
+async def test_two_gcs_do_not_run_at_once(store: HubStore) -> None:
+    collector = Collector(store.catalog, store.stock, store.blobs)
+    first = collector.run("admin/ann", dry=False)
+    next(first)
+    with pytest.raises(ConflictError, match="under way"):
+        next(collector.run("admin/ann", dry=True))
+    first.close()
+    assert next(collector.run("admin/ann", dry=True)).removed == 0
