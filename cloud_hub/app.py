@@ -21,6 +21,7 @@ from cloud_hub.doctor_api import DoctorApi
 from cloud_hub.efforts import EFFORTS
 from cloud_hub.enrol_api import EnrolService
 from cloud_hub.events import Bus
+from cloud_hub.extract_api import ExtractApi
 from cloud_hub.gc import gc
 from cloud_hub.imports_api import ImportsApi
 from cloud_hub.indexing import Indexer
@@ -55,6 +56,7 @@ from modelsyncd.trust import context
 from modelsyncd.wire.v1.catalog_pb2_grpc import add_CatalogServiceServicer_to_server
 from modelsyncd.wire.v1.derivations_pb2_grpc import add_DerivationServiceServicer_to_server
 from modelsyncd.wire.v1.doctor_pb2_grpc import add_DoctorServiceServicer_to_server
+from modelsyncd.wire.v1.extract_pb2_grpc import add_ExtractServiceServicer_to_server
 from modelsyncd.wire.v1.imports_pb2_grpc import add_ImportServiceServicer_to_server
 from modelsyncd.wire.v1.limits_pb2_grpc import add_LimitServiceServicer_to_server
 from modelsyncd.wire.v1.lineage_pb2_grpc import add_LineageServiceServicer_to_server
@@ -79,6 +81,7 @@ _SPOKEN = (
     "Record",
     "Search",
     "Derivation",
+    "Extract",
     "Import",
     "Lineage",
     "Rule",
@@ -252,6 +255,7 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
     add_ImportServiceServicer_to_server(imports, server)
     collector = Collector(stores.catalog, stores.stock, stores.packs)
     add_RetentionServiceServicer_to_server(RetentionApi(stores.catalog, collector), server)
+    add_ExtractServiceServicer_to_server(ExtractApi(stores.catalog), server)
     health.attach(server)
     add_reflection(server, SERVICES)
     bound = bind_tls(server, settings.listen, stores.authority.issue_hub(time.time()))

@@ -9,7 +9,7 @@ import random
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from edge_agent.activate import TreeStore
 from edge_agent.callers import Tokens
 from edge_agent.doorkeeper import Doorkeeper, inner_socket
 from edge_agent.enrolment import Enrolment, ensure, identity, known
+from edge_agent.extract_api import Extracting
 from edge_agent.facts import NodeFacts
 from edge_agent.flags import PROGRAM, flags, parse
 from edge_agent.gates import parse_gates
@@ -26,9 +27,11 @@ from edge_agent.inventory import TreeInventory
 from edge_agent.job_publishing import Publishing
 from edge_agent.job_reading import Reading
 from edge_agent.job_rights import Rights
+from edge_agent.job_searching import Searching
 from edge_agent.jobs_api import JobsApi, bind_loopback
 from edge_agent.layouts.settings import parse_layouts
 from edge_agent.lease_memory import LeaseMemory
+from edge_agent.opened import opened
 from edge_agent.orders import Orders
 from edge_agent.outbox.box import NodeOutbox
 from edge_agent.outbox.words import Outbox
@@ -64,24 +67,18 @@ from modelsyncd.link.reflection import add_reflection
 from modelsyncd.link.server import bind_unix, make_server, serving
 from modelsyncd.link.widening import Road, open_road
 from modelsyncd.store import failpoints
-from modelsyncd.store.cache import Cache
 from modelsyncd.store.durable import lock_folder
-from modelsyncd.store.tree import EdgeTree
+from modelsyncd.store.extract import Extract
 from modelsyncd.trust.identity import Kind, Peer
-from modelsyncd.wire import nouns
 from modelsyncd.wire.v1 import jobs_pb2_grpc
 
 if TYPE_CHECKING:
+    from grpc.aio import Channel
+
     from edge_agent.layouts.keeper import Layouts
     from edge_agent.sedna.service import Sedna
 
-CACHE = "cache.db"
-_MAKE_CACHE = """
-import os, pathlib, sys
-from modelsyncd.store import cache, failpoints
-failpoints.arm_from(os.environ)
-cache.Cache(pathlib.Path(sys.argv[1])).close()
-"""
+EXTRACT = "extract.db"
 SOFTWARE = f"{PROGRAM}/{__version__}"
 SERVICE = "modelsyncd.wire.v1.JobsService"
 SOCKET_MODE = 0o660  # jobs join the agent's group (Group= in the unit); others see the files, not the API
@@ -112,7 +109,7 @@ async def live(settings: Settings, lifetime: Lifetime) -> None:
     loops.offer_if_asked()
     limit_arenas()
     with lock_folder(settings.folder, LOCK):
-        async with _opened(settings) as (store, shelf):
+        async with opened(settings) as (store, shelf):
             await _serve(settings, lifetime, store, shelf)
 
 
@@ -150,13 +147,13 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
     )
     await steward.load()
     congestion = _congestion(settings)
-    connect = partial(_connect, settings, congestion, recorder)
+    extracting = Extracting(extract := Extract(settings.folder / EXTRACT), steward, settings.hub)
+    connect = partial(_connect, settings, congestion, [recorder.over, extracting.over])
     uplink = Uplink(steward, connect, shelf, software=SOFTWARE, jitter=JITTER, outbox=outbox, facts=facts)
-    rate, taken = settings.scrub_bytes, lambda: store.disk()[1]
-    scrub = Scrub(store.tree, steward.look, rate=rate, size=taken, quiet=partial(_quiet, steward))
+    taken, quiet = lambda: store.disk()[1], partial(_quiet, steward)
+    scrub = Scrub(store.tree, steward.look, rate=settings.scrub_bytes, size=taken, quiet=quiet)
     server, health = make_server(), Health([SERVICE])
-    rights = Rights(settings.rights)
-    tokens = Tokens(rights.token_files)
+    tokens = Tokens((rights := Rights(settings.rights)).token_files)
     await asyncio.to_thread(tokens.read)
     inventory = TreeInventory(store.tree)
     reading = Reading(steward, watchers, store.leases, inventory=inventory, trying=trying, rights=rights)
@@ -168,7 +165,7 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
     async with AsyncExitStack() as stack:
         inner = stack.enter_context(inner_socket(settings.folder / DOOR))
         door = Doorkeeper(inner, tokens)
-        api = JobsApi(door.who, rights, reading, publishing, trying)
+        api = JobsApi(door.who, rights, reading, publishing, trying, searching=Searching(extract, rights))
         jobs_pb2_grpc.add_JobsServiceServicer_to_server(api, server)
         bind_unix(server, inner)
         await stack.enter_async_context(door.open(settings.socket_path, SOCKET_MODE))
@@ -184,6 +181,7 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
             group.create_task(LeaseMemory(settings.folder, store.leases, steward.look).run()),  # before any pruning
             group.create_task(steward.run()),
             group.create_task(publishing.run()),
+            group.create_task(extracting.run()),
             group.create_task(outbox.run()),
             group.create_task(sedna.run()),
             *(group.create_task(one.run()) for one in layouts),
@@ -325,13 +323,18 @@ def _congestion(settings: Settings) -> Congestion:
 
 
 @asynccontextmanager
-async def _connect(settings: Settings, congestion: Congestion, recorder: Recorder) -> AsyncIterator[FrameStream]:
+async def _connect(
+    settings: Settings, congestion: Congestion, users: Sequence[Callable[[Channel], AbstractContextManager[None]]]
+) -> AsyncIterator[FrameStream]:
+    """`users` may use the channel, too, as long as it is open."""
     me = await asyncio.to_thread(identity, settings.folder)  # read anew each time: it may have been renewed
     async with (
         open_channel(settings.hub, me) as channel,
         open_road(channel, Road(settings.hub, me, congestion, settings.lanes)) as stream,
     ):
-        with recorder.over(channel):
+        with ExitStack() as stack:
+            for use in users:
+                stack.enter_context(use(channel))
             yield stream
 
 
@@ -339,48 +342,6 @@ def relax() -> None:
     """Gives back the memory that a transfer took: most of it is a minute's need in a process that lives for months."""
     gc.collect()
     trim()
-
-
-@asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[tuple[TreeStore, NodeShelf]]:
-    folder = settings.folder
-    await _make_cache(folder / CACHE)
-    tree, cache = await asyncio.to_thread(_open, folder)
-    shelf = NodeShelf(tree, cache)
-    store = TreeStore(tree, cache, shelf.forget, quota=settings.quota_bytes, pins=settings.pinned)
-    try:
-        yield store, shelf
-    finally:
-        store.stop()
-        await asyncio.to_thread(shelf.close)  # waits for what a thread is writing
-        cache.close()
-
-
-async def _make_cache(path: Path) -> None:
-    """Lays out a new cache in a child: the library for it takes 16 MB, for good, and is needed once in a node's life.
-
-    A child that fails says nothing: opening the cache does the same, and says why it can't.
-    """
-    if await asyncio.to_thread(path.exists):
-        return
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", _MAKE_CACHE, path),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        await child.wait()
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-
-
-def _open(folder: Path) -> tuple[EdgeTree, Cache]:
-    tree = EdgeTree(folder, nouns)
-    tree.prepare()
-    return tree, Cache(folder / CACHE)
 
 
 if __name__ == "__main__":

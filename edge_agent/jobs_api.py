@@ -10,6 +10,7 @@ from edge_agent.callers import Caller
 from edge_agent.job_publishing import Publishing
 from edge_agent.job_reading import Reading
 from edge_agent.job_rights import Right, Rights
+from edge_agent.job_searching import Searching
 from edge_agent.job_words import channel_ref, release_ref, why_of
 from edge_agent.trying import Trying
 from modelsyncd.daemon.log import Log
@@ -25,12 +26,22 @@ Who = Callable[[str, str], Caller]
 class JobsApi(jobs_pb2_grpc.JobsServiceServicer):
     """JobsService."""
 
-    def __init__(self, who: Who, rights: Rights, reading: Reading, publishing: Publishing, trying: Trying) -> None:
+    def __init__(
+        self,
+        who: Who,
+        rights: Rights,
+        reading: Reading,
+        publishing: Publishing,
+        trying: Trying,
+        *,
+        searching: Searching,
+    ) -> None:
         self._who = who
         self._rights = rights
         self._reading = reading
         self._publishing = publishing
         self._trying = trying
+        self._searching = searching
 
     @answering
     async def List(self, request: jobs_pb2.ListRequest, context: Context) -> jobs_pb2.ListResponse:  # noqa: N802
@@ -121,6 +132,11 @@ class JobsApi(jobs_pb2_grpc.JobsServiceServicer):
     async def Show(self, request: jobs_pb2.ShowRequest, context: Context) -> jobs_pb2.ShowResponse:  # noqa: N802
         """All that is known here of one channel."""
         return await self._reading.show(request.ref, self._caller(context))
+
+    @answering
+    async def Find(self, request: jobs_pb2.FindRequest, context: Context) -> jobs_pb2.FindResponse:  # noqa: N802
+        """Releases of the models that this node follows."""
+        return await self._searching.find(request, self._caller(context))
 
     def _caller(self, context: Context) -> Caller:
         metadata = context.invocation_metadata() or ()

@@ -12,6 +12,7 @@ from cloud_hub.catalog.consents import Consents
 from cloud_hub.catalog.database import Database
 from cloud_hub.catalog.decisions import Decisions
 from cloud_hub.catalog.derivations import Derivations
+from cloud_hub.catalog.extracts import Extracts
 from cloud_hub.catalog.limits import Limits
 from cloud_hub.catalog.lineage import Lineage
 from cloud_hub.catalog.manifests import Manifests
@@ -48,6 +49,7 @@ class Catalog:
         self.lineage = Lineage(database)
         self.rules = Rules(database)
         self.traits = Traits(database)
+        self.extracts = Extracts(database)
         self.derivations = Derivations(database)
         self.search = Search(database)
         self.decisions = Decisions(database)

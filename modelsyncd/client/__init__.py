@@ -21,6 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modelsyncd.client.choosing import connect
+from modelsyncd.client.finding import Findings, Found
 from modelsyncd.client.model import Failure, LocalModel, LocalVersion, Model, Shown
 from modelsyncd.client.outgoing import Outbox, Published, Step, Waiting
 from modelsyncd.client.released import Ancestor, Node, Release
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from modelsyncd.client.default import (
         acquire,
         confirm,
+        find,
         follow,
         get,
         hasten,
@@ -55,6 +57,8 @@ __all__ = [
     "AsyncHubClient",
     "Client",
     "Failure",
+    "Findings",
+    "Found",
     "HubClient",
     "LocalModel",
     "LocalVersion",
@@ -69,6 +73,7 @@ __all__ = [
     "acquire",
     "confirm",
     "connect",
+    "find",
     "follow",
     "get",
     "hasten",

@@ -16,8 +16,19 @@ import grpc.aio
 
 from modelsyncd.client import asking
 from modelsyncd.client.aiogrip import AsyncGrip, begin_with
-from modelsyncd.client.answer import Publishing, error_of, is_gone, listed, model_of, no_agent, outbox_of, shown
+from modelsyncd.client.answer import (
+    Publishing,
+    error_of,
+    findings,
+    is_gone,
+    listed,
+    model_of,
+    no_agent,
+    outbox_of,
+    shown,
+)
 from modelsyncd.client.asking import Parent
+from modelsyncd.client.finding import Findings
 from modelsyncd.client.grip import PAUSE
 from modelsyncd.client.model import LocalModel, Model, Shown
 from modelsyncd.client.outgoing import Outbox, Published, Watcher
@@ -70,6 +81,10 @@ class AsyncClient:
     async def show(self, ref: str) -> Shown:
         """All that is known here of one channel. Raises NotFoundError, RoadError."""
         return shown(await self._ask(self._jobs.Show, jobs_pb2.ShowRequest(ref=ref)))
+
+    async def find(self, query: str = "", *, sort: str = "", limit: int = 100, fields: Iterable[str] = ()) -> Findings:
+        """Releases for which a query is true, of the models that this machine follows. Raises BadInputError."""
+        return findings(await self._ask(self._jobs.Find, asking.find(query, sort, limit, fields)))
 
     # --- holding on to it, and hearing of what is new ---
 

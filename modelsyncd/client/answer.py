@@ -7,11 +7,12 @@ from pathlib import Path
 
 import grpc
 
+from modelsyncd.client.finding import Findings, Found
 from modelsyncd.client.model import Failure, LocalModel, LocalVersion, Model, Shown
 from modelsyncd.client.outgoing import Outbox, Published, Step, Waiting
 from modelsyncd.errors import ModelsyncError, RoadError
 from modelsyncd.wire.status import error_from
-from modelsyncd.wire.v1 import jobs_pb2
+from modelsyncd.wire.v1 import jobs_pb2, search_pb2
 
 
 def model_of(active: jobs_pb2.ActiveRelease, previous: int = 0) -> Model:
@@ -141,4 +142,24 @@ def no_agent(target: str) -> RoadError:
         f"no agent answers at {target}",
         safe="versions that were active stay on the disk",
         hint="is it running (systemctl status modelsync-agent), and may this user open its socket?",
+    )
+
+
+def findings(answer: jobs_pb2.FindResponse) -> Findings:
+    """What was found."""
+    return Findings(tuple(map(_found, answer.releases)), answer.total, answer.heard_at)
+
+
+def _found(message: search_pb2.FoundRelease) -> Found:
+    values: dict[str, dict[str | float, None]] = {}
+    for one in message.traits:
+        value = one.text if one.WhichOneof("value") == "text" else one.number
+        values.setdefault(one.key, {})[value] = None
+    return Found(
+        message.model,
+        message.number,
+        tuple(message.channels),
+        {key: tuple(several) for key, several in values.items()},
+        message.committed_at,
+        message.who,
     )

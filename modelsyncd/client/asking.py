@@ -62,3 +62,8 @@ def _origin(parent: Parent) -> jobs_pb2.Origin:
             return jobs_pb2.Origin(ref=parent)
         case (ref, role):
             return jobs_pb2.Origin(ref=ref, role=role)
+
+
+def find(query: str, sort: str, limit: int, fields: Iterable[str]) -> jobs_pb2.FindRequest:
+    """For Find."""
+    return jobs_pb2.FindRequest(query=query, sort=sort, limit=limit, fields=tuple(fields))

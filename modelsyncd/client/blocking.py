@@ -14,8 +14,19 @@ from typing import TypeVar
 import grpc
 
 from modelsyncd.client import asking
-from modelsyncd.client.answer import Publishing, error_of, is_gone, listed, model_of, no_agent, outbox_of, shown
+from modelsyncd.client.answer import (
+    Publishing,
+    error_of,
+    findings,
+    is_gone,
+    listed,
+    model_of,
+    no_agent,
+    outbox_of,
+    shown,
+)
 from modelsyncd.client.asking import Parent
+from modelsyncd.client.finding import Findings
 from modelsyncd.client.grip import PAUSE, Grip, begin_with
 from modelsyncd.client.model import LocalModel, Model, Shown
 from modelsyncd.client.outgoing import Outbox, Published, Watcher
@@ -88,6 +99,18 @@ class Client:
         1 1002 True
         """
         return shown(self._ask(self._jobs.Show, jobs_pb2.ShowRequest(ref=ref)))
+
+    def find(self, query: str = "", *, sort: str = "", limit: int = 100, fields: Iterable[str] = ()) -> Findings:
+        """Releases for which a query is true, of the models that this machine follows; docs/query.md has the language.
+
+        It works with the hub away, from what the hub told of last. `fields` are those whose values are wanted. Raises
+        BadInputError for a query that can't be read.
+
+        >>> for found in client.find("name = helmet and number >= 1", fields=["size"]):
+        ...     print(found.ref, found.channels)
+        acme/helmet:1 ('stable',)
+        """
+        return findings(self._ask(self._jobs.Find, asking.find(query, sort, limit, fields)))
 
     # --- holding on to it, and hearing of what is new ---
 

@@ -11,6 +11,7 @@ _client = Client()
 
 acquire = _client.acquire
 confirm = _client.confirm
+find = _client.find
 follow = _client.follow
 get = _client.get
 hasten = _client.hasten

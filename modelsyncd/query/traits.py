@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from modelsyncd.card import NO_CARD, Card
-from modelsyncd.facts import Facts
 from modelsyncd.release import Release
+
+if TYPE_CHECKING:  # it brings all readers of formats, and a node that searches reads no files
+    from modelsyncd.facts import Facts
 
 VERSION = 1
 """Grows whenever the same release would have other traits; what was kept under a smaller one is made anew."""

@@ -1,4 +1,4 @@
-"""The only place with SQL on a node: which chunk lies in which version, and which staged chunks are durable.
+"""The only place that keeps in SQL which chunk lies in which version, and which staged chunks are durable.
 
 Law: a cache, and nothing but. Files are the truth; each row only saves reading them, is written after the bytes it
 speaks of, and is verified by whoever follows it. It may be deleted at any time while the agent is down. So there is no

@@ -15,7 +15,7 @@ DOORS = {
     "google.protobuf": ("modelsyncd/wire/",),
     "cryptography": ("modelsyncd/trust/",),
     "sqlalchemy": ("cloud_hub/catalog/",),
-    "sqlite3": ("modelsyncd/store/cache.py", "cloud_hub/catalog/"),
+    "sqlite3": ("modelsyncd/store/cache.py", "modelsyncd/store/extract.py", "cloud_hub/catalog/"),
     "sqlite_utils": ("modelsyncd/store/cache.py",),
     "obstore": ("modelsyncd/store/blobs.py",),
     "zstandard": ("modelsyncd/codec/",),

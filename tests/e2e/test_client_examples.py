@@ -18,6 +18,7 @@ import pytest
 from modelsyncd.client import AsyncClient, Client
 from tests.e2e.conftest import StartAgent
 from tests.e2e.processes import AgentProgram, HubProgram
+from tests.e2e.waiting import until
 
 HEAVY = ("numpy", "sqlite3", "sqlite_utils", "zstandard", "blake3", "cryptography", "modelsyncd.store", "edge_agent")
 
@@ -47,6 +48,7 @@ def test_every_example_of_the_client_that_blocks_runs(
     (trained / "weights.bin").write_bytes(b"v" * 1_000)
     with Client() as client:
         model = client.get("acme/helmet", wait=60)
+        until(lambda: len(client.find()) == 1, "the extract of the catalogue is here")
         own_hub.kill()  # so that what is published waits
         names = {"Client": Client, "client": client, "trained": trained, "model": model}
         tests = [test for test in doctest.DocTestFinder(recurse=True).find(Client, "Client") if test.examples]

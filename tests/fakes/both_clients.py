@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from modelsyncd.client import AsyncClient, Client, LocalModel, Model, Outbox, Published, Shown
+from modelsyncd.client import AsyncClient, Client, Findings, LocalModel, Model, Outbox, Published, Shown
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,6 +28,9 @@ class Threaded:
 
     async def show(self, ref: str) -> Shown:
         return await asyncio.to_thread(self.client.show, ref)
+
+    async def find(self, query: str = "", **rest: object) -> Findings:
+        return await asyncio.to_thread(self.client.find, query, **rest)  # type: ignore[arg-type]
 
     @asynccontextmanager
     async def acquire(self, ref: str, wait: float | None = None, *, holder: str = "") -> AsyncIterator[Model]:

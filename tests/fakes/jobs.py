@@ -15,6 +15,7 @@ from edge_agent.inventory import Lying
 from edge_agent.job_publishing import Publishing
 from edge_agent.job_reading import Reading
 from edge_agent.job_rights import Grant, Rights
+from edge_agent.job_searching import Searching
 from edge_agent.jobs_api import JobsApi, bind_loopback
 from edge_agent.leases import Leases
 from edge_agent.orders import Orders
@@ -22,6 +23,7 @@ from edge_agent.steward import Steward
 from edge_agent.watchers import Watch, Watchers
 from modelsyncd.link.server import bind_unix, make_server, serving
 from modelsyncd.names import ModelName, ModelRef
+from modelsyncd.store.extract import Extract
 from modelsyncd.wire.v1 import jobs_pb2_grpc
 from tests.fakes.holdings import FakeHoldings, FakePump, desired, version
 from tests.fakes.outbox import FakeOutbox
@@ -120,6 +122,7 @@ class JobsNode:
     tcp: str = ""
     pump: FakePump = field(default_factory=FakePump)
     generation: int = 0
+    extract: Extract = field(init=False)
 
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(10):
@@ -159,20 +162,22 @@ async def jobs_node(
     rights, trying, outbox = Rights(grants), FakeTrying(), FakeOutbox()
     tokens = Tokens(rights.token_files)
     tokens.read()
-    inventory = FakeInventory(store)
+    inventory, extract = FakeInventory(store), Extract(folder / "extract.db")
     reading = Reading(steward, watchers, leases, inventory=inventory, trying=trying, rights=rights)
     publishing = Publishing(outbox, rights, wall=lambda: 2_000.0)
     server, socket = make_server(), folder / "agent.sock"
     tcp = bind_loopback(server, "127.0.0.1:0")
     with inner_socket(folder / "door") as inner:
         door = Doorkeeper(inner, tokens)
-        api = JobsApi(door.who, rights, reading, publishing, trying)
+        searching = Searching(extract, rights, wall=lambda: 2_000.0)
+        api = JobsApi(door.who, rights, reading, publishing, trying, searching=searching)
         jobs_pb2_grpc.add_JobsServiceServicer_to_server(api, server)
         bind_unix(server, inner)
         async with door.open(socket, 0o660), serving(server, 0.1), asyncio.TaskGroup() as group:
             tasks = [group.create_task(steward.run()), group.create_task(publishing.run())]
             known = steward.generation
             node = JobsNode(socket, steward, watchers, store, leases, outbox, trying, door, tcp, generation=known)
+            node.extract = extract
             steward.attach(node.pump)
             yield node
             for task in tasks:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import click
 
+from modelsyncd.client.finding import Found
 from modelsyncd.ctl import found
+from modelsyncd.ctl.agent import reach
 from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.figures import ago, utc
 from modelsyncd.ctl.hub import Hub, connect
@@ -21,6 +23,7 @@ from modelsyncd.wire.v1 import search_pb2 as pb
 USUAL = ("format", "size")
 PAGE = 500
 LIMIT = 100
+MOST = 10_000  # releases that an agent tells of at once
 _NEVER_SHOWN = {"model", "number", "channel", "namespace", "name"}
 
 _EXAMPLES = """\b
@@ -40,14 +43,20 @@ joined with and, or, not and brackets. A word that is no field is a label."""
 @click.option("--show", "columns", multiple=True, metavar="FIELD", help="One more column; repeatable.")
 @click.option("--limit", type=click.IntRange(1), default=LIMIT, show_default=True, help="Releases at most.")
 @click.option("--all", "everything", is_flag=True, help="All of them, however many.")
+@click.option("--here", is_flag=True, help="Ask this machine's agent: of what it follows, with the hub away, too.")
 @asked
-def command(asked: Asked, *, query: str, sort: str, columns: tuple[str, ...], limit: int, everything: bool) -> None:
+def command(
+    asked: Asked, *, query: str, sort: str, columns: tuple[str, ...], limit: int, everything: bool, here: bool
+) -> None:
     """Find releases by what they are: format, size, labels, metrics, lineage.
 
     Without a query it is all releases, the newest first.
     """
     names = _columns(query, sort, columns)
-    asked.run(_query(asked, query, sort, names, None if everything else limit))
+    if here:
+        asked.run(_here(asked, query, sort, names, MOST if everything else min(limit, MOST)))
+    else:
+        asked.run(_query(asked, query, sort, names, None if everything else limit))
 
 
 command.help = f"{command.help}\n\n{_EXAMPLES}"
@@ -66,6 +75,38 @@ async def _query(asked: Asked, query: str, sort: str, names: Sequence[str], limi
         rows, more = await _found(hub, query, sort, names, limit)
     document = {"releases": [describe(row) for row in rows], "more": more}
     asked.answer(document, text(rows, names, query, time.time(), more=more))
+
+
+async def _here(asked: Asked, query: str, sort: str, names: Sequence[str], limit: int) -> None:
+    async with reach(None) as agent:
+        answer = await agent.find(query, sort=sort, limit=limit, fields=names)
+    now, more = time.time(), answer.total > len(answer)
+    document = {"releases": list(map(_described, answer)), "more": more, "heard_at": utc(answer.heard_at)}
+    heard = f"heard {ago(answer.heard_at, now)}" if answer.heard_at else "never heard"
+    rows = [_row_of(one) for one in answer]
+    asked.answer(document, f"{text(rows, names, query, now, more=more)}\nAs the hub was {heard}.")
+
+
+def _described(one: Found) -> dict[str, object]:
+    return {
+        "model": one.name,
+        "number": one.number,
+        "channels": list(one.channels),
+        "committed_at": utc(one.committed_at),
+        "by": one.producer,
+        "fields": {key: list(values) for key, values in one.fields.items()},
+    }
+
+
+def _row_of(one: Found) -> pb.FoundRelease:
+    traits = [
+        pb.Trait(key=key, text=value) if isinstance(value, str) else pb.Trait(key=key, number=value)
+        for key, values in one.fields.items()
+        for value in values
+    ]
+    return pb.FoundRelease(
+        model=one.name, number=one.number, channels=one.channels, committed_at=one.committed_at, traits=traits
+    )
 
 
 async def _found(

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from modelsyncd.wire.v1 import search_pb2 as _search_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -1179,3 +1180,71 @@ class FailedTrial(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FailedTrial: _TypeAlias = FailedTrial  # noqa: Y015
+
+@_typing.final
+class FindRequest(_message.Message):
+    """Asks for releases."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    SORT_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    query: _builtins.str
+    """In the language of docs/query.md; empty for all."""
+    sort: _builtins.str
+    """A field, with "-" before it for the largest first; empty for those that the hub took last first."""
+    limit: _builtins.int
+    """At most this many, 1 to 10,000; 0 for 100."""
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Fields whose values are wanted."""
+
+    def __init__(
+        self,
+        *,
+        query: _builtins.str = ...,
+        sort: _builtins.str = ...,
+        limit: _builtins.int = ...,
+        fields: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fields", b"fields", "limit", b"limit", "query", b"query", "sort", b"sort"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindRequest: _TypeAlias = FindRequest  # noqa: Y015
+
+@_typing.final
+class FindResponse(_message.Message):
+    """Releases."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELEASES_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    HEARD_AT_FIELD_NUMBER: _builtins.int
+    total: _builtins.int
+    """How many there are in all."""
+    heard_at: _builtins.float
+    """When the hub was heard last about them, seconds since 1970-01-01 UTC; 0 for never."""
+    @_builtins.property
+    def releases(self) -> _containers.RepeatedCompositeFieldContainer[_search_pb2.FoundRelease]:
+        """As sorted."""
+
+    def __init__(
+        self,
+        *,
+        releases: _abc.Iterable[_search_pb2.FoundRelease] | None = ...,
+        total: _builtins.int = ...,
+        heard_at: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heard_at", b"heard_at", "releases", b"releases", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindResponse: _TypeAlias = FindResponse  # noqa: Y015

@@ -95,6 +95,11 @@ class JobsServiceStub(object):
                 request_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ShowRequest.SerializeToString,
                 response_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ShowResponse.FromString,
                 _registered_method=True)
+        self.Find = channel.unary_unary(
+                '/modelsyncd.wire.v1.JobsService/Find',
+                request_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.FindRequest.SerializeToString,
+                response_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.FindResponse.FromString,
+                _registered_method=True)
 
 
 class JobsServiceServicer(object):
@@ -185,6 +190,13 @@ class JobsServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Find(self, request, context):
+        """Releases of the models that this node follows for which a query is true, as the hub told of them last.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -247,6 +259,11 @@ def add_JobsServiceServicer_to_server(servicer, server):
                     servicer.Show,
                     request_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ShowRequest.FromString,
                     response_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ShowResponse.SerializeToString,
+            ),
+            'Find': grpc.unary_unary_rpc_method_handler(
+                    servicer.Find,
+                    request_deserializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.FindRequest.FromString,
+                    response_serializer=modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.FindResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -574,6 +591,33 @@ class JobsService(object):
             '/modelsyncd.wire.v1.JobsService/Show',
             modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ShowRequest.SerializeToString,
             modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.ShowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Find(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelsyncd.wire.v1.JobsService/Find',
+            modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.FindRequest.SerializeToString,
+            modelsyncd_dot_wire_dot_v1_dot_jobs__pb2.FindResponse.FromString,
             options,
             channel_credentials,
             insecure,

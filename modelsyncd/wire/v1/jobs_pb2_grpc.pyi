@@ -57,6 +57,8 @@ class JobsServiceStub:
     """Keeps numbers about a release, and brings them to the hub: once each, in order, when there is a link."""
     Show: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.ShowRequest, _jobs_pb2.ShowResponse]
     """All that is known here of one channel: its versions on the disk, who holds them, and what was tried."""
+    Find: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.FindRequest, _jobs_pb2.FindResponse]
+    """Releases of the models that this node follows for which a query is true, as the hub told of them last."""
 
 @_typing.type_check_only
 class JobsServiceAsyncStub(JobsServiceStub):
@@ -87,6 +89,8 @@ class JobsServiceAsyncStub(JobsServiceStub):
     """Keeps numbers about a release, and brings them to the hub: once each, in order, when there is a link."""
     Show: _aio.UnaryUnaryMultiCallable[_jobs_pb2.ShowRequest, _jobs_pb2.ShowResponse]  # type: ignore[assignment]
     """All that is known here of one channel: its versions on the disk, who holds them, and what was tried."""
+    Find: _aio.UnaryUnaryMultiCallable[_jobs_pb2.FindRequest, _jobs_pb2.FindResponse]  # type: ignore[assignment]
+    """Releases of the models that this node follows for which a query is true, as the hub told of them last."""
 
 class JobsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Answers from what is on the node: it works with the hub away."""
@@ -186,5 +190,13 @@ class JobsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_jobs_pb2.ShowResponse, _abc.Awaitable[_jobs_pb2.ShowResponse]]:
         """All that is known here of one channel: its versions on the disk, who holds them, and what was tried."""
+
+    @_abc_1.abstractmethod
+    def Find(
+        self,
+        request: _jobs_pb2.FindRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_jobs_pb2.FindResponse, _abc.Awaitable[_jobs_pb2.FindResponse]]:
+        """Releases of the models that this node follows for which a query is true, as the hub told of them last."""
 
 def add_JobsServiceServicer_to_server(servicer: JobsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

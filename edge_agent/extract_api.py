@@ -1,0 +1,121 @@
+"""The only place that keeps a node's extract of the catalogue in step with the hub's, by what changed and no more.
+
+It asks when a session begins, when the hub says that the node should hold something else, and now and then. Nothing
+waits for it: what can't be asked now is asked later, and queries are answered from what is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Protocol
+
+import grpc
+
+from modelsyncd.daemon.log import Log
+from modelsyncd.errors import ModelsyncError
+from modelsyncd.query.traits import Trait
+from modelsyncd.store.extract import Extract, KeptRelease
+from modelsyncd.wire.status import translated
+from modelsyncd.wire.v1 import extract_pb2 as pb
+from modelsyncd.wire.v1 import extract_pb2_grpc, search_pb2
+
+if TYPE_CHECKING:
+    from modelsyncd.wire.v1.extract_pb2_grpc import ExtractServiceAsyncStub
+
+EVERY = 900.0  # seconds between two questions when nothing seems to have happened
+SETTLE = 2.0  # seconds that a change may take to be followed by others
+FIRST = 64  # models whose marks are asked with: a mark has some 30 bytes
+
+
+class Followed(Protocol):
+    """What says that the node should hold something else."""
+
+    @property
+    def changed(self) -> asyncio.Event:
+        """Set at the next change of anything."""
+
+    @property
+    def generation(self) -> int:
+        """Grows with what the hub wants the node to hold."""
+
+
+class Extracting:
+    """Belongs to the loop's thread."""
+
+    def __init__(
+        self, extract: Extract, followed: Followed, hub: str, *, wall: Callable[[], float] = time.time
+    ) -> None:
+        """`hub` is its address, for people."""
+        self._extract = extract
+        self._followed = followed
+        self._hub = hub
+        self._wall = wall
+        self._channel: grpc.aio.Channel | None = None
+        self._linked = asyncio.Event()
+
+    @contextmanager
+    def over(self, channel: grpc.aio.Channel) -> Iterator[None]:
+        """For as long as the block lasts, this is how the hub is reached."""
+        self._channel = channel
+        self._linked.set()
+        try:
+            yield
+        finally:
+            self._channel = None
+            self._linked.clear()
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        log, told = Log(), ""
+        while True:
+            await self._linked.wait()
+            generation = self._followed.generation
+            await asyncio.sleep(SETTLE)
+            try:
+                await self._fetch()
+                told = ""
+            except ModelsyncError as error:
+                if error.code != told:  # an older hub says the same each time
+                    log.info("extract.waits", why=error.message)
+                told = error.code
+            await self._until_worth_it(generation)
+
+    async def _until_worth_it(self, generation: int) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(EVERY):
+                while self._followed.generation == generation and self._linked.is_set():
+                    changed = self._followed.changed
+                    if self._followed.generation == generation:
+                        await changed.wait()
+
+    async def _fetch(self) -> None:
+        """Raises RoadError, RefusedError, DiskError."""
+        channel = self._channel
+        if channel is None:
+            return
+        marks = await asyncio.to_thread(self._extract.marks)
+        stub: ExtractServiceAsyncStub = extract_pb2_grpc.ExtractServiceStub(channel)
+        with translated(self._hub):
+            async for part in stub.FetchExtract(pb.FetchExtractRequest(marks=marks)):
+                await asyncio.to_thread(self._keep, part)
+        await asyncio.to_thread(self._extract.heard, self._wall())
+
+    def _keep(self, part: pb.FetchExtractResponse) -> None:
+        if not part.model:
+            self._extract.keep_only(set(part.followed))
+            return
+        if part.releases or part.anew:
+            self._extract.put(part.model, map(_kept, part.releases), anew=part.anew)
+        if part.mark:
+            self._extract.mark(part.model, part.mark, part.channels)
+
+
+def _kept(one: pb.ExtractRelease) -> KeptRelease:
+    return KeptRelease(one.number, one.committed_at, one.who, [_trait(trait) for trait in one.traits])
+
+
+def _trait(trait: search_pb2.Trait) -> Trait:
+    return Trait(trait.key, trait.text if trait.WhichOneof("value") == "text" else trait.number, trait.variant)
