@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from modelsyncd.client.choosing import connect
 from modelsyncd.client.finding import Findings, Found
+from modelsyncd.client.knowledge import Knowledge, Task
 from modelsyncd.client.model import Failure, LocalModel, LocalVersion, Model, Shown
 from modelsyncd.client.outgoing import Outbox, Published, Step, Waiting
 from modelsyncd.client.released import Ancestor, Node, Release
@@ -60,6 +61,7 @@ __all__ = [
     "Findings",
     "Found",
     "HubClient",
+    "Knowledge",
     "LocalModel",
     "LocalVersion",
     "Model",
@@ -69,6 +71,7 @@ __all__ = [
     "Release",
     "Shown",
     "Step",
+    "Task",
     "Waiting",
     "acquire",
     "confirm",

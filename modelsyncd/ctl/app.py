@@ -35,6 +35,7 @@ VERBS = {
     "import": Verb("import_", "Publish somebody else's form of a model, with what the form says of it."),
     "export": Verb("export", "Write a release into a plain folder, with a list of SHA-256 digests beside its files."),
     "bundle": Verb("bundle", "Put releases together into one that moves as one."),
+    "knowledge": Verb("knowledge", "Publish many task models as one release, and find each on this machine."),
     "pull": Verb("pull", "Fetch a release into a folder."),
     "list": Verb("list_", "List models with their channels and newest release."),
     "query": Verb("query", "Find releases by what they are: format, size, labels, metrics, lineage."),
