@@ -5,7 +5,7 @@ It works with the hub away, from the extract that the hub told of last. Everythi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from modelsyncd.errors import BadInputError
@@ -44,14 +44,12 @@ def find(
     extract: Extract, query: str, sort: str, *, limit: int, fields: Sequence[str], readable: Readable, now: float
 ) -> Answer:
     """Releases of readable models for which a query is true. Raises BadInputError, DiskError."""
-    condition = parse_query(query, now)
     among = extract.everything(readable)
-    found = _matching(extract, condition, among)
-    lines = extract.lines()
-    ordered = _sorted(extract, [lines[one] for one in found if one in lines], sort)
+    found = _matching(extract, parse_query(query, now), among)
+    lines = extract.lines(_first(extract, found, sort, limit))
     keys = {full_name(name) for name in fields}
-    shown = [FoundLine(line, extract.traits(line.id, keys) if keys else ()) for line in ordered[:limit]]
-    return Answer(shown, len(ordered), extract.heard_at)
+    shown = [FoundLine(line, extract.traits(line.id, keys) if keys else ()) for line in lines]
+    return Answer(shown, len(found), extract.heard_at)
 
 
 def _matching(extract: Extract, condition: Condition, among: set[int]) -> set[int]:
@@ -77,24 +75,24 @@ def _matching(extract: Extract, condition: Condition, among: set[int]) -> set[in
             raise BadInputError("a comparison begins with a field")
 
 
-def _sorted(extract: Extract, lines: list[ReleaseLine], sort: str) -> list[ReleaseLine]:
-    """As the hub does it: what has no value comes last, and among equals what was committed last first."""
-    lines.sort(key=lambda line: (line.at, line.id), reverse=True)
+def _first(extract: Extract, found: set[int], sort: str, limit: int) -> list[int]:
+    """As the hub sorts: what has no value comes last, and among equals what was committed last first."""
     if not sort:
-        return lines
+        return extract.newest(found, limit)
     descending, name = sort.startswith("-"), full_name(sort.removeprefix("-"))
     if name in ("channel", "labels.", "metrics."):
         raise BadInputError(f"releases can't be sorted by {sort[:80]!r}", hint="as in created, -size, metrics.p")
-    match name:
-        case "model":
-            return sorted(lines, key=lambda line: line.model, reverse=descending)
-        case "number":
-            return sorted(lines, key=lambda line: line.number, reverse=descending)
-    best = max if descending else min
-    values = {one: best(several, key=_order) for one, several in extract.values(name).items()}
-    known = [line for line in lines if line.id in values]
-    known.sort(key=lambda line: _order(values[line.id]), reverse=descending)
-    return known + [line for line in lines if line.id not in values]
+    if name in ("model", "number"):
+        of: Mapping[int, str | int] = extract.models() if name == "model" else extract.numbers()
+        return sorted(extract.newest(found, len(found)), key=of.__getitem__, reverse=descending)[:limit]
+    ranked = extract.ranked(name, found, limit, largest_first=descending)
+    place = {one: rank for rank, one in enumerate(extract.newest({one for one, _ in ranked}, len(ranked)))}
+    ranked.sort(key=lambda each: place[each[0]])
+    ranked.sort(key=lambda each: _order(each[1]), reverse=descending)
+    first = [one for one, _ in ranked][:limit]
+    if len(first) < limit:
+        first += extract.newest(found - set(first), limit - len(first))
+    return first
 
 
 def _order(value: str | float) -> tuple[int, float, str]:

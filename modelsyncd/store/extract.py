@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from modelsyncd.errors import DiskError, DiskFullError
 from modelsyncd.query.judging import matches
@@ -27,8 +28,9 @@ CREATE TABLE channel (model INTEGER NOT NULL, name TEXT NOT NULL, number INTEGER
 CREATE TABLE release (id INTEGER PRIMARY KEY, model INTEGER NOT NULL, number INTEGER NOT NULL, at REAL NOT NULL,
     who TEXT NOT NULL, UNIQUE (model, number));
 CREATE TABLE trait (release INTEGER NOT NULL, key TEXT NOT NULL, variant TEXT NOT NULL, text TEXT, number REAL);
+CREATE INDEX release_by_time ON release (at, id);
 CREATE INDEX trait_by_release ON trait (release);
-CREATE INDEX trait_by_number ON trait (key, number, release);
+CREATE INDEX trait_by_value ON trait (key, number, text, release);
 CREATE INDEX trait_by_text ON trait (key, text, release);
 CREATE TABLE heard (at REAL NOT NULL);
 """
@@ -39,6 +41,8 @@ _NUMBERS = {
     Compare.AT_LEAST: "SELECT release FROM trait WHERE key = ? AND number >= ?",
     Compare.MORE: "SELECT release FROM trait WHERE key = ? AND number > ?",
 }
+_UP = "SELECT release, text, number FROM trait WHERE key = ? ORDER BY number, text"
+_DOWN = "SELECT release, text, number FROM trait WHERE key = ? ORDER BY number DESC, text DESC"
 _RELEASE_NUMBERS = {
     Compare.LESS: "SELECT id FROM release WHERE number < ?",
     Compare.AT_MOST: "SELECT id FROM release WHERE number <= ?",
@@ -139,8 +143,11 @@ class Extract:
     def everything(self, models: Collection[str]) -> set[int]:
         """All releases of these models."""
         with self._transaction() as connection:
-            found = connection.execute("SELECT release.id, name FROM release JOIN model ON model.id = release.model")
-            return {one for one, name in found if name in models}
+            known = dict(connection.execute("SELECT id, name FROM model"))
+            if all(name in models for name in known.values()):
+                return {one for (one,) in connection.execute("SELECT id FROM release")}
+            rows = connection.execute("SELECT id, model FROM release")
+            return {one for one, model in rows if known.get(model) in models}
 
     def with_any(self, key: str) -> set[int]:
         """Releases with any value of a field."""
@@ -179,19 +186,59 @@ class Extract:
 
     # --- what is told of them ---
 
-    def lines(self) -> dict[int, ReleaseLine]:
-        """All releases, by id."""
+    def newest(self, among: Collection[int], limit: int) -> list[int]:
+        """The first of these, what was committed last first."""
+        found: list[int] = []
         with self._transaction() as connection:
-            named: dict[tuple[int, int], list[str]] = {}
-            for model, name, number in connection.execute("SELECT model, name, number FROM channel ORDER BY name"):
-                named.setdefault((model, number), []).append(name)
-            rows = connection.execute(
-                "SELECT release.id, release.model, name, number, at, who FROM release JOIN model ON model.id = model"
-            )
-            return {
-                one: ReleaseLine(one, name, number, at, who, tuple(named.get((model, number), ())))
-                for one, model, name, number, at, who in rows
-            }
+            rows = connection.execute("SELECT id FROM release ORDER BY at DESC, id DESC")
+            for (one,) in rows:
+                if len(found) >= limit:
+                    break
+                if one in among:
+                    found.append(one)
+        return found
+
+    def ranked(
+        self, key: str, among: Collection[int], limit: int, *, largest_first: bool
+    ) -> list[tuple[int, str | float]]:
+        """The first of these by a field, with its value, and all that have the same value as the last of them."""
+        found: dict[int, str | float] = {}
+        last: str | float | None = None
+        with self._transaction() as connection:
+            for one, text, number in connection.execute(_DOWN if largest_first else _UP, (key,)):
+                value = text if number is None else number
+                if len(found) >= limit and value != last:
+                    break
+                if one in among and one not in found:
+                    found[one] = last = value
+        return list(found.items())
+
+    def lines(self, releases: Iterable[int]) -> list[ReleaseLine]:
+        """These releases, in this order."""
+        found: list[ReleaseLine] = []
+        with self._transaction() as connection:
+            for one in releases:
+                row = connection.execute(
+                    "SELECT release.model, name, number, at, who FROM release JOIN model ON model.id = model"
+                    " WHERE release.id = ?",
+                    (one,),
+                ).fetchone()
+                if row is None:
+                    continue
+                model, name, number, at, who = row
+                named = connection.execute(
+                    "SELECT name FROM channel WHERE model = ? AND number = ? ORDER BY name", (model, number)
+                )
+                found.append(ReleaseLine(one, name, number, at, who, tuple(channel for (channel,) in named)))
+        return found
+
+    def numbers(self) -> dict[int, int]:
+        """The number of each release, by id."""
+        return dict(self._pairs("SELECT id, number FROM release"))
+
+    def models(self) -> dict[int, str]:
+        """The model of each release, by id."""
+        return dict(self._pairs("SELECT release.id, name FROM release JOIN model ON model.id = model"))
 
     def traits(self, release: int, keys: Collection[str]) -> list[Trait]:
         """Those of a release with some keys, in the order in which they were told."""
@@ -211,7 +258,7 @@ class Extract:
         with self._transaction() as connection:
             return {one for (one,) in connection.execute(statement, values)}
 
-    def _pairs(self, statement: str, *values: object) -> list[tuple[int, str]]:
+    def _pairs(self, statement: str, *values: object) -> list[tuple[int, Any]]:
         with self._transaction() as connection:
             return connection.execute(statement, values).fetchall()
 

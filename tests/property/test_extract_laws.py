@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from cloud_hub.catalog import Catalog
+from cloud_hub.catalog.search import parse_sort
 from edge_agent.searching import find
 from modelsyncd.query.judging import Value, holds
 from modelsyncd.query.traits import Trait
-from modelsyncd.query.words import Condition, Field
+from modelsyncd.query.words import And, Condition, Field
 from modelsyncd.store.extract import Extract, KeptRelease
 from tests.contract.databases import SQLITE, opened
 from tests.contract.test_catalog_search import KEYS, MODELS, _random_traits, conditions, measured, publish
@@ -37,7 +38,7 @@ def test_a_node_finds_what_the_language_says(extract: Extract, condition: Condit
             kept = [KeptRelease(number, float(number), "admin/ann", _random_traits(rng)) for number in range(1, 13)]
             extract.put(name, kept, anew=True)
             extract.mark(name, "m", {"stable": rng.randint(1, 12), "beta": 3})
-    lines = extract.lines()
+    lines = {line.id: line for line in extract.lines(extract.everything(NAMES))}
     traits = {one: extract.traits(one, KEYS) for one in lines}
 
     def said(one: int) -> bool:
@@ -79,7 +80,7 @@ def tell(catalog: Catalog, extract: Extract) -> int:
 
 
 def known(extract: Extract) -> list[tuple[str, int, tuple[str, ...], list[Trait]]]:
-    lines = extract.lines().values()
+    lines = extract.lines(extract.everything(NAMES))
     return sorted((line.model, line.number, line.channels, extract.traits(line.id, KEYS)) for line in lines)
 
 
@@ -126,6 +127,37 @@ def test_what_is_not_followed_any_more_is_forgotten(extract: Extract, tmp_path: 
     assert [model for model, *_ in known(extract)] == ["acme/helmet"]
 
 
+@pytest.mark.parametrize("sort", ["", "model", "-number", "size", "-size", "format", "-format", "-metrics.p"])
+def test_a_node_sorts_as_its_hub_does(extract: Extract, tmp_path: Path, sort: str) -> None:
+    rng = Random(sort)
+    with opened(SQLITE, tmp_path) as catalog:
+        for number in range(1, 10):
+            for model in MODELS:
+                publish(catalog, number, *_random_traits(rng), model=model)
+        tell(catalog, extract)
+        page = catalog.search.find(And(()), parse_sort(sort), limit=20)
+        there = [(str(row.model), row.number, row.committed_at) for row in page.rows]
+    answer = find(extract, "", sort, limit=20, fields=[], readable=NAMES, now=2_000.0)
+    here = [(found.release.model, found.release.number, found.release.at) for found in answer.found]
+    if sort in ("", "model"):  # equals come by when they were committed, which several of these share
+        assert [at for *_, at in here] == [at for *_, at in there]
+    else:
+        values = page_values(extract, sort)
+        assert [values.get(one[:2]) for one in here] == [values.get(one[:2]) for one in there]
+    assert answer.total == 27
+
+
+def page_values(extract: Extract, sort: str) -> dict[tuple[str, int], object]:
+    """What each release is sorted by."""
+    name = sort.removeprefix("-")
+    best = max if sort.startswith("-") else min
+    lines = extract.lines(extract.everything(NAMES))
+    if name == "number":
+        return {(line.model, line.number): line.number for line in lines}
+    values = extract.values(name)
+    return {(line.model, line.number): best(values[line.id]) for line in lines if line.id in values}
+
+
 def test_only_what_may_be_read_is_found_and_an_answer_says_how_old_it_is(extract: Extract) -> None:
     for name in NAMES:
         extract.put(name, [KeptRelease(1, 5.0, "admin/ann", [Trait("size", 7.0)])], anew=True)
@@ -156,5 +188,5 @@ def test_an_extract_that_can_not_be_read_is_begun_anew(tmp_path: Path, harm: str
     second = Extract(path)
     assert second.marks() == {}
     second.put("acme/helmet", [KeptRelease(2, 5.0, "admin/ann", [])], anew=True)
-    assert [line.number for line in second.lines().values()] == [2]
+    assert [line.number for line in second.lines(second.everything(NAMES))] == [2]
     second.close()
