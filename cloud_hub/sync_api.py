@@ -165,6 +165,7 @@ class SyncApi:
         )
 
     def told(self, event: Event) -> None:
+        """Tells whoever watches, and has nodes look when a channel was moved."""
         self._bus.publish(event)
         if isinstance(event, Moved):
             self._presence.stir()

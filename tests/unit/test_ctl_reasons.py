@@ -105,7 +105,11 @@ def test_what_is_active_is_not_held_up_by_a_pause_or_by_being_away() -> None:
         (case(assigned=False), "unassigned", "modelsyncctl assign acme/helmet@stable --node edge-1"),
         (case(node=node(enrolled=False)), "not-enrolled", "modelsyncctl node invite edge-1"),
         (case(desired=0, release=None), "no-release", "modelsyncctl promote acme/helmet:NUMBER stable"),
-        (case(release=release({"gpu": "orin"})), "no-variant", "modelsyncctl push PATH acme/helmet@stable --variant NAME --add-to acme/helmet:5"),
+        (
+            case(release=release({"gpu": "orin"})),
+            "no-variant",
+            "modelsyncctl push PATH acme/helmet@stable --variant NAME --add-to acme/helmet:5",
+        ),
     ],
 )
 def test_what_is_missing_is_told_alone_with_what_to_type(one: Case, kind: str, do: str) -> None:
