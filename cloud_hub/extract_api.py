@@ -10,11 +10,10 @@ from cloud_hub.catalog import Catalog
 from cloud_hub.catalog.extracts import ExtractRow
 from modelsyncd.errors import LimitError
 from modelsyncd.names import ModelName, parse_model
-from modelsyncd.query.traits import Trait
 from modelsyncd.trust.identity import Kind, Peer
 from modelsyncd.wire.status import Context, answering
+from modelsyncd.wire.traits import trait_to_pb
 from modelsyncd.wire.v1 import extract_pb2 as pb
-from modelsyncd.wire.v1 import search_pb2
 from modelsyncd.wire.v1.extract_pb2_grpc import ExtractServiceServicer
 
 AT_ONCE = 200  # releases of one message
@@ -60,11 +59,5 @@ class ExtractApi(ExtractServiceServicer):
 
 def _release(row: ExtractRow) -> pb.ExtractRelease:
     return pb.ExtractRelease(
-        number=row.number, committed_at=row.committed_at, who=row.who, traits=map(_trait, row.traits)
+        number=row.number, committed_at=row.committed_at, who=row.who, traits=map(trait_to_pb, row.traits)
     )
-
-
-def _trait(trait: Trait) -> search_pb2.Trait:
-    if isinstance(trait.value, str):
-        return search_pb2.Trait(key=trait.key, variant=trait.variant, text=trait.value)
-    return search_pb2.Trait(key=trait.key, variant=trait.variant, number=trait.value)

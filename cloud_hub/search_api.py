@@ -22,9 +22,10 @@ from modelsyncd.limits import LIMITS
 from modelsyncd.names import parse_ref
 from modelsyncd.query.fields import full_name
 from modelsyncd.query.parser import parse_query
-from modelsyncd.query.traits import Trait, traits_of
+from modelsyncd.query.traits import traits_of
 from modelsyncd.wire.nouns import decode_release
 from modelsyncd.wire.status import Context, answering
+from modelsyncd.wire.traits import trait_to_pb
 from modelsyncd.wire.v1 import search_pb2 as pb
 from modelsyncd.wire.v1.search_pb2_grpc import SearchServiceServicer
 
@@ -76,7 +77,7 @@ class SearchApi(SearchServiceServicer):
             number=row.number,
             variants=[_facts(name, found) for name, found in facts.items()],
             card=None if card == NO_CARD else _card(card),
-            traits=map(_trait, traits_of(release, facts, card)),
+            traits=map(trait_to_pb, traits_of(release, facts, card)),
         )
 
 
@@ -104,14 +105,8 @@ def _found(row: FoundRow) -> pb.FoundRelease:
         channels=row.channels,
         committed_at=row.committed_at,
         who=row.who,
-        traits=map(_trait, row.traits),
+        traits=map(trait_to_pb, row.traits),
     )
-
-
-def _trait(trait: Trait) -> pb.Trait:
-    if isinstance(trait.value, str):
-        return pb.Trait(key=trait.key, variant=trait.variant, text=trait.value)
-    return pb.Trait(key=trait.key, variant=trait.variant, number=trait.value)
 
 
 def _facts(variant: str, facts: Facts) -> pb.VariantFacts:

@@ -16,11 +16,11 @@ import grpc
 
 from modelsyncd.daemon.log import Log
 from modelsyncd.errors import ModelsyncError
-from modelsyncd.query.traits import Trait
 from modelsyncd.store.extract import Extract, KeptRelease
 from modelsyncd.wire.status import translated
+from modelsyncd.wire.traits import trait_from_pb
 from modelsyncd.wire.v1 import extract_pb2 as pb
-from modelsyncd.wire.v1 import extract_pb2_grpc, search_pb2
+from modelsyncd.wire.v1 import extract_pb2_grpc
 
 if TYPE_CHECKING:
     from modelsyncd.wire.v1.extract_pb2_grpc import ExtractServiceAsyncStub
@@ -114,8 +114,4 @@ class Extracting:
 
 
 def _kept(one: pb.ExtractRelease) -> KeptRelease:
-    return KeptRelease(one.number, one.committed_at, one.who, [_trait(trait) for trait in one.traits])
-
-
-def _trait(trait: search_pb2.Trait) -> Trait:
-    return Trait(trait.key, trait.text if trait.WhichOneof("value") == "text" else trait.number, trait.variant)
+    return KeptRelease(one.number, one.committed_at, one.who, [trait_from_pb(trait) for trait in one.traits])

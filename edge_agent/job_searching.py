@@ -11,8 +11,8 @@ from edge_agent.job_rights import Right, Rights
 from edge_agent.searching import Answer, FoundLine, find
 from modelsyncd.errors import LimitError
 from modelsyncd.names import ModelRef, parse_model
-from modelsyncd.query.traits import Trait
 from modelsyncd.store.extract import Extract
+from modelsyncd.wire.traits import trait_to_pb
 from modelsyncd.wire.v1 import jobs_pb2, search_pb2
 
 USUAL = 100
@@ -61,11 +61,5 @@ def _release(found: FoundLine) -> search_pb2.FoundRelease:
         channels=line.channels,
         committed_at=line.at,
         who=line.who,
-        traits=map(_trait, found.traits),
+        traits=map(trait_to_pb, found.traits),
     )
-
-
-def _trait(trait: Trait) -> search_pb2.Trait:
-    if isinstance(trait.value, str):
-        return search_pb2.Trait(key=trait.key, variant=trait.variant, text=trait.value)
-    return search_pb2.Trait(key=trait.key, variant=trait.variant, number=trait.value)
