@@ -49,8 +49,8 @@ def command() -> None:
 @click.option(
     *("--member", "members"),
     multiple=True,
-    metavar="PLACE=RELEASE",
-    help="A release and the folder of its files, as in big=acme/big:4; repeatable.",
+    metavar="[PLACE=]RELEASE",
+    help="A release and the folder of its files (else its model's last name), as in big=acme/big:4; repeatable.",
 )
 @click.option("--channel", metavar="C", help="Move this channel to the new release.")
 @click.option("--label", "labels", multiple=True, metavar="K=V", help="A label of the release; repeatable.")
@@ -84,11 +84,11 @@ def _members(arguments: Sequence[str]) -> dict[str, ModelRef]:
     found: dict[str, ModelRef] = {}
     for argument in arguments:
         place, equals, release = argument.partition("=")
-        if not equals:
-            raise BadInputError(f"{argument[:80]!r} is no member", hint="write it as --member big=acme/big:4")
-        if parse_place(place) in found:
-            raise BadInputError(f"two members have the place {place!r}")
-        found[place] = parse_ref(release)
+        ref = parse_ref(release if equals else argument)
+        place = parse_place(place if equals else str(ref.model).rpartition("/")[2])
+        if place in found:
+            raise BadInputError(f"two members have the place {place!r}", hint="name one, as in big=acme/big:4")
+        found[place] = ref
     if not found:
         raise BadInputError("a bundle needs members", hint="--member little=acme/little@edge --member big=acme/big:4")
     return dict(sorted(found.items()))
