@@ -169,7 +169,7 @@ class ObjectBlobs:
         from obstore.store import from_url  # noqa: PLC0415 - 40 MB of library that a folder does not need
 
         try:
-            options: ClientConfig = {"allow_http": True} if plain else {}
+            options: ClientConfig | None = {"allow_http": True} if plain else None  # else the environment's count
             self._store: ObjectStore = from_url(url, client_options=options)
         except Exception as error:  # of its own, ValueError and others, as the setting may be
             raise BadInputError(f"{url[:80]!r} can't be opened: {_first_line(error)}") from error
