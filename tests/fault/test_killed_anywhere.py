@@ -22,7 +22,7 @@ TALES: tuple[Tale, ...] = (NodeTale(), MendingTale(), HubTale(), WornTale())
 PHASES = {
     "node": ("open", "download", "install", "switch", "prune"),
     "mending": ("open", "verify", "download", "mend"),
-    "hub": ("open", "enrol", "push", "commit", "move", "codings", "sweep", "close"),
+    "hub": ("open", "enrol", "push", "commit", "move", "codings", "gc", "sweep", "close"),
     "worn hub": ("open", "scrub"),
 }
 CASES = [

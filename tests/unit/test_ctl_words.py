@@ -79,7 +79,7 @@ def test_each_verb_loads_and_its_line_of_help_is_the_tables(name: str) -> None:
 
 def test_an_unknown_verb_gets_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["promot"]) == 2
-    assert "Did you mean promote?" in capsys.readouterr().err
+    assert "Did you mean promote" in capsys.readouterr().err
 
 
 def test_a_wrong_command_line_is_an_object_with_json(capsys: pytest.CaptureFixture[str]) -> None:

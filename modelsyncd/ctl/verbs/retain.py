@@ -24,7 +24,7 @@ _EXAMPLE = "modelsyncctl retain set 'acme/*' --newest 5 --age 30d"
 
 @click.group("retain")
 def command() -> None:
-    """Say which releases are kept; `gc` removes the others."""
+    """Say which releases are kept; gc removes the others."""
 
 
 @command.command("set")

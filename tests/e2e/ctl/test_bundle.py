@@ -17,7 +17,7 @@ def test_what_can_be_no_bundle_is_refused_with_what_to_write(hub: HubProgram, tm
     hub.ctl.json("push", str(folder(tmp_path / "part", size=1_000)), "bundles/part")
     for words in (
         ["bundles/none"],
-        ["bundles/none", "--member", "bundles/part"],
+        ["bundles/none", "--member", "bundles/part", "--member", "part=bundles/part:1"],
         ["bundles/none", "--member", "Big=bundles/part"],
         ["bundles/none", "--member", "a=bundles/part", "--member", "a=bundles/part:1"],
         ["bundles/none:1", "--member", "a=bundles/part"],
@@ -25,6 +25,12 @@ def test_what_can_be_no_bundle_is_refused_with_what_to_write(hub: HubProgram, tm
         hub.ctl.error(2, "bundle", "create", *words)
     hub.ctl.error(3, "bundle", "create", "bundles/none", "--member", "a=bundles/missing")
     assert "bundles/none" in hub.ctl.error(3, "show", "bundles/none")["message"]
+
+
+def test_a_member_without_a_place_lies_below_its_models_last_name(hub: HubProgram, tmp_path: Path) -> None:
+    hub.ctl.json("push", str(folder(tmp_path / "little", size=1_000)), "placeless/little@edge")
+    made = hub.ctl.json("bundle", "create", "placeless/line", "--member", "placeless/little@edge")
+    assert made["members"] == [{"model": "placeless/little", "number": 1, "place": "little"}]
 
 
 def test_a_bundle_says_what_it_is_of_and_the_same_again_is_the_same(hub: HubProgram, tmp_path: Path) -> None:
