@@ -71,11 +71,12 @@ def _read_front(front: str) -> Mapping[str, object]:
     import yaml  # noqa: PLC0415  # the edge has none: cards are read where they are shown and indexed
 
     class Plain(yaml.SafeLoader):
-        """YAML without aliases: a few lines with them can stand for gigabytes."""
+        """YAML without aliases, of which a few lines stand for gigabytes, and without tags, which fail in many ways."""
 
         def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-            if self.check_event(yaml.AliasEvent):
-                raise yaml.YAMLError("a card needs no aliases")
+            event: object = self.peek_event()  # type: ignore[no-untyped-call]
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None) is not None:
+                raise yaml.YAMLError("a card needs no aliases and no tags")
             found: yaml.Node | None = super().compose_node(parent, index)
             return found
 
@@ -91,7 +92,11 @@ def _word(value: object) -> str:
         value = next(iter(value), None)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
-    return "".join(char for char in str(value).strip() if char.isprintable())[:_WORD_CHARS]
+    try:
+        text = str(value)
+    except ValueError:  # a number of thousands of digits
+        return ""
+    return "".join(char for char in text.strip() if char.isprintable())[:_WORD_CHARS]
 
 
 def _words(value: object) -> tuple[str, ...]:

@@ -15,11 +15,12 @@ def read_yaml(path: Path) -> list[Mapping[str, object]]:
     import yaml  # noqa: PLC0415  # of the extras for hub and ctl
 
     class Plain(yaml.SafeLoader):
-        """Without aliases: a few lines with them can stand for gigabytes."""
+        """Without aliases, of which a few lines stand for gigabytes, and without tags, which fail in many ways."""
 
         def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-            if self.check_event(yaml.AliasEvent):
-                raise yaml.YAMLError("aliases are not read")
+            event: object = self.peek_event()  # type: ignore[no-untyped-call]
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None) is not None:
+                raise yaml.YAMLError("aliases and tags are not read")
             found: yaml.Node | None = super().compose_node(parent, index)
             return found
 
@@ -38,4 +39,7 @@ def text_of(value: object) -> str:
     """A scalar as text; "" for anything else."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
-    return str(value)
+    try:
+        return str(value)
+    except ValueError:  # a number of thousands of digits
+        return ""

@@ -65,6 +65,10 @@ def test_numbers_are_words_and_nothing_else_is() -> None:
         "[" * 5_000,
         "license: mit\ntags: " + "x" * FRONT_BYTES,
         "license: 2026-99-99T00:00:00Z",
+        "tags: !!bool x",
+        'tags: !!int ""',
+        "tags: !!timestamp x",
+        "license: 0x" + "f" * 9_000,
     ],
 )
 def test_odd_front_matter_says_nothing(front: str) -> None:
