@@ -8,6 +8,7 @@ pushes of overlapping content share what either has brought. Bytes are durable b
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -119,6 +120,9 @@ class HubIntake:
             raise RefusedError(
                 f"the release says that {release.producer[:80]!r} made it, and {self._peer} pushes it", safe=_SAFE
             )
+        for name, value in release.metrics.items():
+            if not math.isfinite(value):
+                raise BadInputError(f"metric {name[:40]!r} is {value}, and only finite numbers can be kept", safe=_SAFE)
         release.variant(offer.manifest)
         return release
 

@@ -32,6 +32,7 @@ from modelsyncd.wire.v1.search_pb2_grpc import SearchServiceServicer
 PAGE = 100
 MOST = 1_000  # releases of one page
 FIELDS = 32  # fields of one answer
+ANSWER_BYTES = LIMITS.message_bytes // 2
 
 
 class SearchApi(SearchServiceServicer):
@@ -51,15 +52,16 @@ class SearchApi(SearchServiceServicer):
     def _query(self, request: pb.QueryRequest) -> pb.QueryResponse:
         if len(request.fields) > FIELDS:
             raise LimitError(f"{FIELDS} fields may be asked for, not {len(request.fields)}")
-        page = self._catalog.search.find(
-            parse_query(request.query, self._clock()),
-            parse_sort(request.sort),
-            limit=min(request.page_size or PAGE, MOST),
-            after=_place(request.page_token),
-            fields=[full_name(name) for name in request.fields],
-        )
-        after = "" if page.next is None else _token(page.next)
-        return pb.QueryResponse(releases=map(_found, page.rows), next_page_token=after)
+        condition, sort = parse_query(request.query, self._clock()), parse_sort(request.sort)
+        after, fields = _place(request.page_token), [full_name(name) for name in request.fields]
+        limit = min(request.page_size or PAGE, MOST)
+        while True:
+            page = self._catalog.search.find(condition, sort, limit=limit, after=after, fields=fields)
+            token = "" if page.next is None else _token(page.next)
+            answer = pb.QueryResponse(releases=map(_found, page.rows), next_page_token=token)
+            if limit == 1 or answer.ByteSize() <= ANSWER_BYTES:
+                return answer
+            limit = max(1, min(limit, len(page.rows)) // 2)  # values may be long: a shorter page goes through
 
     @answering
     async def Describe(self, request: pb.DescribeRequest, context: Context) -> pb.DescribeResponse:  # noqa: N802
@@ -90,9 +92,9 @@ def _place(token: str) -> Place | None:
         return None
     try:
         value, last = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (ValueError, TypeError, binascii.Error, RecursionError):
-        value, last = None, None
-    sound = value is None or isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
+        sound = value is None or isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
+    except (ValueError, TypeError, OverflowError, binascii.Error, RecursionError):
+        value, last, sound = None, None, False
     if not isinstance(last, int) or isinstance(last, bool) or not 0 <= last < 1 << 63 or not sound:
         raise BadInputError(f"{token[:80]!r} is nothing that this hub said", hint="begin again without it")
     return Place(value, last)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
+from math import isfinite
 
 from modelsyncd.query.judging import Look, Value, matches
 from modelsyncd.query.parser import comparisons, parts
@@ -94,7 +95,7 @@ _Side = str | Decimal | _Pattern
 def _values(operand: Operand, look: Look) -> Sequence[_Side]:
     match operand:
         case Field():
-            return [_exact(value) for value in look(operand)]
+            return [_exact(value) for value in look(operand) if isinstance(value, str) or isfinite(value)]
         case Number(value):
             return [_exact(value)]
         case Text(text):

@@ -6,9 +6,7 @@ What a release does not say compares as false: `metrics.precision > 0.8` is fals
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 
 from modelsyncd.query.parser import calculated
 from modelsyncd.query.words import (
@@ -81,7 +79,7 @@ def matches(found: str, how: Compare, wanted: str) -> bool:
     """Whether a text equals another, `*` standing for anything, or has it in it whatever the case."""
     if how is Compare.HAS:
         return folded(wanted) in folded(found)
-    return found == wanted if "*" not in wanted else _pattern(wanted).fullmatch(found) is not None
+    return found == wanted if "*" not in wanted else _like(found, wanted.split("*"))
 
 
 def folded(text: str) -> str:
@@ -89,9 +87,21 @@ def folded(text: str) -> str:
     return text.translate(_LOWER)
 
 
-@lru_cache(256)
-def _pattern(wanted: str) -> re.Pattern[str]:
-    return re.compile(".*".join(map(re.escape, wanted.split("*"))), re.DOTALL)
+def _like(found: str, parts: Sequence[str]) -> bool:
+    """Whether the parts come one behind the other, the first and the last at the ends.
+
+    Each is taken where it comes first: a regular expression would try all places, which takes it for ever.
+    """
+    first, *inner, last = parts
+    at, end = len(first), len(found) - len(last)
+    if at > end or not found.startswith(first) or not found.endswith(last):
+        return False
+    for part in inner:
+        place = found.find(part, at, end)
+        if place < 0:
+            return False
+        at = place + len(part)
+    return True
 
 
 def _ordered(one: Value, how: Compare, other: Value) -> bool:

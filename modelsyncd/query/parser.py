@@ -7,6 +7,7 @@ binds closer, arithmetic is there for rules), docs/query.md says so.
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime
 from functools import cache
@@ -126,6 +127,8 @@ def _parse(text: str, now: float) -> Condition:
 
     if len(text) > QUERY_CHARS:
         raise BadInputError(f"a query may have {QUERY_CHARS} characters, not {len(text)}", hint=_HINT)
+    if "\0" in text:
+        raise BadInputError("a query has no NUL in it", hint=_HINT)
     if not text.strip():
         return EVERYTHING
     _check_nesting(text)
@@ -202,12 +205,12 @@ class _Reader:
             case "QUOTED":
                 return Text(re.sub(r"\\(.)", r"\1", token[1:-1]))
             case "QUANTITY":
-                return Number(self._quantity(token))
+                return _finite(self._quantity(token))
             case "DATE":
                 return Number(self._date(token))
             case "AGO":
                 count, unit = re.split(r"(?<=[\d.])\s*(?=[a-z])", token.lower().removesuffix("ago").strip())
-                return Number(self._now - float(count) * _SECONDS[unit[0]])
+                return _finite(self._now - float(count) * _SECONDS[unit[0]])
             case "STAR":
                 return Any()
             case _:
@@ -254,7 +257,14 @@ class _Reader:
 def _folded(left: Operand, operator: Operator, right: Operand) -> Operand:
     if not (isinstance(left, Number) and isinstance(right, Number)):
         return Sum(left, operator, right)
-    return Number(calculated(left.value, operator, right.value))
+    return _finite(calculated(left.value, operator, right.value))
+
+
+def _finite(value: float) -> Number:
+    """Beyond the largest number nothing can be compared, in a database or here."""
+    if not math.isfinite(value):
+        raise BadInputError("a number in the query is too large", hint=_HINT)
+    return Number(value)
 
 
 def calculated(left: float, operator: Operator, right: float) -> float:

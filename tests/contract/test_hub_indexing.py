@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cloud_hub import indexing
+from cloud_hub import indexing, search_api
 from cloud_hub.catalog import Stale
 from cloud_hub.indexing import Indexer
 from modelsyncd.errors import BadInputError, DamageError, RefusedError
 from modelsyncd.link.channel import open_channel
-from modelsyncd.release import Release
+from modelsyncd.release import Release, SignedRelease
 from modelsyncd.trust.identity import Identity
+from modelsyncd.wire.nouns import encode_release
 from modelsyncd.wire.status import translated
 from modelsyncd.wire.v1 import search_pb2 as pb
 from modelsyncd.wire.v1.search_pb2_grpc import SearchServiceStub
@@ -100,8 +104,44 @@ async def test_pages_of_a_query_are_the_whole_and_only_admins_ask(tmp_path: Path
         second = await _ask(hub, "licence = mit", size=2, token=first.next_page_token)
         assert [one.number for one in [*first.releases, *second.releases]] == [3, 2, 1]
         assert not second.next_page_token
-        for token in ("x", "bnVsbA==", "WzEsIC0xXQ==", "[[]]", "é"):
+        huge = base64.urlsafe_b64encode(b"[1%s, 1]" % (b"0" * 400)).decode()
+        for token in ("x", "bnVsbA==", "WzEsIC0xXQ==", "[[]]", "é", huge):
             with pytest.raises(BadInputError, match="nothing that this hub said"):
                 await _ask(hub, "", token=token)
         with pytest.raises(RefusedError):
             await _ask(hub, "", who=await hub.node("n1"))
+
+
+async def test_a_card_that_no_reader_expects_neither_fails_a_push_nor_ends_the_hub(tmp_path: Path) -> None:
+    odd = b"---\ntags: !!bool x\n---\nhi\n"
+    async with running_hub(tmp_path) as hub:
+        await hub.push(publication({"README.md": odd, "m.bin": b"x"}))
+        assert hub.stores.catalog.traits.stale(10) == []
+
+
+async def test_a_metric_that_is_no_finite_number_is_refused_with_its_release(tmp_path: Path) -> None:
+    async with running_hub(tmp_path) as hub:
+        for value in (math.inf, math.nan):
+            sound = publication({"m.bin": b"x"})
+            release = encode_release(replace(sound.release, metrics={"loss": value}))
+            odd = replace(sound, offer=replace(sound.offer, release=SignedRelease(release)))
+            with pytest.raises(BadInputError, match="only finite numbers"):
+                await hub.push(odd)
+        assert hub.stores.catalog.models.list() == []
+
+
+async def test_pages_of_long_values_are_shorter_and_still_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_api, "ANSWER_BYTES", 300)
+    async with running_hub(tmp_path) as hub:
+        await _push(hub, 7)
+        seen, token = list[int](), ""
+        while True:
+            page = await _ask(hub, "licence = mit", token=token)
+            assert page.ByteSize() <= 300
+            seen += [one.number for one in page.releases]
+            token = page.next_page_token
+            if not token:
+                break
+        assert seen == [7, 6, 5, 4, 3, 2, 1]
