@@ -2,9 +2,11 @@
 
     DATA/imports/DIGEST12/files/…   what was fetched of one URL, whole files under their names
     DATA/imports/DIGEST12/part      the file that is being fetched, and in `part.of` which one of which size that is
+    DATA/imports/DIGEST12/origin    what lay there when it was begun: a digest of names, sizes and tags
 
-What is there is not fetched again by the next import of the same URL, as long as sizes agree; it goes when the release
-is published. Law: a URL that no setting allows is never opened: whoever may publish must not read the hub's network.
+What is there is not fetched again by the next import of the same URL, as long as nothing changed where it comes from;
+it goes when the release is published. Laws: no release has files of two states of its origin; a URL that no setting
+allows is never opened, for whoever may publish must not read the hub's network.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import urlsplit
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
 from cloud_hub.commit import HubIntake
 from modelsyncd.codec.registry import READABLE, encode
@@ -31,8 +34,8 @@ from modelsyncd.release import SignedRelease
 from modelsyncd.session.effects import Keep
 from modelsyncd.session.events import Settled
 from modelsyncd.session.frames import OFFER_ID_BYTES, Offer, Part
-from modelsyncd.store.blobs import Blob, Blobs, open_origin
-from modelsyncd.store.durable import disk_errors, make_folder, remove_tree, rename
+from modelsyncd.store.blobs import Blob, Blobs, ObjectBlobs, open_origin
+from modelsyncd.store.durable import disk_errors, make_folder, remove_tree, rename, write_file
 from modelsyncd.store.source import Source
 from modelsyncd.wire.nouns import encode_manifest, encode_release
 
@@ -53,8 +56,11 @@ class Imported:
 def check_allowed(url: str, allowed: Sequence[str]) -> None:
     """Raises RefusedError for a URL that begins like none of those, BadInputError for one that says too much."""
     parts = urlsplit(url)
-    if parts.username or parts.password or parts.query or parts.fragment or ".." in parts.path.split("/"):
+    path = unquote(parts.path)  # whoever opens the URL reads "%2e%2e" as "..", and a backslash as a slash
+    if parts.username or parts.password or parts.query or parts.fragment or {".", ".."} & set(path.split("/")):
         raise BadInputError("an import's URL has no user, no query and no ..", hint="credentials are the hub's")
+    if "\\" in url or "\\" in path:
+        raise BadInputError("an import's URL has no backslash")
     if not any(_begins(url, prefix) for prefix in allowed):
         said = ", ".join(allowed) or "nothing"
         raise RefusedError(
@@ -69,6 +75,11 @@ def _begins(url: str, prefix: str) -> bool:
     return bool(prefix) and url.startswith(prefix if prefix.endswith("/") else f"{prefix}/")
 
 
+def _state(found: Mapping[str, Blob]) -> str:
+    listed = json.dumps(sorted((key, one.size, one.tag) for key, one in found.items()))
+    return digest_of(listed.encode()).hex()
+
+
 class Fetching:
     """What lies at one URL, below a folder of the hub's. All methods block."""
 
@@ -77,7 +88,7 @@ class Fetching:
         self.folder = top / digest_of(url.encode()).hex()[:12]
         self.files = self.folder / "files"
 
-    def look(self) -> tuple[Blobs, dict[str, Blob]]:
+    def look(self) -> tuple[ObjectBlobs, dict[str, Blob]]:
         """What is there, by the name that it gets. Raises BadInputError, NotFoundError, LimitError, RoadError."""
         parts = urlsplit(self._url)
         base, _, name = self._url.rpartition("/")
@@ -85,8 +96,7 @@ class Fetching:
             raise BadInputError("a folder can't be listed over HTTP", hint="name a file, or use s3://, gs:// or az://")
         origin = open_origin(base)
         try:
-            found = {name: Blob(name, origin.size(name))} if name else {one.key: one for one in origin.list()}
-            found = {key: one for key, one in found.items() if one.size or name}
+            found = self._found(origin, name)
             if not found:
                 raise BadInputError(f"there is nothing at {self._url}")
             if len(found) > LIMITS.files or sum(one.size for one in found.values()) > LIMITS.content_bytes:
@@ -97,12 +107,30 @@ class Fetching:
             raise
         return origin, found
 
+    def _found(self, origin: ObjectBlobs, name: str) -> dict[str, Blob]:
+        if name:
+            return {name: origin.about(name)}
+        some = {one.key: one for one in islice(origin.list(), LIMITS.files + 1) if one.key}
+        folders = {str(folder) for key in some for folder in PurePosixPath(key).parents}
+        return {key: one for key, one in some.items() if one.size or key not in folders}  # some tools mark folders
+
+    def check_unchanged(self, found: Mapping[str, Blob]) -> None:
+        """Raises DamageError when something else lies there now, and what `look` raises."""
+        origin, now = self.look()
+        origin.close()
+        if _state(now) != _state(found):
+            raise DamageError(
+                f"what lies at {self._url} changed while it was fetched",
+                safe="nothing was published",
+                hint="import it again when whoever writes there is done",
+            )
+
     def fetch(self, origin: Blobs, found: Mapping[str, Blob]) -> Iterator[tuple[int, int]]:
         """Makes the files of what was found, a piece at a time: bytes fetched, and bytes in all.
 
         Raises DiskFullError, DiskError, RoadError, DamageError.
         """
-        make_folder(self.files)
+        self._keep_only(found)
         total = sum(one.size for one in found.values())
         done = sum(self._there(name, one) for name, one in found.items())
         room = shutil.disk_usage(self.folder).free - SPARE
@@ -119,6 +147,18 @@ class Fetching:
                         yield done + size, total
                     done += one.size
                 yield done, total
+
+    def _keep_only(self, found: Mapping[str, Blob]) -> None:
+        """Forgets what was fetched of another state; where no tag tells one from another, all that was fetched."""
+        mark = self.folder / "origin"
+        state = _state(found)
+        sure = all(one.tag for one in found.values())
+        with disk_errors(mark):
+            if not sure or not mark.is_file() or mark.read_text(encoding="utf-8") != state:
+                self.clear()
+                make_folder(self.files)
+                write_file(mark, state.encode())
+        make_folder(self.files)
 
     def _there(self, name: str, one: Blob) -> int:
         path = self.files / name

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -21,14 +22,11 @@ from modelsyncd.exchange.publishing import Wish
 from modelsyncd.limits import LIMITS
 from modelsyncd.names import parse_channel, parse_model
 from modelsyncd.release import check_labels
-from modelsyncd.store.durable import Lock, lock_folder, make_folder
 from modelsyncd.store.source import scan
 from modelsyncd.trust.identity import Peer
 from modelsyncd.wire.status import Context, answering
 from modelsyncd.wire.v1 import imports_pb2 as pb
 from modelsyncd.wire.v1.imports_pb2_grpc import ImportServiceServicer
-
-LOCK = "lock"
 
 
 class ImportsApi(ImportServiceServicer):
@@ -51,6 +49,7 @@ class ImportsApi(ImportServiceServicer):
         self._tell = tell
         self._clock = clock
         self._log = Log()
+        self._busy: set[str] = set()
 
     @answering
     async def Import(  # noqa: N802
@@ -60,7 +59,7 @@ class ImportsApi(ImportServiceServicer):
         caller, wish, began = gate.admin(context), wish_of(request), time.monotonic()
         check_allowed(request.url, self._allowed)
         fetching = Fetching(request.url, self._top)
-        with await asyncio.to_thread(self._alone, fetching):
+        with self._alone(request.url):
             origin, found = await asyncio.to_thread(fetching.look)
             try:
                 pieces = fetching.fetch(origin, found)
@@ -68,6 +67,7 @@ class ImportsApi(ImportServiceServicer):
                     yield pb.ImportResponse(bytes=step[0], bytes_total=step[1])
             finally:
                 await asyncio.to_thread(origin.close)
+            await asyncio.to_thread(fetching.check_unchanged, found)
             with await asyncio.to_thread(scan, fetching.files) as source:
                 next_number = partial(self._stores.catalog.models.next_number, wish.model)
                 done = await publish(self._intake(caller), source, wish, str(caller), next_number)
@@ -85,13 +85,19 @@ class ImportsApi(ImportServiceServicer):
             )
         )
 
-    def _alone(self, fetching: Fetching) -> Lock:
-        """Two imports of one URL would write into one another's files. Raises LockedError."""
-        make_folder(fetching.folder)
+    @contextmanager
+    def _alone(self, url: str) -> Iterator[None]:
+        """Two imports of one URL would write into one another's files. Raises LockedError.
+
+        The data folder is this process's alone, so a set is lock enough, and no call that is cut leaves it locked.
+        """
+        if url in self._busy:
+            raise LockedError("this URL is being imported already", safe="that import goes on")
+        self._busy.add(url)
         try:
-            return lock_folder(fetching.folder, LOCK)
-        except LockedError as error:
-            raise LockedError("this URL is being imported already", safe="that import goes on") from error
+            yield
+        finally:
+            self._busy.discard(url)
 
     def _intake(self, caller: Peer) -> HubIntake:
         return HubIntake(

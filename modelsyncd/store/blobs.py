@@ -15,7 +15,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
@@ -25,15 +25,17 @@ from modelsyncd.errors import BadInputError, DamageError, DiskError, NotFoundErr
 from modelsyncd.store import durable
 
 if TYPE_CHECKING:
+    from obstore import ObjectMeta
     from obstore.store import ClientConfig, ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A blob's key, and its size in bytes."""
+    """A blob's key, and its size in bytes; `tag` is another when the content is, "" where the store tells none."""
 
     key: str
     size: int
+    tag: str = field(default="", compare=False)
 
 
 class Blobs(Protocol):
@@ -80,7 +82,7 @@ def open_blobs(url: str) -> Blobs:
     )
 
 
-def open_origin(url: str) -> Blobs:
+def open_origin(url: str) -> ObjectBlobs:
     """What lies at `s3://bucket/prefix`, `gs://…`, `az://…` or `https://host/folder`, to be read.
 
     Raises BadInputError for any other URL. Over HTTP nothing can be listed, and the server must answer ranges.
@@ -209,6 +211,13 @@ class ObjectBlobs:
         with self._calling(key):
             return obstore.head(self._store, key)["size"]
 
+    def about(self, key: str) -> Blob:
+        """With its tag. Raises as `size`."""
+        import obstore  # noqa: PLC0415
+
+        with self._calling(key):
+            return _blob(obstore.head(self._store, key))
+
     def delete(self, key: str) -> None:
         """See `Blobs`."""
         import obstore  # noqa: PLC0415
@@ -228,7 +237,7 @@ class ObjectBlobs:
             if page is None:
                 return
             for found in page:
-                yield Blob(found["path"], found["size"])
+                yield _blob(found)
 
     def close(self) -> None:
         """See `Blobs`."""
@@ -253,6 +262,11 @@ class ObjectBlobs:
                     safe="what was stored before is untouched",
                     hint="it is tried again; check the store and the way to it",
                 ) from error
+
+
+def _blob(found: ObjectMeta) -> Blob:
+    changed = found["last_modified"].timestamp()  # 1970 where a web server does not say
+    return Blob(found["path"], found["size"], found["e_tag"] or (str(changed) if changed > 0 else ""))
 
 
 class _Flights:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -11,8 +13,9 @@ import pytest
 
 from cloud_hub import imports
 from cloud_hub.imports import check_allowed
-from modelsyncd.errors import BadInputError, ModelsyncError, NotFoundError, RefusedError
+from modelsyncd.errors import BadInputError, DamageError, LockedError, ModelsyncError, NotFoundError, RefusedError
 from modelsyncd.link.channel import open_channel
+from modelsyncd.store.blobs import Blob, Blobs, ObjectBlobs
 from modelsyncd.wire.nouns import decode_release
 from modelsyncd.wire.status import translated
 from modelsyncd.wire.v1 import catalog_pb2
@@ -97,6 +100,12 @@ async def test_nothing_is_fetched_from_where_no_setting_allows(tmp_path: Path) -
         ("https://host.evil/x", ["https://host"], False),
         ("https://host@evil/x", ["https://host@evil"], False),
         ("https://host/x?y", ["https://host"], False),
+        ("https://host/a/%2e%2e/x", ["https://host/a"], False),
+        ("https://host/a/.%2E/x", ["https://host/a"], False),
+        ("https://host/a/%2e%2e%2fx", ["https://host/a"], False),
+        ("https://host/a/..\\x", ["https://host/a"], False),
+        ("https://host/a/..%5Cx", ["https://host/a"], False),
+        ("https://host/a/b%20c", ["https://host/a"], True),
     ],
 )
 def test_a_url_is_allowed_by_whole_parts_of_its_beginning(url: str, allowed: list[str], fits: bool) -> None:
@@ -117,3 +126,80 @@ def test_a_server_says_what_it_has(tmp_path: Path) -> None:
         assert list(fetching.fetch(origin, found)) == [(len(CONTENT), len(CONTENT))]
         origin.close()
     assert isinstance(server, RangedServer)
+
+
+async def test_what_was_fetched_of_an_earlier_state_is_fetched_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "PIECE", 100_000)
+    with ranged_server({"/m.bin": CONTENT}) as server:
+        server.fail_after = 3
+        async with hub_with(tmp_path, server.address) as hub:
+            with pytest.raises(ModelsyncError):
+                await bring(hub, f"{server.address}/m.bin")
+            server.files, server.fail_after = {"/m.bin": bytes(reversed(CONTENT))}, 1_000
+            await bring(hub, f"{server.address}/m.bin")
+    assert [first for _, first, _ in server.asked[3:]] == list(range(0, len(CONTENT), 100_000))
+
+
+async def test_what_changes_while_it_is_fetched_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ranged_server({"/m.bin": CONTENT}) as server:
+        really = imports.Fetching.fetch
+
+        def fetch(self: imports.Fetching, origin: Blobs, found: Mapping[str, Blob]) -> Iterator[tuple[int, int]]:
+            yield from really(self, origin, found)
+            server.files = {"/m.bin": bytes(reversed(CONTENT))}
+
+        monkeypatch.setattr(imports.Fetching, "fetch", fetch)
+        async with hub_with(tmp_path, server.address) as hub:
+            with pytest.raises(DamageError, match="changed while it was fetched"):
+                await bring(hub, f"{server.address}/m.bin")
+            assert hub.stores.catalog.models.list() == []
+
+
+def test_files_that_are_gone_where_they_came_from_are_gone_here(tmp_path: Path) -> None:
+    with ranged_server({"/m.bin": CONTENT}) as server:
+        fetching = imports.Fetching(f"{server.address}/m.bin", tmp_path)
+        origin, found = fetching.look()
+        fetching.files.mkdir(parents=True)
+        (fetching.files / "gone.bin").write_bytes(b"of an earlier state")
+        list(fetching.fetch(origin, found))
+        assert [path.name for path in fetching.files.iterdir()] == ["m.bin"]
+        origin.close()
+
+
+async def test_an_import_that_is_cut_at_its_beginning_leaves_nothing_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking, go = threading.Event(), threading.Event()
+    really = imports.Fetching.look
+
+    def look(self: imports.Fetching) -> tuple[ObjectBlobs, dict[str, Blob]]:
+        looking.set()
+        go.wait(60)
+        return really(self)
+
+    with ranged_server({"/m.bin": CONTENT}) as server:
+        async with hub_with(tmp_path, server.address) as hub:
+            with monkeypatch.context() as slow:
+                slow.setattr(imports.Fetching, "look", look)
+                async with open_channel(hub.address, hub.admin()) as channel:
+                    request = pb.ImportRequest(url=f"{server.address}/m.bin", model="acme/helmet")
+                    call = ImportServiceStub(channel).Import(request)
+                    async with asyncio.TaskGroup() as group:
+                        reading = group.create_task(call.read())
+                        await asyncio.to_thread(looking.wait, 60)
+                        with pytest.raises(LockedError):
+                            await bring(hub, f"{server.address}/m.bin")
+                        reading.cancel()
+                go.set()
+            async with asyncio.timeout(60):
+                while True:
+                    try:
+                        (*_, last) = await bring(hub, f"{server.address}/m.bin")
+                        break
+                    except LockedError:
+                        await asyncio.sleep(0.02)
+            assert last.done.created
