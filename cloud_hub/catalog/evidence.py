@@ -113,9 +113,7 @@ class Witness:
         """Numbers about which variants count: what is measured of the first one holds for the release."""
         if self._counted.variant:
             return (self._counted.variant,)
-        table = schema.variants
-        query = select(table.c.name).where(table.c.release_id == release).order_by(table.c.position).limit(1)
-        return ("", *self._connection.scalars(query))
+        return traits.forms_of(self._connection, release)
 
     def _metric(self, release: int, number: int, name: str) -> _Found:
         table, counted = schema.numbers, self._counted

@@ -1,7 +1,8 @@
 """The only place that says what changed in a model since a node was told of it: releases, numbers and channels.
 
-A mark is how far somebody was told: the largest row ids of releases and numbers, how many releases there were, and the
-version of the rules by which traits are made. Where rows went, or rules changed, all is told anew.
+A mark is how far somebody was told: the largest row ids of releases and numbers, how many releases there were, the
+version of the rules by which traits are made, and how many releases had traits by them. Where rows went, rules changed,
+or a release got its traits after it was told of, all is told anew.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from cloud_hub.catalog.database import Database
 from modelsyncd.names import ModelName
 from modelsyncd.query.traits import VERSION, Trait
 
-_MARK = re.compile(r"(\d{1,18})\.(\d{1,18})\.(\d{1,18})\.(\d{1,9})\.([0-9a-z.@=_,-]*)")
+_MARK = re.compile(r"(\d{1,18})\.(\d{1,18})\.(\d{1,18})\.(\d{1,9})\.(\d{1,18})\.([0-9a-z.@=_,-]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ class Extracts:
             newest, count = connection.execute(select(func.max(releases.c.id), func.count()).where(mine)).one()
             heard = connection.scalars(select(func.max(numbers.c.id)).where(numbers.c.model == str(model))).one() or 0
             named = _channels(connection, model_id)
-            now = f"{newest or 0}.{heard}.{count}.{VERSION}.{_shown(named)}"
+            indexed = _indexed(connection, model_id)
+            now = f"{newest or 0}.{heard}.{count}.{VERSION}.{indexed}.{_shown(named)}"
             if now == mark:
                 return None
             known = _MARK.fullmatch(mark)
@@ -65,7 +67,12 @@ class Extracts:
             fresh = connection.scalars(
                 select(releases.c.id).where(mine, releases.c.id > before[0]).order_by(releases.c.id)
             ).all()
-            anew = known is None or int(known[4]) != VERSION or before[2] + len(fresh) != count
+            anew = (
+                known is None
+                or int(known[4]) != VERSION
+                or before[2] + len(fresh) != count
+                or int(known[5]) + _indexed(connection, model_id, before[0]) != indexed
+            )
             if anew:
                 fresh = connection.scalars(select(releases.c.id).where(mine).order_by(releases.c.id)).all()
                 return ExtractPage(True, fresh, now, named)
@@ -82,6 +89,17 @@ class Extracts:
             rows = {row.id: row for row in connection.execute(query.where(releases.c.id.in_(ids)))}
         there = [rows[one] for one in ids if one in rows]
         return [ExtractRow(row.number, row.committed_at, row.who, found[row.id]) for row in there]
+
+
+def _indexed(connection: Connection, model_id: int, beyond: int = 0) -> int:
+    """How many of a model's releases behind a row have their traits."""
+    releases, kept = schema.releases, schema.indexed
+    query = (
+        select(func.count())
+        .select_from(releases.join(kept, kept.c.release_id == releases.c.id))
+        .where(releases.c.model_id == model_id, releases.c.id > beyond, kept.c.version >= VERSION)
+    )
+    return connection.scalars(query).one()
 
 
 def _channels(connection: Connection, model_id: int) -> dict[str, int]:

@@ -97,10 +97,14 @@ def write(connection: Connection, release_id: int, release: Release, found: Iter
 
 
 def measured(connection: Connection, model: ModelName, number: int, names: Collection[str] | None = None) -> None:
-    """Has the newest of each number that was recorded about a release count as its metric: of these names, or all."""
+    """Has the newest of each number that was recorded about a release count as its metric: of these names, or all.
+
+    As for a rule, those count that are about the release as a whole, or about the first of its variants.
+    """
     numbers, table = schema.numbers, schema.traits
     release_id = _id_of(connection, model, number)
-    about = and_(numbers.c.model == str(model), numbers.c.number == number)
+    forms = () if release_id is None else forms_of(connection, release_id)
+    about = and_(numbers.c.model == str(model), numbers.c.number == number, numbers.c.variant.in_(forms))
     if names is None:
         names = connection.scalars(select(numbers.c.name).distinct().where(about)).all()
     for name in names:
@@ -110,6 +114,13 @@ def measured(connection: Connection, model: ModelName, number: int, names: Colle
             trait = Trait(f"{METRIC}{name}", value)
             connection.execute(delete(table).where(table.c.release_id == release_id, table.c.key == trait.key))
             connection.execute(insert(table).values(**_row(release_id, trait)))
+
+
+def forms_of(connection: Connection, release_id: int) -> Sequence[str]:
+    """Numbers about which variants are numbers about the release: "" for itself, and the first."""
+    table = schema.variants
+    query = select(table.c.name).where(table.c.release_id == release_id).order_by(table.c.position).limit(1)
+    return ("", *connection.scalars(query))
 
 
 def _id_of(connection: Connection, model: ModelName, number: int) -> int | None:

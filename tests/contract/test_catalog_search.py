@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -77,6 +78,29 @@ def test_the_newest_number_counts_whenever_it_came(catalog: Catalog) -> None:
         assert found(catalog, "metrics.precision > 0.8 and metrics.recall = 0.5") == ["acme/helmet:1"]
         assert found(catalog, "metrics.precision < 0.8") == []
         catalog.traits.keep(release, [Trait("metrics.precision", 0.2)])  # as when it is indexed again
+
+
+def test_a_number_about_another_variant_is_no_metric_of_the_release(catalog: Catalog) -> None:
+    publish(catalog, 1)
+    whole = measured(1, "precision", 0.9, at=20.0)
+    other = replace(measured(1, "precision", 0.1, at=30.0), variant="int8")
+    catalog.numbers.add([whole, other])
+    assert found(catalog, "metrics.precision = 0.9") == ["acme/helmet:1"]
+    assert found(catalog, "metrics.precision < 0.9") == []
+    catalog.numbers.add([replace(measured(1, "precision", 0.5, at=40.0), variant="default")])
+    assert found(catalog, "metrics.precision = 0.5") == ["acme/helmet:1"], "the first variant stands for the release"
+
+
+def test_a_release_that_got_its_traits_after_it_was_told_of_is_told_again(catalog: Catalog) -> None:
+    what = made(1, "some")
+    catalog.models.commit(what.signed, what.release, what.digest, channel=None, who="admin/ann", now=1.0)
+    early = catalog.extracts.changes(HELMET, "")
+    assert early is not None
+    catalog.traits.keep(what.release, [Trait("format", "onnx")])
+    late = catalog.extracts.changes(HELMET, early.mark)
+    assert late is not None
+    assert [one.traits for one in catalog.extracts.load(late.ids)] == [[Trait("format", "onnx")]]
+    assert catalog.extracts.changes(HELMET, late.mark) is None
 
 
 def test_a_release_is_stale_until_it_is_indexed(catalog: Catalog) -> None:
