@@ -69,7 +69,10 @@ async def _export(
         write_file(dest / SUMS, sums.encode())
         if sedna is not None:
             form = next((file.format for file in manifest.files if file.format), "")
-            metrics = {**inner.metrics, **{one.name: one.value for one in recorded}}
+            whole = variant.name == inner.variants[0].name  # as a promotion rule means it
+            forms = {"", variant.name} if whole else {variant.name}
+            about_it = sorted((one for one in recorded if one.variant in forms), key=lambda one: one.at)
+            metrics = {**(inner.metrics if whole else {}), **{one.name: one.value for one in about_it}}
             about = Resource(inner.model.name, inner.model.namespace, url, form)
             write_file(sedna, write(about, metrics, time.time()).encode())
     document = {

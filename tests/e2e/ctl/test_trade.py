@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 import yaml
 from safetensors.numpy import save_file
 
+from modelsyncd.wire.v1 import records_pb2
 from tests.e2e.content import folder
+from tests.e2e.ctl.test_metrics import _record
 from tests.e2e.processes import Ctl, HubProgram
 
 CARD = """---
@@ -134,3 +137,26 @@ def test_a_plain_folder_comes_as_it_is_and_what_is_not_there_is_told(ctl: Ctl, t
         "no model in the form mlflow"
         in ctl.error(2, "import", str(tmp_path / "plain"), "trade/plain", "--form", "mlflow")["message"]
     )
+
+
+def test_a_sedna_resource_has_the_numbers_of_the_variant_that_is_exported(
+    hub: HubProgram, ctl: Ctl, tmp_path: Path
+) -> None:
+    full, small = folder(tmp_path / "full", seed=5, size=5_000), folder(tmp_path / "small", seed=6, size=5_000)
+    ctl.json("push", str(full), "trade/forms", "--variant", "fp32", "--also", f"int8={small}", "--metric", "loss=0.3")
+    several: list[records_pb2.Number] = []
+    for at, (variant, value) in enumerate([("fp32", 0.9), ("int8", 0.4)], start=1):
+        one = records_pb2.Number(model="trade/forms", number=1, name="precision", value=value, at=float(at))
+        one.variant, one.key = variant, variant.encode()
+        several.append(one)
+    asyncio.run(_record(hub, several))
+    said = {}
+    for variant in ("fp32", "int8"):
+        file = tmp_path / f"{variant}.yaml"
+        ctl.json("export", "trade/forms", str(tmp_path / variant), "--variant", variant, "--sedna", str(file))
+        said[variant] = yaml.safe_load(file.read_text())["status"]["metrics"]
+    precise = {"key": "precision", "value": "0.9"}
+    assert said == {
+        "fp32": [{"key": "loss", "value": "0.3"}, precise],
+        "int8": [{"key": "precision", "value": "0.4"}],
+    }
