@@ -24,7 +24,7 @@ from modelsyncd.errors import BadInputError, ModelsyncError, NotFoundError, Road
 from modelsyncd.exchange import news
 from modelsyncd.exchange.adding import added_to
 from modelsyncd.exchange.arranging import arrange
-from modelsyncd.exchange.derivation import Doing, take
+from modelsyncd.exchange.derivation import Doing, reopen, take
 from modelsyncd.exchange.folder_taker import FolderTaker
 from modelsyncd.exchange.manifests import variant_of
 from modelsyncd.exchange.places import usual_cache
@@ -145,6 +145,7 @@ class _Deriving:
             return await self._taken_over(view, release, variant, known)
         folder, began = _folder(variant, doing), time.monotonic()
         with await asyncio.to_thread(_locked, folder):
+            await asyncio.to_thread(reopen, folder / SOURCE)
             taker = FolderTaker(folder / SOURCE, variant, view.number, force=True)
             await fetched(self.hub, view, variant, taker, silent=self.asked.json, retry=True)
             self.asked.note(f"{doing.name}: working on {parent} …")
@@ -252,6 +253,7 @@ def _locked(folder: Path) -> Lock:
 def _clear(folder: Path) -> None:
     """What was read and made is not needed any more."""
     for name in (SOURCE, RESULT):
+        reopen(folder / name)  # a command that copies folders copies that they are read-only, too
         remove_tree(folder / name)
 
 

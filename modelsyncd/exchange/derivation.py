@@ -158,6 +158,12 @@ def _kill(process: asyncio.subprocess.Process, how: signal.Signals) -> None:
         os.killpg(process.pid, how)
 
 
+def reopen(folder: Path) -> None:
+    """Makes what lies there, if anything, writable: a step that was killed could not. Raises DiskError."""
+    if folder.is_dir():
+        _opened(folder)
+
+
 _Seen = list[tuple[str, int, int, int]]
 
 
@@ -174,7 +180,8 @@ def _opened(source: Path) -> _Seen:
     seen = _seen(source)
     for path in (source, *source.rglob("*")):
         with disk_errors(path):
-            path.chmod(path.stat().st_mode | 0o200)
+            if not path.is_symlink():  # what a command made may lead anywhere
+                path.chmod(path.stat().st_mode | 0o200)
     return seen
 
 
@@ -186,6 +193,7 @@ def _seen(source: Path) -> _Seen:
 
 def _emptied(target: Path) -> None:
     if target.exists():
+        reopen(target)
         remove_tree(target)
     make_folder(target)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from modelsyncd.errors import BadInputError
-from modelsyncd.exchange.derivation import Doing, by_command, by_recipe, take
+from modelsyncd.exchange.derivation import Doing, by_command, by_recipe, reopen, take
 
 
 @pytest.fixture
@@ -44,6 +44,27 @@ async def test_the_source_is_read_only_while_it_works_and_can_be_removed_afterwa
     await take(script(f"{look} ('', '/deep', '/deep/w.bin')))"), source, tmp_path / "target")
     assert (tmp_path / "target" / "modes").read_text() == "0o0 0o0 0o0"
     assert writable(source)
+
+
+def test_what_a_killed_step_left_read_only_can_be_written_to_again(source: Path, tmp_path: Path) -> None:
+    for path in (*source.rglob("*"), source):
+        path.chmod(path.stat().st_mode & ~0o222)
+    reopen(source)
+    reopen(tmp_path / "none")
+    assert writable(source)
+
+
+async def test_a_folder_that_was_copied_read_only_does_not_stop_the_next_try(source: Path, tmp_path: Path) -> None:
+    target, outside = tmp_path / "target", tmp_path / "outside"
+    outside.write_text("not ours")
+    outside.chmod(0o444)
+    copy = "import shutil; shutil.copytree(source, target, dirs_exist_ok=True)"
+    for _ in range(2):
+        await take(
+            script(f"{copy}; os.chmod(target, 0o755); os.symlink({str(outside)!r}, target + '/link')"), source, target
+        )
+    assert (target / "deep" / "w.bin").stat().st_size == 1_000
+    assert outside.stat().st_mode & 0o777 == 0o444, "a link was followed out of the folder"
 
 
 @pytest.mark.parametrize(
