@@ -58,6 +58,11 @@ def command(
             "--watch follows all releases of a model, and makes each form once",
             hint=f"write {ref.model}, or {ref.model}:NUMBER for those from that one on, and no --again",
         )
+    if watch and target.variant is None and target.model == ref.model:
+        raise BadInputError(
+            f"each result would be a new release of {ref.model}, and be worked on in its turn, without end",
+            hint=f"--as-variant NAME, or another model, as in --as {ref.model}-int8",
+        )
     work = derived.watch(asked, ref, order) if watch else derived.derive(asked, ref, order, again=again)
     asked.run(
         work,

@@ -140,6 +140,7 @@ def test_an_interrupted_step_publishes_nothing_and_what_was_fetched_is_there_the
         (("--as-variant", "x", "--", "true", "{in}"), "where it writes"),
         (("--recipe", "cast", "--as", "derive/other:3"), "the hub gives the number"),
         (("--recipe", "cast", "--as-variant", "x", "--watch", "--again"), "makes each form once"),
+        (("--recipe", "cast", "--as", "derive/none", "--watch"), "without end"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_fetched(ctl: Ctl, arguments: tuple[str, ...], said: str) -> None:
