@@ -2,7 +2,7 @@
 
 Releases of the models that the node follows, by what they are found, as the hub told of them last. Law: a cache, and
 nothing but. It may be deleted at any time: then the hub tells all of it again. A file that can't be read is thrown
-away.
+away. No id of a release is given twice: who still works with one that was forgotten finds nothing under it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from modelsyncd.query.judging import matches
 from modelsyncd.query.traits import Trait
 from modelsyncd.query.words import Compare
 
-SCHEMA = 1  # PRAGMA user_version
+SCHEMA = 2  # PRAGMA user_version
 _TABLES = """
 CREATE TABLE model (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, mark TEXT NOT NULL);
 CREATE TABLE channel (model INTEGER NOT NULL, name TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (model, name))
     WITHOUT ROWID;
-CREATE TABLE release (id INTEGER PRIMARY KEY, model INTEGER NOT NULL, number INTEGER NOT NULL, at REAL NOT NULL,
-    who TEXT NOT NULL, UNIQUE (model, number));
+CREATE TABLE release (id INTEGER PRIMARY KEY AUTOINCREMENT, model INTEGER NOT NULL, number INTEGER NOT NULL,
+    at REAL NOT NULL, who TEXT NOT NULL, UNIQUE (model, number));
 CREATE TABLE trait (release INTEGER NOT NULL, key TEXT NOT NULL, variant TEXT NOT NULL, text TEXT, number REAL);
 CREATE INDEX release_by_time ON release (at, id);
 CREATE INDEX trait_by_release ON trait (release);

@@ -168,6 +168,15 @@ def test_only_what_may_be_read_is_found_and_an_answer_says_how_old_it_is(extract
     assert answer.found[0].traits == [Trait("size", 7.0)]
 
 
+def test_what_is_forgotten_while_a_query_runs_is_never_taken_for_what_came_since(extract: Extract) -> None:
+    extract.put("acme/open", [KeptRelease(1, 5.0, "admin/ann", [])], anew=True)
+    found = extract.everything(["acme/open"])
+    extract.keep_only({"acme/secret"})
+    extract.put("acme/secret", [KeptRelease(7, 6.0, "admin/ann", [Trait("size", 7.0)])], anew=True)
+    assert extract.lines(found) == []
+    assert [extract.traits(one, {"size"}) for one in found] == [[]]
+
+
 @pytest.mark.parametrize("harm", ["garbage", "gone", "newer"])
 def test_an_extract_that_can_not_be_read_is_begun_anew(tmp_path: Path, harm: str) -> None:
     path = tmp_path / "extract.db"
