@@ -133,7 +133,12 @@ async def _look(hub: Hub, wanted: Mapping[str, ModelRef]) -> tuple[list[Member],
 
 def _form(number: int, ref: ModelRef, release: Release) -> Variant:
     if len(release.variants) != 1:
-        raise BadInputError(f"{ref.model}:{number} comes in {len(release.variants)} forms, and a bundle has one")
+        names = ", ".join(variant.name for variant in release.variants)
+        raise BadInputError(
+            f"{ref.model}:{number} comes in {len(release.variants)} forms ({names}), and a bundle has one",
+            safe="nothing was published",
+            hint=f"modelsyncctl pull {ref.model}:{number} DIR --variant NAME; push DIR as another model, take that",
+        )
     return release.variants[0]
 
 

@@ -27,6 +27,14 @@ def test_what_can_be_no_bundle_is_refused_with_what_to_write(hub: HubProgram, tm
     assert "bundles/none" in hub.ctl.error(3, "show", "bundles/none")["message"]
 
 
+def test_a_member_in_several_forms_is_refused_with_their_names(hub: HubProgram, tmp_path: Path) -> None:
+    both = ["--variant", "fp32", "--also", f"int8={folder(tmp_path / 'int8', seed=2, size=1_000)}"]
+    hub.ctl.json("push", str(folder(tmp_path / "fp32", size=1_000)), "forms/part", *both)
+    error = hub.ctl.error(2, "bundle", "create", "forms/line", "--member", "forms/part")
+    assert "2 forms (fp32, int8)" in error["message"]
+    assert "--variant NAME" in error["hint"]
+
+
 def test_a_member_without_a_place_lies_below_its_models_last_name(hub: HubProgram, tmp_path: Path) -> None:
     hub.ctl.json("push", str(folder(tmp_path / "little", size=1_000)), "placeless/little@edge")
     made = hub.ctl.json("bundle", "create", "placeless/line", "--member", "placeless/little@edge")
