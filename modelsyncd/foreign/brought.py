@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from modelsyncd.errors import BadInputError
+from modelsyncd.errors import BadInputError, HostilePathError
 from modelsyncd.limits import LIMITS
 
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -62,13 +62,22 @@ def has_others_files(folder: Path) -> bool:
 def lay_out(folder: Path, target: Path) -> None:
     """The model's files alone in `target`, an empty folder: hard links where that can be, else copies.
 
-    Links are followed wherever they lead, as the cache of huggingface_hub needs it. Raises BadInputError for one that
-    leads nowhere, and OSError.
+    Links are followed inside the folder, and from a snapshot inside its model of the cache of huggingface_hub. Raises
+    HostilePathError for one that leads out: whoever made the folder would have any file of this machine published.
+    Raises BadInputError for one that leads nowhere, and OSError.
     """
+    snapshot = folder.resolve().parent.name == "snapshots"
+    root = folder.resolve().parent.parent if snapshot else folder.resolve()
     for path in _files(folder):
         place = target / path.relative_to(folder)
         place.parent.mkdir(parents=True, exist_ok=True)
         real = path.resolve()
+        if not real.is_relative_to(root):
+            raise HostilePathError(
+                f"{path} is a link that leads out of {root}",
+                safe="nothing was published",
+                hint="put the file itself there if it belongs to the model",
+            )
         if not real.is_file():
             raise BadInputError(f"{path} leads to nothing", hint="fetch the model again where it came from")
         try:

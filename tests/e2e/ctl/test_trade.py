@@ -129,6 +129,17 @@ def test_a_sedna_resource_comes_in_and_goes_out_with_its_numbers(ctl: Ctl, tmp_p
     )
 
 
+def test_a_link_that_leads_out_of_a_folder_is_not_followed(ctl: Ctl, tmp_path: Path) -> None:
+    (tmp_path / "private.key").write_text("private")
+    for form, mark in (("huggingface", "config.json"), ("plain", "weights.bin")):
+        (tmp_path / form).mkdir()
+        (tmp_path / form / mark).write_text("{}")
+        (tmp_path / form / "more.bin").symlink_to(tmp_path / "private.key")
+        error = ctl.error(2, "import", str(tmp_path / form), "trade/hostile", "--form", form)
+        assert "leads out" in error["message"]
+    assert "trade/hostile" in ctl.error(3, "show", "trade/hostile")["message"]
+
+
 def test_a_plain_folder_comes_as_it_is_and_what_is_not_there_is_told(ctl: Ctl, tmp_path: Path) -> None:
     folder(tmp_path / "plain", seed=4, size=5_000)
     assert ctl.json("import", str(tmp_path / "plain"), "trade/plain")["form"] == "plain"
