@@ -14,7 +14,6 @@ from cloud_hub.catalog import Catalog, Stale
 from cloud_hub.contents import Content, Contents
 from modelsyncd.card import CARD_BYTES, CARD_FILE, NO_CARD, Card, read_card
 from modelsyncd.daemon.log import Log
-from modelsyncd.errors import ModelsyncError
 from modelsyncd.facts import Facts, facts_of
 from modelsyncd.names import ModelRef, parse_model
 from modelsyncd.query.traits import Trait, traits_of
@@ -38,7 +37,7 @@ class Indexer:
         """Makes a release findable that was committed a moment ago. What can't be done now, is done by `run`."""
         try:
             self._catalog.traits.keep(release, self.traits(release))
-        except ModelsyncError as error:
+        except Exception as error:  # noqa: BLE001 - what a file makes a reader do must not undo a push
             Log().failure("release.not-indexed", error, model=str(release.model), number=release.number)
 
     def traits(self, release: Release) -> Sequence[Trait]:
@@ -82,7 +81,7 @@ class Indexer:
                 try:
                     await asyncio.to_thread(self.again, one)
                     done += 1
-                except ModelsyncError as error:
+                except Exception as error:  # noqa: BLE001 - nor end the hub, at this start and each after it
                     failed = True
                     log.failure("release.not-indexed", error, model=one.model, number=one.number)
                 await asyncio.sleep(PAUSE)

@@ -92,9 +92,9 @@ class Promotion:
                     await self._apply(model, candidates)
                 except NotFoundError:
                     continue  # the model is gone
-                except ModelsyncError as error:
+                except Exception as error:  # noqa: BLE001 - a rule must not end the hub, at this start and each after it
                     self._log.failure("rule.failed", error, model=str(model))
-                    if not error.retryable:
+                    if not (isinstance(error, ModelsyncError) and error.retryable):
                         continue  # it is tried again when something comes that concerns it
                     await asyncio.sleep(PAUSE)
                     for one in candidates:

@@ -74,8 +74,9 @@ async def test_a_hub_goes_on_after_a_start_with_what_it_has_not_indexed(
         assert hub.stores.catalog.traits.stale(10) == []
 
 
+@pytest.mark.parametrize("kind", [DamageError, RuntimeError])
 async def test_a_release_that_can_not_be_read_holds_up_no_other_and_is_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
 ) -> None:
     with monkeypatch.context() as earlier:
         earlier.setattr(Indexer, "index", _leave_it)
@@ -86,7 +87,7 @@ async def test_a_release_that_can_not_be_read_holds_up_no_other_and_is_tried_aga
     def again(self: Indexer, stale: Stale) -> None:
         tried.append(stale.number)
         if stale.number == 3 and tried.count(3) == 1:
-            raise DamageError("a chunk is not what it was")
+            raise kind("a chunk is not what it was")
         really(self, stale)
 
     monkeypatch.setattr(Indexer, "again", again)
