@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 EVERY = 900.0  # seconds between two questions when nothing seems to have happened
 SETTLE = 2.0  # seconds that a change may take to be followed by others
-FIRST = 64  # models whose marks are asked with: a mark has some 30 bytes
 
 
 class Followed(Protocol):
@@ -55,12 +54,14 @@ class Extracting:
         self._wall = wall
         self._channel: grpc.aio.Channel | None = None
         self._linked = asyncio.Event()
+        self._worth_it = asyncio.Event()
 
     @contextmanager
     def over(self, channel: grpc.aio.Channel) -> Iterator[None]:
         """For as long as the block lasts, this is how the hub is reached."""
         self._channel = channel
         self._linked.set()
+        self._worth_it.set()  # whatever was told before, a session begins
         try:
             yield
         finally:
@@ -69,11 +70,16 @@ class Extracting:
 
     async def run(self) -> None:
         """Until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_in_step())
+            group.create_task(self._notice())
+
+    async def _keep_in_step(self) -> None:
         log, told = Log(), ""
         while True:
             await self._linked.wait()
-            generation = self._followed.generation
             await asyncio.sleep(SETTLE)
+            self._worth_it.clear()  # before asking: what comes meanwhile is asked about next
             try:
                 await self._fetch()
                 told = ""
@@ -81,15 +87,18 @@ class Extracting:
                 if error.code != told:  # an older hub says the same each time
                     log.info("extract.waits", why=error.message)
                 told = error.code
-            await self._until_worth_it(generation)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EVERY):
+                    await self._worth_it.wait()
 
-    async def _until_worth_it(self, generation: int) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(EVERY):
-                while self._followed.generation == generation and self._linked.is_set():
-                    changed = self._followed.changed
-                    if self._followed.generation == generation:
-                        await changed.wait()
+    async def _notice(self) -> None:
+        seen = self._followed.generation
+        while True:
+            changed = self._followed.changed
+            if self._followed.generation != seen:
+                seen = self._followed.generation
+                self._worth_it.set()
+            await changed.wait()
 
     async def _fetch(self) -> None:
         """Raises RoadError, RefusedError, DiskError."""
