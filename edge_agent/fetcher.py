@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 from modelsyncd.digest import Digest
@@ -22,8 +23,8 @@ class Fetcher(Protocol):
     def pace(self, pace: Pace) -> None:
         """How fast to ask, from now on."""
 
-    def drop(self, manifest: Digest) -> None:
-        """Stops fetching."""
+    def drop(self, manifests: Collection[Digest]) -> None:
+        """Stops fetching these."""
 
     def say(self, frame: Frame) -> None:
         """Sends a frame, before whatever is asked for next."""

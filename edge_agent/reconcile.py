@@ -70,9 +70,9 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Stop fetching what nobody wants any more."""
+    """Stop fetching what nobody wants any more, all at once."""
 
-    manifest: Digest
+    manifests: tuple[Digest, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,8 @@ def reconcile(goals: Goals | None, observed: Observed, now: float) -> Plan:
     ruling = rule(goals, observed.held, observed.link, now)
     unlinks = observed.active.keys() - goals.refs
     actions: list[Action] = [step for step in steps if step.ref not in unlinks]  # first: what failed is in use
-    actions += [Drop(manifest) for manifest in sorted(observed.taking.keys() - ruling.sponsors.keys())]
+    dropped = tuple(sorted(observed.taking.keys() - ruling.sponsors.keys()))
+    actions += [Drop(dropped)] if dropped else []
     going_back = {step.ref for step in steps if isinstance(step, GoBack)}
     ready = [goal for goal in goals.goals if _ready(goal, observed, now) and goal.ref not in going_back]
     switches = [_switch(goal, observed) for goal in ready]

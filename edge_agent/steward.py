@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
 from functools import partial
 from math import inf
@@ -285,7 +285,7 @@ class Steward:
                 goals = self._understand(desired)
                 for action in reconcile(goals, self._observed(), self._clock()).actions:
                     if isinstance(action, Drop):  # a pause does not wait for the disk
-                        self._drop(action.manifest)
+                        self._drop(action.manifests)
                 try:
                     await asyncio.to_thread(self._orders.save, desired)
                 except ModelsyncError as error:
@@ -338,8 +338,8 @@ class Steward:
 
     async def _carry_out(self, action: Action) -> None:
         match action:
-            case Drop(manifest):
-                self._drop(manifest)
+            case Drop(manifests):
+                self._drop(manifests)
             case Fetch(offer, priority):
                 self._transfers.fetch(offer, priority)
             case Go():
@@ -354,9 +354,9 @@ class Steward:
                 self._stale = True
                 await meanwhile(partial(self._chores.do, action), self._kicked, self._turn)
 
-    def _drop(self, manifest: Digest) -> None:
-        self._stale = True  # it may leave something staged that nobody wants
-        self._transfers.drop(manifest, self._clock())
+    def _drop(self, manifests: Sequence[Digest]) -> None:
+        self._stale = True  # they may leave something staged that nobody wants
+        self._transfers.drop(manifests, self._clock())
 
     async def _let_go(self, go: Go) -> None:
         """Says what it will take before it takes it."""

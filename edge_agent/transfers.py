@@ -152,13 +152,14 @@ class Transfers:
             self._pace = pace
             self._pump.pace(pace)
 
-    def drop(self, manifest: Digest, now: float) -> None:
-        """Stops fetching."""
-        if manifest in self._taking and manifest not in self._arrived:
-            self._end(manifest, now)
-        self._taking.pop(manifest, None)
+    def drop(self, manifests: Collection[Digest], now: float) -> None:
+        """Stops fetching these."""
+        for manifest in manifests:
+            if manifest in self._taking and manifest not in self._arrived:
+                self._end(manifest, now)
+            self._taking.pop(manifest, None)
         if self._pump is not None:
-            self._pump.drop(manifest)
+            self._pump.drop(manifests)
 
     def tell(self, report: Report) -> None:
         """Says where everything stands, before anything else is asked for."""

@@ -46,11 +46,12 @@ class Crossing:
         """See `Fetcher`."""
         self.pump.pace(pace)
 
-    def drop(self, manifest: Digest) -> None:
+    def drop(self, manifests: Collection[Digest]) -> None:
         """See `Fetcher`."""
-        if self._later.pop(manifest, None) is None and manifest in self.taking:
-            self.taking.discard(manifest)
-            self.pump.drop(manifest)
+        going = [one for one in manifests if self._later.pop(one, None) is None and one in self.taking]
+        self.taking.difference_update(going)
+        if going:
+            self.pump.drop(going)
 
     def say(self, frame: Frame) -> None:
         """See `Fetcher`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 
 from modelsyncd.digest import Digest
 from modelsyncd.errors import ModelsyncError, RefusedError, RoadError, first_of
@@ -149,9 +149,9 @@ class Pump:
         """How fast to ask, from now on."""
         self._step(pace)
 
-    def drop(self, manifest: Digest) -> None:
-        """Stops fetching; what is durable stays."""
-        self._step(on.Drop(manifest))
+    def drop(self, manifests: Collection[Digest]) -> None:
+        """Stops fetching these; what is durable stays."""
+        self._step(on.Drop(manifests))
 
     def close(self, fault: Fault | None = None) -> None:
         """Ends the session once what was said is on the wire."""

@@ -6,7 +6,7 @@ and an answer to the first must not be taken for one to the second.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modelsyncd.codec.registry import Codec
@@ -66,9 +66,12 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Stop fetching this manifest; what is durable stays."""
+    """Stop fetching these manifests; what is durable stays.
 
-    manifest: Digest
+    All that are to go are named at once: what one leaves free is not given to another that goes, too.
+    """
+
+    manifests: Collection[Digest]
 
 
 @dataclass(frozen=True, slots=True)

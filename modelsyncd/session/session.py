@@ -7,6 +7,7 @@ while it owes us chunks, ends the session. Law 3: the end of the stream means no
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from math import inf
 
@@ -145,8 +146,8 @@ class Session:
             case Pace():
                 self._grants.pace(event, now)
                 return []
-            case Drop(manifest):
-                return self._dropped(manifest)
+            case Drop(manifests):
+                return self._dropped(manifests)
             case Loaded():
                 return self._giver.loaded(event)
             case LoadFailed():
@@ -306,12 +307,9 @@ class Session:
         progress = self._takers.pop(manifest).progress
         return [Send(words.Refuse(fault, manifest)), Finished(manifest, None, fault, progress)]
 
-    def _dropped(self, manifest: Digest) -> list[Effect]:
-        if manifest not in self._takers:
-            return []
-        return self._refused(
-            manifest, fault_of(RefusedError("it is not wanted any more", safe="what is durable stays"))
-        )
+    def _dropped(self, manifests: Iterable[Digest]) -> list[Effect]:
+        fault = fault_of(RefusedError("it is not wanted any more", safe="what is durable stays"))
+        return [effect for one in manifests if one in self._takers for effect in self._refused(one, fault)]
 
     def _grant(self, now: float) -> list[Effect]:
         """What may be asked for now."""

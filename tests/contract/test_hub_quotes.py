@@ -126,7 +126,7 @@ async def test_the_first_word_counts_what_needs_no_coding(hub: Hub) -> None:
         first = await _asked(talk, lambda _: True)
         assert (first.alone, first.left) == (len(FRESH), len(NEW))
         assert talk.pump is not None
-        talk.pump.drop(SECOND.manifest)
+        talk.pump.drop([SECOND.manifest])
 
 
 async def test_a_node_that_holds_nothing_is_answered_at_once_from_rows(hub: Hub) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -183,9 +183,10 @@ class FakePump:
         self.log.append(("say", digest_of(b"")))
         self.said.append(frame)
 
-    def drop(self, manifest: Digest) -> None:
-        self.log.append(("drop", manifest))
-        self.taking.pop(manifest, None)
+    def drop(self, manifests: Collection[Digest]) -> None:
+        for manifest in manifests:
+            self.log.append(("drop", manifest))
+            self.taking.pop(manifest, None)
 
     def progress(self, manifest: Digest) -> Progress:
         return self.far if manifest in self.taking else Progress()

@@ -103,7 +103,8 @@ def fetched(one: Scene) -> set[Digest]:
     """What travels after this plan: what is begun, and what is not stopped."""
     actions = reconcile(one.goals, one.seen, one.now).actions
     begun = {action.offer.manifest for action in actions if isinstance(action, Fetch)}
-    return begun | (one.seen.taking.keys() - {action.manifest for action in actions if isinstance(action, Drop)})
+    dropped = {manifest for action in actions if isinstance(action, Drop) for manifest in action.manifests}
+    return begun | (one.seen.taking.keys() - dropped)
 
 
 @given(seeds)

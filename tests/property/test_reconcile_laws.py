@@ -96,8 +96,8 @@ def all_observed(draw: st.DrawFn) -> Observed:
 def carry_out(action: Action, seen: Observed, goals: Goals) -> Observed:
     """What a node looks like afterwards; asserts the laws at the moment they must hold."""
     match action:
-        case Drop(manifest):
-            return replace(seen, taking={key: value for key, value in seen.taking.items() if key != manifest})
+        case Drop(manifests):
+            return replace(seen, taking={key: value for key, value in seen.taking.items() if key not in manifests})
         case Prove(which):
             seen = replace(seen, unproven=seen.unproven - {which})
             if which.number % 3:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from modelsyncd.codec.registry import Codec
 from modelsyncd.digest import Digest
-from modelsyncd.errors import ProtocolError, RefusedError
+from modelsyncd.errors import RefusedError
 from modelsyncd.limits import LIMITS
 from modelsyncd.session import effects as do
 from modelsyncd.session import events as on
@@ -20,7 +20,6 @@ from modelsyncd.session.faults import fault_of
 from modelsyncd.session.frames import Desired, Frame, Give, Part, Refuse, Report, Settle, Unknown, Want
 from modelsyncd.session.progress import Progress
 from modelsyncd.session.session import PATIENCE, Session
-from modelsyncd.session.taker import STRAY_BYTES
 from modelsyncd.session.window import Window
 from tests.fakes.conversation import Content, Conversation, hello, small_window, some_content
 
@@ -223,35 +222,6 @@ def test_tiny_chunks_are_asked_for_in_bounded_numbers() -> None:
     assert talk.completed == [content.name]
 
 
-def test_a_dropped_transfer_stops_and_its_late_chunks_do_no_harm() -> None:
-    talk, content = begin(5)
-    talk.step("taker", on.Take(content.offer()))
-    talk.run(60)
-    talk.step("taker", on.Drop(content.name))
-    talk.step("taker", on.Take(content.offer()))
-    talk.run()
-    assert talk.completed == [content.name]
-    assert [done.settled is None for done in talk.finished] == [True, False]
-    assert not talk.hung_up
-
-
-@given(seeds, st.lists(st.integers(0, 60), min_size=1, max_size=12))
-def test_a_transfer_may_be_dropped_and_begun_again_at_any_moment(seed: int, moments: list[int]) -> None:
-    talk, content = begin(seed, 15)
-    talk.step("taker", on.Take(content.offer()))
-    for steps in moments:  # answers to the dropped transfer are still on their way when the next one begins
-        talk.run(steps)
-        talk.step("taker", on.Drop(content.name))
-        talk.step("taker", on.Take(content.offer()))
-    talk.run()
-    assert talk.completed
-    assert set(talk.completed) == {content.name}
-    assert not talk.hung_up
-    assert talk.finished[-1].settled is not None
-    for done in talk.finished:
-        assert 0 <= done.progress.had <= done.progress.done <= done.progress.total
-
-
 def test_a_slow_disk_is_not_the_peers_silence() -> None:
     talk, content = begin(12, 60)
     talk.run()
@@ -366,19 +336,3 @@ def test_ranges_name_exactly_the_missing_ordinals(missing: list[int]) -> None:
     assert asked == sorted(missing)
     progress = talk.finished[0].progress
     assert (progress.total, progress.had, progress.done) == (510, 510 - 10 * len(missing), 510)
-
-
-def test_late_chunks_of_a_dropped_transfer_are_harmless_and_ones_that_never_end_are_not() -> None:
-    talk, content = begin(1)
-    late = Give(content.name, Part.CONTENT, 0, Codec.STORED, 1 << 18, 0, bytes(1 << 18))
-    talk.run()
-    for _ in range(2):
-        talk.step("taker", on.Take(content.offer()))
-        talk.step("taker", on.Drop(content.name))
-        for _ in range(STRAY_BYTES >> 18):
-            talk.step("taker", on.Received(late))
-        assert talk.hung_up == []
-    talk.step("taker", on.Received(late))
-    (end,) = talk.hung_up
-    assert end.fault is not None
-    assert end.fault.code == ProtocolError.code

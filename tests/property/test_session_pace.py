@@ -169,7 +169,7 @@ def test_a_transfer_that_is_dropped_while_it_asks_leaves_nothing_behind(seed: in
     talk.leave = lambda _: None
     talk.step("taker", on.Take(content.offer(), gated=True))
     talk.run(talk.rng.randrange(40))
-    talk.step("taker", on.Drop(content.name))
+    talk.step("taker", on.Drop([content.name]))
     talk.live(2 * PATIENCE)
     talk.leave = lambda word: word.priced.wire if word.final else None
     talk.step("taker", on.Take(content.offer(), gated=True))

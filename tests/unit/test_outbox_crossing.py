@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import cast
 
 from edge_agent.outbox.crossing import Crossing
@@ -23,8 +24,8 @@ class Asked:
     def take(self, offer: Offer, priority: int, *, gated: bool) -> None:
         self.said.append(f"take {offer.manifest[0]} {priority} {gated}")
 
-    def drop(self, manifest: Digest) -> None:
-        self.said.append(f"drop {manifest[0]}")
+    def drop(self, manifests: Collection[Digest]) -> None:
+        self.said += [f"drop {manifest[0]}" for manifest in manifests]
 
     def progress(self, _manifest: Digest) -> Progress:
         return Progress(total=10)
@@ -53,10 +54,10 @@ def test_what_is_dropped_while_it_waits_is_never_fetched() -> None:
     asked, offered = Asked(), {ONE}
     crossing = Crossing(cast("Pump", asked), lambda: offered)
     crossing.take(offer(ONE))
-    crossing.drop(ONE)
+    crossing.drop([ONE])
     offered.clear()
     crossing.resume()
     assert asked.said == []
     crossing.take(offer(ONE))
-    crossing.drop(ONE)
+    crossing.drop([ONE])
     assert asked.said == ["take 1 0 False", "drop 1"]

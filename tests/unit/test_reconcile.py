@@ -92,7 +92,7 @@ def test_a_link_to_a_version_that_has_gone_makes_it_fetched_again() -> None:
 
 def test_a_fetch_that_the_hub_no_longer_wants_is_dropped() -> None:
     seen = Observed(taking={version(1).manifest: 0}, online=True)
-    assert reconcile(goals(goal(2)), seen, 0).actions == (Drop(version(1).manifest), Fetch(goal(2).offer, 0))
+    assert reconcile(goals(goal(2)), seen, 0).actions == (Drop((version(1).manifest,)), Fetch(goal(2).offer, 0))
 
 
 def test_a_changed_priority_is_said_again() -> None:
