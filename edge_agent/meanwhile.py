@@ -48,6 +48,30 @@ async def meanwhile(
     return outcome.found[0]
 
 
+async def undisturbed(
+    work: Callable[[], Awaitable[T]],
+    kicked: asyncio.Event,
+    turn: Callable[[], Awaitable[object]],
+    turns: Callable[[], int],
+) -> T:
+    """As `meanwhile`, for work that turns make useless: when `turns` counts more than before, it is done again.
+
+    A kick makes one turn and no more, so that a turn which fails each time does not keep this from its end.
+    """
+    told = False
+    try:
+        while True:
+            before = turns()
+            found = await meanwhile(work, kicked, turn)
+            told |= kicked.is_set()
+            kicked.clear()
+            if turns() == before:
+                return found
+    finally:
+        if told:
+            kicked.set()
+
+
 async def _outcome(work: Callable[[], Awaitable[T]]) -> _Outcome[T]:
     try:
         return _Outcome([await work()])

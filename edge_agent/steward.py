@@ -18,7 +18,7 @@ from edge_agent.chores import CHORE_PAUSE, Chores
 from edge_agent.facts import NodeFacts
 from edge_agent.fetcher import Fetcher
 from edge_agent.goals import Goals, newest, understand
-from edge_agent.meanwhile import meanwhile
+from edge_agent.meanwhile import meanwhile, undisturbed
 from edge_agent.metering import LOOK_AGAIN, Metering
 from edge_agent.orders import Orders
 from edge_agent.prover import Prover
@@ -301,10 +301,8 @@ class Steward:
         self._stale = self._doubtful = False
         landed = self._transfers.landed()
         try:
-            turns = self._turns - 1
-            while turns != self._turns:  # what was seen before a switch, and after it, is of no use
-                turns = self._turns
-                stock = await meanwhile(partial(asyncio.to_thread, look), self._kicked, self._turn)
+            work = partial(asyncio.to_thread, look)
+            stock = await undisturbed(work, self._kicked, self._turn, lambda: self._turns)
             before, self._stock = self._stock, stock
             for active in stock.mended(before):  # that is news to those who watch for it
                 self._watchers.tell(Switch(active, 0))

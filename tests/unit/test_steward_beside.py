@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,23 @@ async def test_a_channel_leads_back_before_the_disk_has_been_looked_at(tmp_path:
             assert not holdings.go.is_set()
         await node.want(3, 3)
         await node.until_phase(Phase.CONFIRMING, 3)  # what was seen before the switch did not count
+
+
+async def test_a_version_that_is_gone_when_it_is_switched_to_does_not_keep_a_look_from_its_end(
+    tmp_path: Path, holdings: HeldHoldings
+) -> None:
+    async with Node(tmp_path, holdings, gate=None).running() as node:
+        await node.want(1, 1)
+        await node.until_phase(Phase.ACTIVE, 1)
+        with holdings.held("observe") as there:
+            node.steward.look()
+            assert await asyncio.to_thread(there.wait, PATIENCE)
+            holdings.stock = replace(holdings.stock, held=holdings.stock.held - {TWO})  # as a chore does that has begun
+            tried = holdings.calls.count("activate")
+            await node.want(2, 2)
+            await node.until(lambda: holdings.calls.count("activate") > tried)
+        await node.until_phase(Phase.WANTED, 1)
+        assert holdings.calls.count("activate") == tried + 1
 
 
 async def test_a_person_rolls_back_while_a_large_version_is_deleted(tmp_path: Path, holdings: HeldHoldings) -> None:
