@@ -17,7 +17,7 @@ from edge_agent.orders import Orders
 from edge_agent.stock import Stock
 from edge_agent.watchers import Active
 from modelsyncd.digest import Digest, digest_of
-from modelsyncd.errors import DamageError, NotFoundError
+from modelsyncd.errors import ConflictError, DamageError, NotFoundError
 from modelsyncd.manifest import pieces
 from modelsyncd.names import ModelRef
 from modelsyncd.session.frames import Desired, Part
@@ -166,6 +166,8 @@ class DiskStore:
             self._disk.before.pop(ref, None)
 
     def prune(self, version: Version) -> None:
+        if version in self._disk.links.values():  # as the real one: it was switched to while this waited for its thread
+            raise ConflictError(f"{version.model}:{version.number} is active", safe="it stays")
         if self.alive:
             self._disk.versions.pop(version, None)
             self._disk.judge()

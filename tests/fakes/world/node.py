@@ -60,6 +60,7 @@ class Node:
         self._sent_now = 0
         self._delivered_now = 0
         self._drops_now = 0
+        self._again_now = 0
         self._store: DiskStore | None = None
         self._process: asyncio.Task[None] | None = None
 
@@ -122,7 +123,7 @@ class Node:
         await asyncio.sleep(2 * self.up_shape.delay + 0.001)
         if not (self._hub.up and self.reachable):
             raise RoadError("the hub can't be reached")
-        self._sent_now = self._delivered_now = self._drops_now = 0
+        self._sent_now = self._delivered_now = self._drops_now = self._again_now = 0
         if self.ruling is not None:
             self.ruling.sessions += 1
         link = self.link = Link(self.up_shape, self.down_shape, self._sent, self._seen)
@@ -147,6 +148,12 @@ class Node:
             wrong = self.ruling.arrived(len(give.payload), asyncio.get_running_loop().time())
             self.wrongs += [wrong] if wrong else []
         if (give.manifest, give.ordinal) in self._durable:
+            self._came_again(give)
+
+    def _came_again(self, give: Give) -> None:
+        """Who drops a transfer and takes it up again before its chunks came gets them twice: a window's, at most."""
+        self._again_now += len(give.payload)
+        if self._again_now > self._drops_now * (CAP + STEP):
             self.wrongs.append(f"chunk {give.ordinal} of {short(give.manifest)} was durable, and came again")
 
     def _session_over(self) -> None:
