@@ -131,7 +131,7 @@ class Pump:
             raise error_of(self._fault)
 
     def say(self, frame: Frame) -> None:
-        """Sends a frame of ours: Desired, Report or Offer."""
+        """Sends a frame of ours: Desired, Report, Offer or Tidings."""
         self._step(on.Say(frame))
 
     def take(self, offer: Offer, priority: int = 0, *, gated: bool = False) -> None:

@@ -24,7 +24,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Send this frame of ours (Desired, Report, Offer)."""
+    """Send this frame of ours (Desired, Report, Offer, Tidings)."""
 
     frame: Frame
 

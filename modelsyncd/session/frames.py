@@ -34,10 +34,14 @@ class Feature(Enum):
     QUOTES = 1
     ECHO = 2
     TERSE = 3
+    TIDINGS = 4
 
 
 FEATURES = frozenset({Feature.ECHO, Feature.TERSE})
-"""What every session of this version answers; who can say what chunks will take, answers QUOTES, too."""
+"""What every session of this version answers; who can say what chunks will take, answers QUOTES, too.
+
+A node that keeps an extract of the catalogue also heeds TIDINGS.
+"""
 
 
 class Hold(Enum):
@@ -204,6 +208,11 @@ class Echo:
     answer: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Tidings:
+    """The catalogue changed about models that the node follows."""
+
+
 PART_OF_IT = 0
 """The number in a Settle for one variant of a release that is not committed yet: others are not at the hub whole."""
 
@@ -315,4 +324,4 @@ class Unknown:
     field: int
 
 
-Frame = Hello | Desired | Offer | Want | Give | Settle | Report | Refuse | Ask | Quote | Echo | Unknown
+Frame = Hello | Desired | Offer | Want | Give | Settle | Report | Refuse | Ask | Quote | Echo | Tidings | Unknown

@@ -229,7 +229,7 @@ class Session:
                 return self._echoed(frame, now)
             case words.Settle():
                 return self._was_settled(frame)
-            case words.Desired() | words.Report():
+            case words.Desired() | words.Report() | words.Tidings():
                 return [Deliver(frame)]
             case words.Unknown(field):
                 raise ProtocolError(

@@ -26,6 +26,7 @@ from modelsyncd.session.frames import (
     Refuse,
     Report,
     Settle,
+    Tidings,
     Unknown,
     Want,
 )
@@ -78,6 +79,8 @@ def to_pb(frame: Frame) -> sync_pb2.Frame:
             return sync_pb2.Frame(quote=quote_to_pb(frame))
         case Echo(token, answer):
             return sync_pb2.Frame(echo=sync_pb2.Echo(token=token, answer=answer))
+        case Tidings():
+            return sync_pb2.Frame(tidings=sync_pb2.Tidings())
         case Unknown():
             raise ProtocolError("an unknown frame can't be sent")
 
@@ -143,6 +146,8 @@ def _from_pb(message: sync_pb2.Frame, limits: Limits) -> Frame:
             return quote_from_pb(message.quote)
         case "echo":
             return Echo(message.echo.token, message.echo.answer)
+        case "tidings":
+            return Tidings()
         case _:
             strange = UnknownFieldSet(message)
             return Unknown(strange[0].field_number if len(strange) else 0)

@@ -41,6 +41,7 @@ from modelsyncd.session.frames import (
     Report,
     Settle,
     Standing,
+    Tidings,
     Unfit,
     Waiting,
     Want,
@@ -247,6 +248,7 @@ FRAMES = st.one_of(
     st.builds(Ask, DIGESTS, st.lists(RUNS, max_size=4).map(tuple), st.lists(DIGESTS, max_size=2).map(tuple)),
     st.builds(Quote, DIGESTS, PRICED),
     st.builds(Echo, U64, st.booleans()),
+    st.just(Tidings()),
 )
 
 

@@ -37,6 +37,8 @@ class _FeatureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Feature.Value
     """Answers Echo."""
     FEATURE_TERSE: _Feature.ValueType  # 3
     """Fills in what a Give leaves out because the one before it said it."""
+    FEATURE_TIDINGS: _Feature.ValueType  # 4
+    """Asks what changed in the catalogue when it hears Tidings."""
 
 class Feature(_Feature, metaclass=_FeatureEnumTypeWrapper):
     """Words that came after the first version: a peer says those that it answers, and none of them is said to one that does not."""
@@ -49,6 +51,8 @@ FEATURE_ECHO: Feature.ValueType  # 2
 """Answers Echo."""
 FEATURE_TERSE: Feature.ValueType  # 3
 """Fills in what a Give leaves out because the one before it said it."""
+FEATURE_TIDINGS: Feature.ValueType  # 4
+"""Asks what changed in the catalogue when it hears Tidings."""
 Global___Feature: _TypeAlias = Feature  # noqa: Y015
 
 class _Part:
@@ -188,6 +192,7 @@ class Frame(_message.Message):
     ASK_FIELD_NUMBER: _builtins.int
     QUOTE_FIELD_NUMBER: _builtins.int
     ECHO_FIELD_NUMBER: _builtins.int
+    TIDINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """First frame of each side."""
@@ -232,6 +237,10 @@ class Frame(_message.Message):
     def echo(self) -> Global___Echo:
         """Either way: answered at once with the same token, so that whoever asked knows how long the way takes."""
 
+    @_builtins.property
+    def tidings(self) -> Global___Tidings:
+        """Hub to node: the catalogue changed about models that the node follows."""
+
     def __init__(
         self,
         *,
@@ -246,12 +255,13 @@ class Frame(_message.Message):
         ask: Global___Ask | None = ...,
         quote: Global___Quote | None = ...,
         echo: Global___Echo | None = ...,
+        tidings: Global___Tidings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "body", b"body", "desired", b"desired", "echo", b"echo", "give", b"give", "hello", b"hello", "offer", b"offer", "quote", b"quote", "refuse", b"refuse", "report", b"report", "settle", b"settle", "want", b"want"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "body", b"body", "desired", b"desired", "echo", b"echo", "give", b"give", "hello", b"hello", "offer", b"offer", "quote", b"quote", "refuse", b"refuse", "report", b"report", "settle", b"settle", "tidings", b"tidings", "want", b"want"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "body", b"body", "desired", b"desired", "echo", b"echo", "give", b"give", "hello", b"hello", "offer", b"offer", "quote", b"quote", "refuse", b"refuse", "report", b"report", "settle", b"settle", "want", b"want"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "body", b"body", "desired", b"desired", "echo", b"echo", "give", b"give", "hello", b"hello", "offer", b"offer", "quote", b"quote", "refuse", b"refuse", "report", b"report", "settle", b"settle", "tidings", b"tidings", "want", b"want"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "desired", "offer", "want", "give", "settle", "report", "refuse", "ask", "quote", "echo"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "desired", "offer", "want", "give", "settle", "report", "refuse", "ask", "quote", "echo", "tidings"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -953,6 +963,23 @@ class Echo(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Echo: _TypeAlias = Echo  # noqa: Y015
+
+@_typing.final
+class Tidings(_message.Message):
+    """Something changed in the catalogue about models that the node follows; what, ExtractService says to whoever asks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tidings: _TypeAlias = Tidings  # noqa: Y015
 
 @_typing.final
 class Settle(_message.Message):
