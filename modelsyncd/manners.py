@@ -51,6 +51,11 @@ def manners(
     return Manners(rate, tuple(map(parse_opening, openings)), month_bytes, paused, background)
 
 
+def is_dear(one: Manners) -> bool:
+    """Whether bytes have their time or their price: then what can wait, waits. A rate alone makes none of them dear."""
+    return one.paused or bool(one.openings) or one.month_bytes > 0
+
+
 def is_closed(several: Sequence[Manners], local: datetime) -> bool:
     """Whether one of these has openings and none of them is open at this time of the node's own."""
     return any(one.openings and not is_open(one.openings, local) for one in several)
