@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from cloud_hub.enrol_api import EnrolService
 from cloud_hub.events import Bus
 from cloud_hub.extract_api import ExtractApi
 from cloud_hub.gc import gc
+from cloud_hub.herald import Herald
 from cloud_hub.imports_api import ImportsApi
 from cloud_hub.indexing import Indexer
 from cloud_hub.limits_api import LimitsApi
@@ -48,6 +49,7 @@ from modelsyncd.link.malloc import raise_thresholds
 from modelsyncd.link.reflection import add_reflection
 from modelsyncd.link.server import bind_tls, make_server, serving
 from modelsyncd.link.stream import serve_sessions
+from modelsyncd.names import ModelName
 from modelsyncd.sizes import parse_size
 from modelsyncd.store import failpoints
 from modelsyncd.store.durable import write_file
@@ -233,9 +235,19 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
     At the end every session is told, calls get a moment to finish, and what they had made durable stays.
     """
     bus, presence = Bus(), Presence()
+    herald = Herald(bus)
     answers = Congestion(settings.congestion)
-    sessions = SyncApi(stores, presence, bus, effort=EFFORTS[settings.coding], congestion=answers, log=log)
+    sessions = SyncApi(stores, presence, bus, herald, effort=EFFORTS[settings.coding], congestion=answers, log=log)
     promotion = Promotion(stores.catalog, presence, bus, log=log)
+    loop = asyncio.get_running_loop()
+
+    def measured(model: ModelName) -> None:
+        promotion.measured(model)
+        herald.changed([model])
+
+    def removed(models: Collection[ModelName]) -> None:
+        loop.call_soon_threadsafe(herald.changed, models)
+
     health = Health(SERVICES)
     server = make_server()
     serve_sessions(server, sessions.converse, lane=sessions.lane)
@@ -243,9 +255,9 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
     add_CatalogServiceServicer_to_server(CatalogApi(stores, presence, bus, effort=EFFORTS[settings.coding]), server)
     add_LimitServiceServicer_to_server(LimitsApi(stores.catalog, presence, tell=bus.publish), server)
     add_RightServiceServicer_to_server(RightsApi(stores.catalog, presence), server)
-    add_RecordServiceServicer_to_server(RecordsApi(stores.catalog, measured=promotion.measured), server)
+    add_RecordServiceServicer_to_server(RecordsApi(stores.catalog, measured=measured), server)
     add_DoctorServiceServicer_to_server(DoctorApi(settings.data, presence, answers, software=SOFTWARE), server)
-    indexer = Indexer(stores.catalog, stores.contents)
+    indexer = Indexer(stores.catalog, stores.contents, changed=herald.changed)
     add_SearchServiceServicer_to_server(SearchApi(stores.catalog, indexer), server)
     add_LineageServiceServicer_to_server(LineageApi(stores.catalog), server)
     add_RuleServiceServicer_to_server(RulesApi(stores.catalog, promotion), server)
@@ -253,9 +265,9 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
     tell = sessions.told
     imports = ImportsApi(stores, indexer, settings.data.absolute(), settings.imports, tell=tell)
     add_ImportServiceServicer_to_server(imports, server)
-    collector = Collector(stores.catalog, stores.stock, stores.packs)
+    collector = Collector(stores.catalog, stores.stock, stores.packs, removed=removed)
     add_RetentionServiceServicer_to_server(RetentionApi(stores.catalog, collector), server)
-    add_ExtractServiceServicer_to_server(ExtractApi(stores.catalog), server)
+    add_ExtractServiceServicer_to_server(ExtractApi(stores.catalog, asked=herald.asked), server)
     health.attach(server)
     add_reflection(server, SERVICES)
     bound = bind_tls(server, settings.listen, stores.authority.issue_hub(time.time()))
@@ -265,6 +277,7 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
             group.create_task(_follow(stores.catalog, presence, log)),
             group.create_task(_tidy(stores.codings)),
             group.create_task(promotion.run()),
+            group.create_task(herald.run()),
             group.create_task(indexer.run()),
             group.create_task(_scrub(stores, settings).run()),
         ]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from cloud_hub.catalog import Catalog
@@ -17,7 +18,9 @@ from cloud_hub.repack import Freed, Repack
 from cloud_hub.retention import judge
 from cloud_hub.stock import Stock
 from cloud_hub.sweep import Step, Sweep
+from modelsyncd.digest import Digest
 from modelsyncd.errors import ConflictError
+from modelsyncd.names import ModelName, parse_model
 from modelsyncd.store.blobs import Blobs
 from modelsyncd.store.failpoints import Point, passing
 
@@ -39,10 +42,20 @@ class Progress:
 class Collector:
     """Runs one gc at a time. Everything here blocks."""
 
-    def __init__(self, catalog: Catalog, stock: Stock, blobs: Blobs, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        stock: Stock,
+        blobs: Blobs,
+        *,
+        removed: Callable[[Collection[ModelName]], object] = lambda _: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`removed` hears, in the thread of `run`, of which models releases went, once no more go."""
         self._catalog = catalog
         self._stock = stock
         self._blobs = blobs
+        self._removed = removed
         self._clock = clock
         self._running = threading.Lock()
 
@@ -66,11 +79,10 @@ class Collector:
         yield now
         without = self._catalog.removals.manifests_without(verdict.going) if dry else frozenset()
         if not dry:
-            for gone in self._catalog.removals.remove(verdict.going, by, busy):
-                passing(Point.RELEASES_REMOVED)
-                self._stock.swept()
-                now = replace(now, removed=now.removed + len(gone))
-                yield now
+            with closing(self._remove(verdict.going, by, busy)) as batches:
+                for gone in batches:
+                    now = replace(now, removed=now.removed + gone)
+                    yield now
         young = self._catalog.packs.young(by.now - grace)
         for step in Sweep(self._catalog, self._stock, young, without).run(dry=dry):
             now = replace(now, step=step)
@@ -79,3 +91,16 @@ class Collector:
             for freed in Repack(self._catalog, self._stock, self._blobs).run():
                 now = replace(now, freed=freed)
                 yield now
+
+    def _remove(self, going: Mapping[Name, str], by: By, busy: Collection[Digest]) -> Generator[int, None, None]:
+        """How many releases went, a batch at a time."""
+        models: set[str] = set()
+        try:
+            for gone in self._catalog.removals.remove(going, by, busy):
+                passing(Point.RELEASES_REMOVED)
+                self._stock.swept()
+                models.update(name.model for name in gone)
+                yield len(gone)
+        finally:
+            if models:
+                self._removed(list(map(parse_model, models)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from cloud_hub import gate
 from cloud_hub.catalog import Catalog
@@ -23,8 +23,10 @@ MODELS = 10_000  # models of one question
 class ExtractApi(ExtractServiceServicer):
     """A node is told of what its assignments follow: it may read that, and nothing else."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, *, asked: Callable[[str], None] = lambda _: None) -> None:
+        """`asked` hears the name of each node that asks, before anything is looked up for it."""
         self._catalog = catalog
+        self._asked = asked
 
     @answering
     async def FetchExtract(  # noqa: N802
@@ -34,6 +36,8 @@ class ExtractApi(ExtractServiceServicer):
         caller = await gate.talker(context, self._catalog)
         if len(request.marks) > MODELS or len(request.models) > MODELS:
             raise LimitError(f"{MODELS} models may be asked about at once")
+        if caller.kind is Kind.NODE:
+            self._asked(caller.name)
         followed = await asyncio.to_thread(self._followed, caller, request)
         yield pb.FetchExtractResponse(followed=map(str, followed))
         for model in followed:

@@ -8,14 +8,14 @@ for what can't be read of it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from cloud_hub.catalog import Catalog, Stale
 from cloud_hub.contents import Content, Contents
 from modelsyncd.card import CARD_BYTES, CARD_FILE, NO_CARD, Card, read_card
 from modelsyncd.daemon.log import Log
 from modelsyncd.facts import Facts, facts_of
-from modelsyncd.names import ModelRef, parse_model
+from modelsyncd.names import ModelName, ModelRef, parse_model
 from modelsyncd.query.traits import Trait, traits_of
 from modelsyncd.release import ManifestRef, Release
 from modelsyncd.wire.nouns import decode_release
@@ -29,9 +29,17 @@ REST = 900.0  # seconds until it is looked whether a push left something behind
 class Indexer:
     """Reads what releases are found by. Everything but `run` blocks; safe to use from any thread."""
 
-    def __init__(self, catalog: Catalog, contents: Contents) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        contents: Contents,
+        *,
+        changed: Callable[[Collection[ModelName]], None] = lambda _: None,
+    ) -> None:
+        """`changed` hears, in the loop's thread, of which models `run` made traits anew, at the end of each round."""
         self._catalog = catalog
         self._contents = contents
+        self._changed = changed
 
     def index(self, release: Release) -> None:
         """Makes a release findable that was committed a moment ago. What can't be done now, is done by `run`."""
@@ -75,12 +83,14 @@ class Indexer:
     async def _round(self, log: Log) -> bool:
         """Whether something is left that could not be read."""
         done, failed = 0, False
+        models: set[str] = set()
         before: int | None = None
         while stale := await asyncio.to_thread(self._catalog.traits.stale, AT_ONCE, before):
             for one in stale:
                 try:
                     await asyncio.to_thread(self.again, one)
                     done += 1
+                    models.add(one.model)
                 except Exception as error:  # noqa: BLE001 - nor end the hub, at this start and each after it
                     failed = True
                     log.failure("release.not-indexed", error, model=one.model, number=one.number)
@@ -88,6 +98,7 @@ class Indexer:
             before = stale[-1].id
         if done:
             log.info("releases.indexed", count=done)
+            self._changed(list(map(parse_model, models)))
         return failed
 
 

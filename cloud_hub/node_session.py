@@ -14,11 +14,13 @@ from cloud_hub.board import Board, Told
 from cloud_hub.catalog import Catalog
 from cloud_hub.events import Event, NodeChanged
 from cloud_hub.gate import removed
+from cloud_hub.herald import Follow, Herald
 from cloud_hub.presence import Live, Newest, Presence
+from cloud_hub.tidings import told_about
 from modelsyncd.errors import ModelsyncError, NotFoundError, first_of
 from modelsyncd.link.pump import Pump, Word
 from modelsyncd.session.faults import fault_of
-from modelsyncd.session.frames import Desired, Facts, Hello, Report
+from modelsyncd.session.frames import Desired, Facts, Feature, Hello, Report, Tidings
 from modelsyncd.wire.nouns import encode_report
 
 
@@ -35,6 +37,7 @@ class NodeSession:
         catalog: Catalog,
         board: Board,
         presence: Presence,
+        herald: Herald,
         *,
         tell: Callable[[Event], None],
         heed: Callable[[Desired], None] = lambda _: None,
@@ -45,6 +48,7 @@ class NodeSession:
         self._catalog = catalog
         self._board = board
         self._presence = presence
+        self._herald = herald
         self._tell = tell
         self._heed = heed
         self._clock = clock
@@ -71,17 +75,20 @@ class NodeSession:
         """Has the pump turned, and does all that goes with it, until the conversation ends. Raises ModelsyncError."""
         live = self._live = Live(self._node, lambda why: pump.close(fault_of(why)), lambda: pump.rate)
         try:
-            with self._presence.enter(live):
-                await self._converse(pump, turn, live)
+            with (
+                self._presence.enter(live),
+                self._herald.hearing(self._node, lambda: pump.say(Tidings())) as follow,
+            ):
+                await self._converse(pump, turn, live, follow)
         finally:
             await self._store_last()
             self._tell(NodeChanged(self._clock(), self._node))
 
-    async def _converse(self, pump: Pump, turn: Callable[[Pump], Awaitable[None]], live: Live) -> None:
+    async def _converse(self, pump: Pump, turn: Callable[[Pump], Awaitable[None]], live: Live, follow: Follow) -> None:
         failure: ModelsyncError | None = None
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._say_desired(pump, live))
+                group.create_task(self._say_desired(pump, live, follow))
                 group.create_task(self._store_reports())
                 await turn(pump)
                 raise _Over
@@ -92,7 +99,7 @@ class NodeSession:
         if failure is not None:
             raise failure
 
-    async def _say_desired(self, pump: Pump, live: Live) -> None:
+    async def _say_desired(self, pump: Pump, live: Live, follow: Follow) -> None:
         hello = await self._greeted.take()
         await asyncio.to_thread(self._catalog.nodes.seen, self._node, hello.software, hello.facts, self._clock())
         self._tell(NodeChanged(self._clock(), self._node))
@@ -110,6 +117,8 @@ class NodeSession:
                 self._heed(told.desired)
                 pump.say(told.desired)
                 before = told
+                if Feature.TIDINGS in hello.features:
+                    follow(told_about(told.desired))
 
     async def _store_reports(self) -> None:
         while True:

@@ -12,6 +12,7 @@ from cloud_hub.board import Board
 from cloud_hub.commit import HubIntake
 from cloud_hub.efforts import Effort, Efforts
 from cloud_hub.events import Bus, Event, Moved
+from cloud_hub.herald import Herald
 from cloud_hub.indexing import Indexer
 from cloud_hub.node_session import NodeSession
 from cloud_hub.offers import Offers
@@ -48,6 +49,7 @@ class SyncApi:
         stores: Stores,
         presence: Presence,
         bus: Bus,
+        herald: Herald,
         *,
         effort: Effort = profile_for,
         congestion: Congestion | None = None,
@@ -59,6 +61,7 @@ class SyncApi:
         self._effort = effort
         self._presence = presence
         self._bus = bus
+        self._herald = herald
         self._log = log
         self._clock = clock
         self._pumps: set[Pump] = set()
@@ -120,6 +123,7 @@ class SyncApi:
             self._catalog,
             self._board,
             self._presence,
+            self._herald,
             tell=self._bus.publish,
             heed=efforts.heed,
             clock=self._clock,

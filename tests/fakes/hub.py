@@ -22,7 +22,7 @@ from modelsyncd.link.stream import open_session
 from modelsyncd.session.effects import Finished
 from modelsyncd.session.events import Settled
 from modelsyncd.session.faults import error_of
-from modelsyncd.session.frames import PROTOCOL, Desired, Frame, Hello, Offer
+from modelsyncd.session.frames import FEATURES, PROTOCOL, Desired, Feature, Frame, Hello, Offer
 from modelsyncd.session.ports import GiverStore, TakerStore
 from modelsyncd.session.session import Session
 from modelsyncd.session.window import Window
@@ -144,9 +144,10 @@ class Hub:
         codecs: frozenset[Codec] = READABLE,
         holds: tuple[Digest, ...] = (),
         window: Window | None = None,
+        features: frozenset[Feature] = FEATURES,
     ) -> AbstractAsyncContextManager[Talk]:
         """A conversation with this hub for as long as the block lasts."""
-        hello = Hello(protocol, "test peer", codecs, holds)
+        hello = Hello(protocol, "test peer", codecs, holds, features)
         return talking(self.address, identity, giver=giver, taker=taker, hello=hello, window=window)
 
     async def push(self, publication: Publication, identity: Identity | None = None) -> Settled:
