@@ -147,9 +147,18 @@ async def _serve(settings: Settings, lifetime: Lifetime, store: TreeStore, shelf
     )
     await steward.load()
     congestion = _congestion(settings)
-    extracting = Extracting(extract := Extract(settings.folder / EXTRACT), steward, settings.hub)
+    extracting = Extracting(extract := Extract(settings.folder / EXTRACT), steward, settings.hub, jitter=JITTER)
     connect = partial(_connect, settings, congestion, [recorder.over, extracting.over])
-    uplink = Uplink(steward, connect, shelf, software=SOFTWARE, jitter=JITTER, outbox=outbox, facts=facts)
+    uplink = Uplink(
+        steward,
+        connect,
+        shelf,
+        software=SOFTWARE,
+        jitter=JITTER,
+        outbox=outbox,
+        facts=facts,
+        tidings=extracting.told,
+    )
     taken, quiet = lambda: store.disk()[1], partial(_quiet, steward)
     scrub = Scrub(store.tree, steward.look, rate=settings.scrub_bytes, size=taken, quiet=quiet)
     server, health = make_server(), Health([SERVICE])

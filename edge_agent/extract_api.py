@@ -1,7 +1,8 @@
 """The only place that keeps a node's extract of the catalogue in step with the hub's, by what changed and no more.
 
-It asks when a session begins, when the hub says that the node should hold something else, and now and then. Nothing
-waits for it: what can't be asked now is asked later, and queries are answered from what is there.
+It asks when a session begins, when the hub says that something changed about what the node follows, some time after the
+hub said that the node should hold something else, and now and then. Nothing waits for it: what can't be asked now is
+asked later, and queries are answered from what is there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 import grpc
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from modelsyncd.wire.v1.extract_pb2_grpc import ExtractServiceAsyncStub
 
 EVERY = 900.0  # seconds between two questions when nothing seems to have happened
-SETTLE = 2.0  # seconds that a change may take to be followed by others
+SETTLE = 2.0  # seconds in which the hub says all that a session begins with
+SPREAD = 30.0  # seconds over which a fleet asks after a move: a hub says sooner that there is something to ask
 
 
 class Followed(Protocol):
@@ -45,28 +48,41 @@ class Extracting:
     """Belongs to the loop's thread."""
 
     def __init__(
-        self, extract: Extract, followed: Followed, hub: str, *, wall: Callable[[], float] = time.time
+        self,
+        extract: Extract,
+        followed: Followed,
+        hub: str,
+        *,
+        jitter: Callable[[], float],
+        wall: Callable[[], float] = time.time,
     ) -> None:
-        """`hub` is its address, for people."""
+        """`hub` is its address, for people; `jitter` gives numbers from 0 to 1."""
         self._extract = extract
         self._followed = followed
         self._hub = hub
+        self._jitter = jitter
         self._wall = wall
         self._channel: grpc.aio.Channel | None = None
         self._linked = asyncio.Event()
-        self._worth_it = asyncio.Event()
+        self._due = inf
+        self._sooner = asyncio.Event()
 
     @contextmanager
     def over(self, channel: grpc.aio.Channel) -> Iterator[None]:
         """For as long as the block lasts, this is how the hub is reached."""
         self._channel = channel
         self._linked.set()
-        self._worth_it.set()  # whatever was told before, a session begins
+        self._due = inf  # whatever was told before, a session begins
+        self._ask_at(time.monotonic() + SETTLE)
         try:
             yield
         finally:
             self._channel = None
             self._linked.clear()
+
+    def told(self) -> None:
+        """The hub says that something changed about what the node follows."""
+        self._ask_at(time.monotonic())
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -78,8 +94,8 @@ class Extracting:
         log, told = Log(), ""
         while True:
             await self._linked.wait()
-            await asyncio.sleep(SETTLE)
-            self._worth_it.clear()  # before asking: what comes meanwhile is asked about next
+            await self._until_due()
+            self._due = time.monotonic() + EVERY  # before asking: what comes meanwhile is asked about next
             try:
                 await self._fetch()
                 told = ""
@@ -87,9 +103,18 @@ class Extracting:
                 if error.code != told:  # an older hub says the same each time
                     log.info("extract.waits", why=error.message)
                 told = error.code
+
+    def _ask_at(self, when: float) -> None:
+        if when < self._due:
+            self._due = when
+            self._sooner.set()
+
+    async def _until_due(self) -> None:
+        while (left := self._due - time.monotonic()) > 0:
+            self._sooner.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(EVERY):
-                    await self._worth_it.wait()
+                async with asyncio.timeout(left):
+                    await self._sooner.wait()
 
     async def _notice(self) -> None:
         seen = self._followed.generation
@@ -97,7 +122,7 @@ class Extracting:
             changed = self._followed.changed
             if self._followed.generation != seen:
                 seen = self._followed.generation
-                self._worth_it.set()
+                self._ask_at(time.monotonic() + SETTLE + SPREAD * self._jitter())
             await changed.wait()
 
     async def _fetch(self) -> None:

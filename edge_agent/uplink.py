@@ -25,7 +25,7 @@ from modelsyncd.link.attempt import outcome_of
 from modelsyncd.link.backoff import Backoff
 from modelsyncd.link.pump import FrameStream, Pump, Word
 from modelsyncd.session.effects import Finished, Quoted
-from modelsyncd.session.frames import PROTOCOL, Desired, Facts, Hello, Waiting
+from modelsyncd.session.frames import FEATURES, PROTOCOL, Desired, Facts, Feature, Hello, Tidings, Waiting
 from modelsyncd.session.ports import TakerStore
 from modelsyncd.session.recall import Recall
 from modelsyncd.session.session import PATIENCE, Session
@@ -58,9 +58,14 @@ class Uplink:
         patience: float = PATIENCE,
         log: Log | None = None,
         facts: NodeFacts | None = None,
+        tidings: Callable[[], None] | None = None,
     ) -> None:
-        """`patience` in seconds: of nothing from a hub that owes something, until the session is given up."""
+        """`patience` in seconds: of nothing from a hub that owes something, until the session is given up.
+
+        `tidings` hears that the catalogue changed about what the node follows; without it the hub never says so.
+        """
         self._facts = facts or NodeFacts({}, dict)
+        self._tidings = tidings
         self._steward = steward
         self._connect = connect
         self._outbox = outbox or Nothing()
@@ -149,7 +154,8 @@ class Uplink:
 
     async def _converse(self, stream: FrameStream) -> None:
         said = await asyncio.to_thread(self._facts.look)
-        hello = Hello(PROTOCOL, self._software, self._codecs, self._steward.holds, facts=said)
+        features = FEATURES if self._tidings is None else FEATURES | {Feature.TIDINGS}
+        hello = Hello(PROTOCOL, self._software, self._codecs, self._steward.holds, features, said)
         session = Session(hello, window=self._window(), patience=self._patience, recall=self._recall)
         greeted = asyncio.Event()
         pump = Pump(
@@ -196,6 +202,8 @@ class Uplink:
                 crossing.resume()
             case Quoted():
                 self._steward.quoted(word)
+            case Tidings() if self._tidings is not None:
+                self._tidings()
             case _:
                 return
 

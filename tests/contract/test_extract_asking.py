@@ -35,7 +35,7 @@ async def test_a_node_asks_in_each_session_and_when_it_is_to_hold_something_else
 
     loop = asyncio.get_running_loop()
     extract = Extract(tmp_path / "extract.db")
-    extracting = Extracting(extract, node, "hub", wall=heard)
+    extracting = Extracting(extract, node, "hub", jitter=lambda: 0.0, wall=heard)
     async with running_hub(tmp_path / "hub") as hub, asyncio.timeout(60), asyncio.TaskGroup() as group:
         task = group.create_task(extracting.run())
         for _ in range(3):
