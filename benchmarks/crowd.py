@@ -1,7 +1,8 @@
 """A hub with a crowd: memory for each node, how soon all hear of a change, idle CPU, and a restart that all return to.
 
 The nodes are simulated: each is a real mutual-TLS connection with a certificate of its own and a real session, many in
-one process, that says Hello, follows Desired, reports, and comes back with the agent's own backoff. They fetch nothing.
+one process, that says Hello, follows Desired, reports, asks what changed in the catalogue when it is told to, and comes
+back with the agent's own backoff. They fetch nothing.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ def run(root: Path, sizes: Sequence[int]) -> None:
             "CPU idle, %",
             "told of a change p50",
             "p99",
+            "finds a release that nobody was moved to p50",
+            "p99",
+            "CPU of that",
             "all back after a restart",
             "p50 of them",
             "hub's peak, MB",
@@ -70,6 +74,11 @@ def _one(root: Path, size: int) -> tuple[object, ...]:
         here.ctl("promote", "bench/crowd:2", "stable")
         until(lambda: len(_told(logs, before)) >= size)
         told = sorted(at - before for at in _told(logs, before))
+        time.sleep(QUIET)
+        before, cpu = time.time(), here.hub.cpu()
+        here.ctl("push", str(_other(model, b"more weights")), "bench/crowd")
+        until(lambda: len(_told(logs, before, "found:3")) >= size)
+        found, finding = sorted(at - before for at in _told(logs, before, "found:3")), here.hub.cpu() - cpu
         hub.close()
         gone = time.time()
         here = hub.enter_context(_hub(root, address))
@@ -85,14 +94,17 @@ def _one(root: Path, size: int) -> tuple[object, ...]:
         f"{idle:.2f}",
         f"{_at(told, 0.5):.2f}",
         f"{_at(told, 0.99):.2f}",
+        f"{_at(found, 0.5):.2f}",
+        f"{_at(found, 0.99):.2f}",
+        f"{finding:.2f}",
         f"{back[-1]:.1f}",
         f"{_at(back, 0.5):.1f}",
         f"{peak:.0f}",
     )
 
 
-def _other(model: Path) -> Path:
-    model.write_bytes(b"other weights")
+def _other(model: Path, weights: bytes = b"other weights") -> Path:
+    model.write_bytes(weights)
     return model
 
 
@@ -144,7 +156,7 @@ def _let_in(root: Path, size: int) -> list[dict[str, str]]:
 
 @contextmanager
 def _crowd(root: Path, part: int, who: Sequence[dict[str, str]], address: str) -> Iterator[Path]:
-    """A process with some of the nodes; each line of the log it yields is (seconds since 1970, generation, name)."""
+    """A process with some of the nodes; each line of the log it yields is (seconds since 1970, what, name)."""
     members, log = root / f"crowd-{part}.json", root / f"crowd-{part}.log"
     members.write_text(json.dumps(who))
     log.touch()
@@ -159,13 +171,13 @@ def _checked(running: Running, log: Path) -> Path:
     return log
 
 
-def _told(logs: Sequence[Path], since: float = 0.0) -> list[float]:
-    """When each node was told for the first time since then."""
+def _told(logs: Sequence[Path], since: float = 0.0, of: str = "told") -> list[float]:
+    """When each node was told of it for the first time since then."""
     first: dict[str, float] = {}
     for log in logs:
         for line in log.read_text().splitlines():
-            at, _, name = line.split()
-            if float(at) >= since:
+            at, what, name = line.split()
+            if what == of and float(at) >= since:
                 first.setdefault(name, float(at))
     return list(first.values())
 
