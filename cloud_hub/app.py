@@ -265,6 +265,7 @@ async def serve(stores: Stores, settings: Settings, log: Log) -> AsyncIterator[s
     tell = sessions.told
     imports = ImportsApi(stores, indexer, settings.data.absolute(), settings.imports, tell=tell)
     add_ImportServiceServicer_to_server(imports, server)
+    await imports.tidy()
     collector = Collector(stores.catalog, stores.stock, stores.packs, removed=removed)
     add_RetentionServiceServicer_to_server(RetentionApi(stores.catalog, collector), server)
     add_ExtractServiceServicer_to_server(ExtractApi(stores.catalog, asked=herald.asked), server)

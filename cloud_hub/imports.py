@@ -5,8 +5,9 @@
     DATA/imports/DIGEST12/origin    what lay there when it was begun: a digest of names, sizes and tags
 
 What is there is not fetched again by the next import of the same URL, as long as nothing changed where it comes from;
-it goes when the release is published. Laws: no release has files of two states of its origin; a URL that no setting
-allows is never opened, for whoever may publish must not read the hub's network.
+it goes when the release is published, or after a week in which nobody went on. Laws: no release has files of two states
+of its origin; an address that no setting allows is never opened, typed or led to, for whoever may publish must not read
+the hub's network.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -34,14 +35,17 @@ from modelsyncd.release import SignedRelease
 from modelsyncd.session.effects import Keep
 from modelsyncd.session.events import Settled
 from modelsyncd.session.frames import OFFER_ID_BYTES, Offer, Part
-from modelsyncd.store.blobs import Blob, Blobs, ObjectBlobs, open_origin
+from modelsyncd.store.blobs import Blob, ObjectBlobs, open_origin
 from modelsyncd.store.durable import disk_errors, make_folder, remove_tree, rename, write_file
 from modelsyncd.store.source import Source
+from modelsyncd.store.web import WebOrigin
 from modelsyncd.wire.nouns import encode_manifest, encode_release
 
 PIECE = 4 << 20  # bytes asked for at once
 BATCH = 64  # chunks that are kept at once
+ABANDONED = 7 * 86_400.0  # seconds after which nobody goes on with what was fetched
 SPARE = 64 << 20  # bytes of disk that an import leaves free
+Origin = ObjectBlobs | WebOrigin
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +58,42 @@ class Imported:
 
 
 def check_allowed(url: str, allowed: Sequence[str]) -> None:
-    """Raises RefusedError for a URL that begins like none of those, BadInputError for one that says too much."""
+    """Raises RefusedError for a URL that begins like none of those, BadInputError for one that says too much.
+
+    What the URL leads to is `check_led`'s matter.
+    """
+    parts = urlsplit(url)
+    if parts.query or parts.fragment or not _is_plain(url):
+        raise BadInputError(
+            "an import's URL has no user, no query, no backslash and no ..", hint="credentials are the hub's"
+        )
+    _check_beginning(url, allowed, f"this hub fetches nothing from {url[:200]}")
+
+
+def check_led(url: str, allowed: Sequence[str]) -> None:
+    """Raises RefusedError for an address that a server leads to and that begins like none of those.
+
+    It may have a query: stores sign what they lead to, and nobody typed it.
+    """
+    place = url.partition("?")[0]
+    refusal = f"the server leads to {place[:200]}, and this hub fetches nothing from there"
+    if not _is_plain(place):
+        raise RefusedError(refusal, safe="nothing was fetched", hint="its address has a user, a backslash or ..")
+    _check_beginning(place, allowed, refusal)
+
+
+def _is_plain(url: str) -> bool:
+    """Without a user, and without what leads out of a folder."""
     parts = urlsplit(url)
     path = unquote(parts.path)  # whoever opens the URL reads "%2e%2e" as "..", and a backslash as a slash
-    if parts.username or parts.password or parts.query or parts.fragment or {".", ".."} & set(path.split("/")):
-        raise BadInputError("an import's URL has no user, no query and no ..", hint="credentials are the hub's")
-    if "\\" in url or "\\" in path:
-        raise BadInputError("an import's URL has no backslash")
+    return not (parts.username or parts.password or {".", ".."} & set(path.split("/")) or "\\" in url + path)
+
+
+def _check_beginning(url: str, allowed: Sequence[str], refusal: str) -> None:
     if not any(_begins(url, prefix) for prefix in allowed):
-        said = ", ".join(allowed) or "nothing"
+        parts, said = urlsplit(url), ", ".join(allowed) or "nothing"
         raise RefusedError(
-            f"this hub fetches nothing from {url[:200]}",
+            refusal,
             safe="nothing was fetched",
             hint=f'it fetches from: {said}. Its setting is imports = ["{parts.scheme}://{parts.netloc}/"]',
         )
@@ -83,18 +112,21 @@ def _state(found: Mapping[str, Blob]) -> str:
 class Fetching:
     """What lies at one URL, below a folder of the hub's. All methods block."""
 
-    def __init__(self, url: str, top: Path) -> None:
+    def __init__(self, url: str, top: Path, allowed: Sequence[str]) -> None:
+        """`allowed` are the beginnings of addresses that a server may lead to."""
         self._url = url
+        self._allowed = allowed
         self.folder = top / digest_of(url.encode()).hex()[:12]
         self.files = self.folder / "files"
 
-    def look(self) -> tuple[ObjectBlobs, dict[str, Blob]]:
+    def look(self) -> tuple[Origin, dict[str, Blob]]:
         """What is there, by the name that it gets. Raises BadInputError, NotFoundError, LimitError, RoadError."""
-        parts = urlsplit(self._url)
         base, _, name = self._url.rpartition("/")
-        if not name and parts.scheme in ("http", "https"):
-            raise BadInputError("a folder can't be listed over HTTP", hint="name a file, or use s3://, gs:// or az://")
-        origin = open_origin(base)
+        origin: Origin
+        if urlsplit(self._url).scheme in ("http", "https"):
+            origin, name = WebOrigin(base, lambda url: check_led(url, self._allowed)), unquote(name)
+        else:
+            origin = open_origin(base)
         try:
             found = self._found(origin, name)
             if not found:
@@ -107,7 +139,7 @@ class Fetching:
             raise
         return origin, found
 
-    def _found(self, origin: ObjectBlobs, name: str) -> dict[str, Blob]:
+    def _found(self, origin: Origin, name: str) -> dict[str, Blob]:
         if name:
             return {name: origin.about(name)}
         some = {one.key: one for one in islice(origin.list(), LIMITS.files + 1) if one.key}
@@ -125,7 +157,7 @@ class Fetching:
                 hint="import it again when whoever writes there is done",
             )
 
-    def fetch(self, origin: Blobs, found: Mapping[str, Blob]) -> Iterator[tuple[int, int]]:
+    def fetch(self, origin: Origin, found: Mapping[str, Blob]) -> Iterator[tuple[int, int]]:
         """Makes the files of what was found, a piece at a time: bytes fetched, and bytes in all.
 
         Raises DiskFullError, DiskError, RoadError, DamageError.
@@ -164,7 +196,7 @@ class Fetching:
         path = self.files / name
         return one.size if path.is_file() and path.stat().st_size == one.size else 0
 
-    def _fetch(self, origin: Blobs, name: str, one: Blob) -> Iterator[int]:
+    def _fetch(self, origin: Origin, name: str, one: Blob) -> Iterator[int]:
         part, mark = self.folder / "part", self.folder / "part.of"
         about = json.dumps([name, one.size])
         if not mark.is_file() or mark.read_text(encoding="utf-8") != about:
@@ -184,6 +216,21 @@ class Fetching:
     def clear(self) -> None:
         """Forgets what was fetched. Raises DiskError."""
         remove_tree(self.folder)
+
+
+def forget_abandoned(top: Path, now: float, busy: Collection[str]) -> int:
+    """Removes what was fetched of URLs that nobody went on with for long, but for those; how many. Raises DiskError."""
+    kept = {digest_of(url.encode()).hex()[:12] for url in busy}
+    with disk_errors(top):
+        folders = [folder for folder in top.iterdir() if folder.name not in kept] if top.is_dir() else []
+        old = [folder for folder in folders if now - _touched(folder) > ABANDONED]
+    for folder in old:
+        remove_tree(folder)
+    return len(old)
+
+
+def _touched(folder: Path) -> float:
+    return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
 
 
 async def publish(intake: HubIntake, source: Source, wish: Wish, who: str, next_number: Callable[[], int]) -> Imported:

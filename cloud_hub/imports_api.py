@@ -13,11 +13,11 @@ from cloud_hub import gate
 from cloud_hub.arrivals import Arrivals
 from cloud_hub.commit import HubIntake
 from cloud_hub.events import Event
-from cloud_hub.imports import Fetching, check_allowed, publish
+from cloud_hub.imports import Fetching, check_allowed, forget_abandoned, publish
 from cloud_hub.indexing import Indexer
 from cloud_hub.stores import Stores
 from modelsyncd.daemon.log import Log
-from modelsyncd.errors import BadInputError, LimitError, LockedError
+from modelsyncd.errors import BadInputError, DiskError, LimitError, LockedError
 from modelsyncd.exchange.publishing import Wish
 from modelsyncd.limits import LIMITS
 from modelsyncd.names import parse_channel, parse_model
@@ -58,7 +58,8 @@ class ImportsApi(ImportServiceServicer):
         """Fetches and publishes. Raises RefusedError, BadInputError and its kind, LockedError, RoadError, DiskError."""
         caller, wish, began = gate.admin(context), wish_of(request), time.monotonic()
         check_allowed(request.url, self._allowed)
-        fetching = Fetching(request.url, self._top)
+        await self.tidy()
+        fetching = Fetching(request.url, self._top, self._allowed)
         with self._alone(request.url):
             origin, found = await asyncio.to_thread(fetching.look)
             try:
@@ -84,6 +85,16 @@ class ImportsApi(ImportServiceServicer):
                 seconds=time.monotonic() - began,
             )
         )
+
+    async def tidy(self) -> None:
+        """Forgets what was fetched and never published, when it is old. What the disk refuses is left."""
+        try:
+            gone = await asyncio.to_thread(forget_abandoned, self._top, self._clock(), frozenset(self._busy))
+        except DiskError as error:
+            self._log.failure("imports.untidy", error)
+        else:
+            if gone:
+                self._log.info("imports.forgotten", imports=gone)
 
     @contextmanager
     def _alone(self, url: str) -> Iterator[None]:

@@ -26,7 +26,7 @@ from modelsyncd.store import durable
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
-    from obstore.store import ClientConfig, ObjectStore
+    from obstore.store import ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +83,10 @@ def open_blobs(url: str) -> Blobs:
 
 
 def open_origin(url: str) -> ObjectBlobs:
-    """What lies at `s3://bucket/prefix`, `gs://…`, `az://…` or `https://host/folder`, to be read.
-
-    Raises BadInputError for any other URL. Over HTTP nothing can be listed, and the server must answer ranges.
-    """
-    scheme = urlsplit(url).scheme
-    if scheme not in ("s3", "gs", "az", "https", "http"):
+    """What lies at `s3://bucket/prefix`, `gs://…` or `az://…`, to be read. Raises BadInputError for any other URL."""
+    if urlsplit(url).scheme not in ("s3", "gs", "az"):
         raise BadInputError(f"nothing is fetched from {url[:80]!r}", hint="write s3://, gs://, az:// or https://")
-    return ObjectBlobs(url, plain=scheme == "http")
+    return ObjectBlobs(url)
 
 
 class FolderBlobs:
@@ -166,13 +162,11 @@ def read_range(path: Path, offset: int, length: int) -> bytes:
 class ObjectBlobs:
     """Blobs in an object store."""
 
-    def __init__(self, url: str, *, plain: bool = False) -> None:
-        """`plain` lets it speak HTTP without TLS."""
+    def __init__(self, url: str) -> None:
         from obstore.store import from_url  # noqa: PLC0415 - 40 MB of library that a folder does not need
 
         try:
-            options: ClientConfig | None = {"allow_http": True} if plain else None  # else the environment's count
-            self._store: ObjectStore = from_url(url, client_options=options)
+            self._store: ObjectStore = from_url(url)
         except Exception as error:  # of its own, ValueError and others, as the setting may be
             raise BadInputError(f"{url[:80]!r} can't be opened: {_first_line(error)}") from error
         self._flights = _Flights()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,9 +15,16 @@ import pytest
 
 from cloud_hub import imports
 from cloud_hub.imports import check_allowed
-from modelsyncd.errors import BadInputError, DamageError, LockedError, ModelsyncError, NotFoundError, RefusedError
+from modelsyncd.errors import (
+    BadInputError,
+    DamageError,
+    LockedError,
+    NotFoundError,
+    RefusedError,
+    RoadError,
+)
 from modelsyncd.link.channel import open_channel
-from modelsyncd.store.blobs import Blob, Blobs, ObjectBlobs
+from modelsyncd.store.blobs import Blob
 from modelsyncd.wire.nouns import decode_release
 from modelsyncd.wire.status import translated
 from modelsyncd.wire.v1 import catalog_pb2
@@ -38,6 +47,11 @@ async def bring(hub: Hub, url: str, **more: object) -> Sequence[pb.ImportRespons
         with translated(hub.address):
             request = pb.ImportRequest(url=url, model="acme/helmet", **more)  # type: ignore[arg-type]
             return [answer async for answer in ImportServiceStub(channel).Import(request)]
+
+
+def contents_asked(server: RangedServer) -> list[int]:
+    """Where each answer began that brought content; a question about the size asks for the first byte."""
+    return [first for _, first, last in server.asked if last > 0]
 
 
 async def test_a_file_becomes_a_release_with_its_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,14 +78,13 @@ async def test_what_was_fetched_before_a_failure_is_not_fetched_again(
 ) -> None:
     monkeypatch.setattr(imports, "PIECE", 100_000)
     with ranged_server({"/m.bin": CONTENT}) as server:
-        server.fail_after = 3
+        server.cut_after = 350_000
         async with hub_with(tmp_path, server.address) as hub:
-            with pytest.raises(ModelsyncError):
+            with pytest.raises(RoadError):
                 await bring(hub, f"{server.address}/m.bin")
-            server.fail_after = 1_000
+            server.cut_after = 1 << 60
             await bring(hub, f"{server.address}/m.bin")
-    firsts = [first for _, first, _ in server.asked]
-    assert firsts == list(range(0, len(CONTENT), 100_000)), "each piece once"
+    assert contents_asked(server) == [0, 300_000], "what follows comes in one answer, and whole pieces are kept"
 
 
 async def test_nothing_is_fetched_from_where_no_setting_allows(tmp_path: Path) -> None:
@@ -118,7 +131,7 @@ def test_a_url_is_allowed_by_whole_parts_of_its_beginning(url: str, allowed: lis
 
 def test_a_server_says_what_it_has(tmp_path: Path) -> None:
     with ranged_server({"/m.bin": CONTENT}) as server:
-        fetching = imports.Fetching(f"{server.address}/m.bin", tmp_path)
+        fetching = imports.Fetching(f"{server.address}/m.bin", tmp_path, [])
         origin, found = fetching.look()
         assert [(name, one.size) for name, one in found.items()] == [("m.bin", len(CONTENT))]
         assert list(fetching.fetch(origin, found))[-1] == (len(CONTENT), len(CONTENT))
@@ -133,13 +146,13 @@ async def test_what_was_fetched_of_an_earlier_state_is_fetched_anew(
 ) -> None:
     monkeypatch.setattr(imports, "PIECE", 100_000)
     with ranged_server({"/m.bin": CONTENT}) as server:
-        server.fail_after = 3
+        server.cut_after = 350_000
         async with hub_with(tmp_path, server.address) as hub:
-            with pytest.raises(ModelsyncError):
+            with pytest.raises(RoadError):
                 await bring(hub, f"{server.address}/m.bin")
-            server.files, server.fail_after = {"/m.bin": bytes(reversed(CONTENT))}, 1_000
+            server.files, server.cut_after = {"/m.bin": bytes(reversed(CONTENT))}, 1 << 60
             await bring(hub, f"{server.address}/m.bin")
-    assert [first for _, first, _ in server.asked[3:]] == list(range(0, len(CONTENT), 100_000))
+    assert contents_asked(server) == [0, 0]
 
 
 async def test_what_changes_while_it_is_fetched_is_not_published(
@@ -148,7 +161,9 @@ async def test_what_changes_while_it_is_fetched_is_not_published(
     with ranged_server({"/m.bin": CONTENT}) as server:
         really = imports.Fetching.fetch
 
-        def fetch(self: imports.Fetching, origin: Blobs, found: Mapping[str, Blob]) -> Iterator[tuple[int, int]]:
+        def fetch(
+            self: imports.Fetching, origin: imports.Origin, found: Mapping[str, Blob]
+        ) -> Iterator[tuple[int, int]]:
             yield from really(self, origin, found)
             server.files = {"/m.bin": bytes(reversed(CONTENT))}
 
@@ -161,7 +176,7 @@ async def test_what_changes_while_it_is_fetched_is_not_published(
 
 def test_files_that_are_gone_where_they_came_from_are_gone_here(tmp_path: Path) -> None:
     with ranged_server({"/m.bin": CONTENT}) as server:
-        fetching = imports.Fetching(f"{server.address}/m.bin", tmp_path)
+        fetching = imports.Fetching(f"{server.address}/m.bin", tmp_path, [])
         origin, found = fetching.look()
         fetching.files.mkdir(parents=True)
         (fetching.files / "gone.bin").write_bytes(b"of an earlier state")
@@ -176,7 +191,7 @@ async def test_an_import_that_is_cut_at_its_beginning_leaves_nothing_locked(
     looking, go = threading.Event(), threading.Event()
     really = imports.Fetching.look
 
-    def look(self: imports.Fetching) -> tuple[ObjectBlobs, dict[str, Blob]]:
+    def look(self: imports.Fetching) -> tuple[imports.Origin, dict[str, Blob]]:
         looking.set()
         go.wait(60)
         return really(self)
@@ -203,3 +218,21 @@ async def test_an_import_that_is_cut_at_its_beginning_leaves_nothing_locked(
                     except LockedError:
                         await asyncio.sleep(0.02)
             assert last.done.created
+
+
+async def test_what_nobody_goes_on_with_for_a_week_is_forgotten(tmp_path: Path) -> None:
+    with ranged_server({"/old.bin": CONTENT, "/young.bin": CONTENT, "/m.bin": CONTENT}) as server:
+        urls = {name: f"{server.address}/{name}.bin" for name in ("old", "young", "m")}
+        old, young, _ = (imports.Fetching(url, tmp_path / "imports", []).folder for url in urls.values())
+        async with hub_with(tmp_path, server.address) as hub:
+            for name in ("old", "young"):
+                server.cut_after = 50_000
+                with pytest.raises(RoadError):
+                    await bring(hub, urls[name])
+            server.cut_after = 1 << 60
+            for path in (old, *old.rglob("*")):
+                os.utime(path, (0, time.time() - imports.ABANDONED - 60))
+            assert imports.forget_abandoned(tmp_path / "imports", time.time(), [urls["old"]]) == 0, "it is under way"
+            await bring(hub, urls["m"])
+        assert not old.exists()
+        assert young.exists()

@@ -17,8 +17,13 @@ class RangedServer:
     files: Mapping[str, bytes]
     address: str = ""
     asked: list[tuple[str, int, int]] = field(default_factory=list)
-    fail_after: int = 1 << 60
-    """Answers so many ranges and then none."""
+    leads: dict[str, str] = field(default_factory=dict)
+    """Where it leads to instead of answering, by path."""
+    expires_after: int = 1 << 60
+    """Answers the path of which a query is part so often, and then refuses it."""
+    cut_after: int = 1 << 60
+    """Bytes of content that it sends before it hangs up in the middle."""
+    ranges: bool = True
 
 
 @contextmanager
@@ -36,12 +41,25 @@ def ranged_server(files: Mapping[str, bytes]) -> Iterator[RangedServer]:
             self._answer(body=True)
 
         def _answer(self, *, body: bool) -> None:
+            if self.path in served.leads:
+                self.send_response(302)
+                self.send_header("Location", served.leads[self.path])
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             content = served.files.get(self.path)
-            if content is None or (body and len(served.asked) >= served.fail_after):
+            old = "?" in self.path and sum(path == self.path for path, _, _ in served.asked) >= served.expires_after
+            if content is None or old:
                 self.send_error(404 if content is None else 403)
                 return
             first, last = 0, len(content) - 1
-            asked = self.headers.get("Range", "")
+            asked = self.headers.get("Range", "") if served.ranges else ""
+            if asked and not content:
+                self.send_response(416)
+                self.send_header("Content-Range", "bytes */0")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             if asked:
                 low, _, high = asked.removeprefix("bytes=").partition("-")
                 first, last = int(low), min(int(high or last), last)
@@ -56,7 +74,10 @@ def ranged_server(files: Mapping[str, bytes]) -> Iterator[RangedServer]:
             self.end_headers()
             if body:
                 served.asked.append((self.path, first, last))
-                self.wfile.write(content[first : last + 1])
+                sent = content[first : last + 1][: served.cut_after]
+                self.wfile.write(sent)
+                served.cut_after -= len(sent) if last > first else 0
+                self.close_connection = len(sent) <= last - first
 
         def log_message(self, *_: object) -> None:
             """Nobody reads it."""
