@@ -20,7 +20,6 @@ class Ruling:
         self._before = came
         self._spare = window + STEP
         self._since = 0
-        self._closed_since = at
         self.sessions = 1
         """Sessions since then: each may begin with what may be saved up, and one chunk."""
 
@@ -36,8 +35,9 @@ class Ruling:
         left = max(0, manners.month_bytes - self._before) * 1.01
         if manners.month_bytes and self._since > left + spare:
             return f"{self._since} bytes came, and {left:.0f} were left of the month's"
-        if not is_closed([manners], datetime.fromtimestamp(EPOCH + now, UTC)):
-            self._closed_since = now
-        elif now - self._closed_since > GRACE:
-            return f"bytes came {now - self._closed_since:.0f} s after the opening ended"
+        if now - self._at > GRACE and all(map(self._closed_at, (now, now - GRACE))):
+            return f"bytes came more than {GRACE:.0f} s after the opening ended"
         return None
+
+    def _closed_at(self, when: float) -> bool:
+        return is_closed([self._manners], datetime.fromtimestamp(EPOCH + when, UTC))
