@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from edge_agent.sedna import names
+from edge_agent.sedna.deltas import metrics_of
 from edge_agent.sedna.jobs import Job
 from edge_agent.sedna.reports import COMPLETED, DEPLOY, EVAL, FAILED, INFERENCE, TRAIN, Report, Result
-from edge_agent.sedna.trigger import metrics_of
 
 _LABEL = 256  # characters
 

@@ -1,6 +1,6 @@
 """The only place that decides whether a trained model is better: a metric, an operator and a threshold.
 
-Metrics are those of the new model under their own names, and as NAME_delta what the new model has more than the old.
+Metrics are those that `deltas` says.
 Two numbers that differ by less than a millionth count as equal.
 """
 
@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 
+from edge_agent.sedna.deltas import metrics_of
 from modelsyncd.errors import BadInputError
 
 _EQUAL = 1e-6
 _FORM = re.compile(r"\s*(\S+)\s+(\S+)\s+(\S+)\s*")
 _WORDS = {"gt": ">", "ge": ">=", "eq": "==", "=": "==", "ne": "!=", "le": "<=", "lt": "<"}
 _OPERATORS = frozenset(_WORDS.values())
-DELTA = "_delta"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,6 @@ class Trigger:
         return f"{self.operator} {self.threshold:g}"
 
 
-def metrics_of(new: Mapping[str, float], old: Mapping[str, float]) -> dict[str, float]:
-    """The new model's numbers, and each one's difference to the old model's where that has it, too."""
-    return {**new, **{_delta(name): new[name] - old[name] for name in new.keys() & old.keys()}}
-
-
 def parse_trigger(text: str) -> Trigger:
     """ "precision_delta >= 0.01". Raises BadInputError."""
     form = _FORM.fullmatch(text)
@@ -84,9 +79,3 @@ def parse_trigger(text: str) -> Trigger:
     if not isfinite(threshold):
         raise BadInputError(f"{form[3][:80]!r} in the trigger {text[:80]!r} is no number that can be reached")
     return Trigger(form[1], operator, threshold)
-
-
-def _delta(name: str) -> str:
-    """`precision` → `precision_delta`, `precision[2]` → `precision_delta[2]`."""
-    stem, bracket, index = name.partition("[")
-    return f"{stem}{DELTA}{bracket}{index}"
