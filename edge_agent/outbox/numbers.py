@@ -2,7 +2,8 @@
 
 Law: a number is durable before whoever recorded it is told, and goes only when the hub has said what became of it. Its
 key was made when it was recorded, so a batch that is sent twice counts once. A line that a power cut tore counts as
-never recorded: nobody was told of it.
+never recorded: nobody was told of it. Numbers about a model that were measured at one moment go in one batch, so that
+no rule at the hub compares half of what belongs together.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from modelsyncd.daemon.log import Log
 from modelsyncd.digest import checksum
 from modelsyncd.errors import BadInputError, DiskFullError, ModelsyncError
 from modelsyncd.link.backoff import Backoff
-from modelsyncd.names import parse_model
+from modelsyncd.names import ModelName, parse_model
 from modelsyncd.store.durable import disk_errors, make_folder, sync_folder, write_at, write_file
 from modelsyncd.store.failpoints import Point, passing
 from modelsyncd.store.papers import read_paper
@@ -97,7 +98,11 @@ class Numbers:
 
     def first(self) -> Sequence[Kept]:
         """The next batch for the hub."""
-        return self._kept[:BATCH]
+        kept = self._kept
+        end = min(BATCH, len(kept))
+        while 0 < end < len(kept) and _belongs(kept[end - 1]) == _belongs(kept[end]):
+            end -= 1
+        return kept[: end or BATCH]
 
     def drop(self, batch: Sequence[Kept]) -> None:
         """The hub has said what became of these. Raises DiskError; then they are sent again."""
@@ -125,6 +130,10 @@ class Numbers:
         raw = b"".join(map(_line, kept))
         write_file(self._path, raw, 0o600)
         self._kept, self._size = kept, len(raw)
+
+
+def _belongs(kept: Kept) -> tuple[ModelName, float]:
+    return kept.measured.model, kept.measured.at
 
 
 def _line(kept: Kept) -> bytes:

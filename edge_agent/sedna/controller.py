@@ -17,7 +17,7 @@ from functools import partial
 from typing import Protocol
 
 from edge_agent.outbox.words import Measured, Origin, Publication, Stored
-from edge_agent.sedna.deeds import Deed, Judge, Known, Publish, Record, Vouch, deeds
+from edge_agent.sedna.deeds import Deed, Judge, Known, Pair, Publish, Record, Vouch, deeds
 from edge_agent.sedna.entry import KEY, Entry, decode
 from edge_agent.sedna.failures import Failures
 from edge_agent.sedna.jobs import Job
@@ -262,6 +262,8 @@ class Controller:
         match deed:
             case Record():
                 await self._outbox.record(_measured(job, deed, entry))
+            case Pair():
+                await self._outbox.record([*_measured(job, deed.old, entry), *_measured(job, deed.new, entry)])
             case Vouch():
                 await self._vouch(entry.worker, job, deed)
             case Publish():

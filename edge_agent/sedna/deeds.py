@@ -37,6 +37,14 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """Numbers of two releases from one evaluation. They go together, so that nobody compares half of it."""
+
+    old: Record
+    new: Record
+
+
+@dataclass(frozen=True, slots=True)
 class Vouch:
     """A worker's word about the version that it loaded."""
 
@@ -67,7 +75,7 @@ class Judge:
     why: str
 
 
-Deed = Record | Vouch | Publish | Judge
+Deed = Record | Pair | Vouch | Publish | Judge
 
 
 def deeds(job: Job, report: Report, known: Known) -> list[Deed]:
@@ -121,8 +129,8 @@ def _evaluated(job: Job, report: Report, known: Known) -> Iterator[Deed]:
         return
     fresh, stale = report.results
     new, old = _number(fresh, known, known.candidate), _number(stale, known, known.serving)
-    yield from _told(report, old, stale.metrics)
-    yield from _told(report, new, metrics_of(fresh.metrics, stale.metrics))
+    told = [*_told(report, old, stale.metrics), *_told(report, new, metrics_of(fresh.metrics, stale.metrics))]
+    yield from [Pair(*told)] if len(told) == 2 else told
     if not new or job.trigger is None:
         return
     decision = job.trigger.decide(fresh.metrics, stale.metrics)
@@ -135,7 +143,7 @@ def _number(result: Result, known: Known, otherwise: int) -> int:
     return names.number_in(word) if word else otherwise
 
 
-def _told(report: Report, number: int, metrics: Mapping[str, float]) -> Iterator[Deed]:
+def _told(report: Report, number: int, metrics: Mapping[str, float]) -> Iterator[Record]:
     if number and metrics:
         yield Record(number, report.kind if report.kind in _STAGES else "", metrics)
 

@@ -73,6 +73,8 @@ class Tray:
     def __init__(self) -> None:
         self.stored: list[Publication] = []
         self.recorded: list[Measured] = []
+        self.together: list[set[int]] = []
+        """Releases about which numbers were recorded at once."""
         self.open = asyncio.Event()
         self.open.set()
         self.asked = asyncio.Event()
@@ -99,6 +101,7 @@ class Tray:
     async def record(self, numbers: Sequence[Measured]) -> None:
         self.step()
         self.recorded += numbers
+        self.together.append({one.number for one in numbers})
         self.step()
 
     @property

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from edge_agent.sedna.deeds import Judge, Known, Publish, Record, deeds
+from edge_agent.sedna.deeds import Judge, Known, Pair, Publish, Record, deeds
 from edge_agent.sedna.jobs import understand
 from edge_agent.sedna.reports import parse_report
 from edge_agent.sedna.results import publishable
@@ -47,8 +47,9 @@ def test_what_follows_from_any_report_can_be_written_down(said: object, serving:
     report = parse_report("w", json.dumps(said).encode())
     known = Known(serving=serving, candidate=candidate, loaded=serving, word="1-0123456789ab" if serving else "")
     for deed in deeds(JOB, report, known):
-        if isinstance(deed, Record | Publish):
-            assert all(name.encode() and isfinite(value) for name, value in deed.metrics.items())
+        told = [deed.old, deed.new] if isinstance(deed, Pair) else [deed] if isinstance(deed, Record | Publish) else []
+        for one in told:
+            assert all(name.encode() and isfinite(value) for name, value in one.metrics.items())
         if isinstance(deed, Judge):
             assert deed.why.encode()
         if isinstance(deed, Publish):

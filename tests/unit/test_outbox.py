@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.outbox.box import NodeOutbox
-from edge_agent.outbox.numbers import Kept, Numbers
+from edge_agent.outbox.numbers import BATCH, Kept, Numbers
 from edge_agent.outbox.words import Done, Measured, Origin, Publication
 from edge_agent.usage import Usage
 from modelsyncd.codec.registry import READABLE
@@ -328,6 +328,19 @@ async def test_numbers_wait_in_order_over_restarts_and_a_torn_line_counts_as_nev
     assert len({one.key for one in kept.first()}) == 3
     with pytest.raises(BadInputError):
         await box.record([Measured(HELMET, 0, "recall", 0.3)])
+
+
+def test_a_batch_of_numbers_ends_where_those_of_one_moment_do(tmp_path: Path) -> None:
+    kept = Numbers(tmp_path / "numbers")
+    kept.add([Measured(HELMET, 1, "recall", 0.5, at=float(moment)) for moment in range(BATCH - 1)])
+    evaluated = [Measured(HELMET, number, "recall", 0.9, at=5e9) for number in (1, 2)]
+    kept.add(evaluated)
+    assert len(kept.first()) == BATCH - 1
+    kept.drop(kept.first())
+    assert [one.measured for one in kept.first()] == evaluated
+    kept.drop(kept.first())
+    kept.add([Measured(HELMET, 1, "recall", 0.5, at=6e9)] * (BATCH + 1))
+    assert len(kept.first()) == BATCH  # more than the hub takes at once
 
 
 async def test_numbers_go_when_the_hub_has_said_what_became_of_them(tmp_path: Path) -> None:

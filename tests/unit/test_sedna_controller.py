@@ -208,6 +208,19 @@ async def test_the_better_one_of_two_serves(tmp_path: Path, precision: float, pr
         assert node.tray.stored[0].note == "precision_delta is 0.03, >= 0.01, as w of default/helmet found"
 
 
+async def test_numbers_of_both_models_of_an_evaluation_are_recorded_at_once(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    node.channels.switch(node.channels.put(2), CANDIDATE)
+    async with node.live():
+        await ready(node)
+        results = [{"url": "/new", "metrics": {"p": 0.9}}, {"url": "/old", "metrics": {"p": 0.8}}]
+        await node.controller.answer("w", body(kind="eval", status="completed", results=results))
+        await node.until(lambda: not waiting(node))
+    assert node.tray.together == [{1, 2}]
+    assert node.tray.numbers == {(1, "eval", "p"): 0.8, (2, "eval", "p"): 0.9, (2, "eval", "p_delta"): 0.1}
+    assert len({one.at for one in node.tray.recorded}) == 1
+
+
 async def test_a_late_evaluation_does_not_undo_what_somebody_did_meanwhile(tmp_path: Path) -> None:
     (out := tmp_path / "out").mkdir()
     node = Node(tmp_path / "data", JobSettings("acme/helmet", trigger="p > 0", results=(str(out),)))

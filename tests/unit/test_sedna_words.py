@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from edge_agent.sedna import names
-from edge_agent.sedna.deeds import Judge, Known, Publish, Record, Vouch, deeds
+from edge_agent.sedna.deeds import Judge, Known, Pair, Publish, Record, Vouch, deeds
 from edge_agent.sedna.jobs import Alias, Job, Place, understand, understand_all
 from edge_agent.sedna.reports import BODY_BYTES, Report, Result, numbers, parse_report
 from edge_agent.sedna.settings import JobSettings
@@ -337,9 +337,9 @@ EVALUATED = [{"url": "/m/candidate/model.pb", "metrics": {"p": 0.9}}, {"url": "/
 def test_an_evaluation_of_two_is_judged_by_the_trigger() -> None:
     said = report(kind="eval", status="completed", results=EVALUATED)
     found = deeds(job(trigger="p_delta >= 0.05"), said, Known(serving=3, candidate=4))
-    new = Record(4, "eval", {"p": 0.9, "p_delta": pytest.approx(0.1)})  # type: ignore[dict-item]
+    pair = Pair(Record(3, "eval", {"p": 0.8}), Record(4, "eval", {"p": 0.9, "p_delta": 0.1}))
     why = "p_delta is 0.1, >= 0.05, as w of default/helmet found"
-    assert found == [Record(3, "eval", {"p": 0.8}), new, Judge(4, 3, True, why)]
+    assert found == [pair, Judge(4, 3, True, why)]
     kept = deeds(job(trigger="p_delta >= 0.5"), said, Known(serving=3, candidate=4))[-1]
     assert kept == Judge(4, 3, False, "p_delta is 0.1, not >= 0.5, as w of default/helmet found")
     assert not any(isinstance(deed, Judge) for deed in deeds(job(), said, Known(serving=3, candidate=4)))
