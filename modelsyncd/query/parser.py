@@ -39,6 +39,11 @@ QUERY_CHARS = 4_000  # characters of one query
 NESTING = 50  # brackets and "not"s inside one another
 TERMS = 100  # comparisons in one query
 _HINT = "modelsyncctl query --help shows the language; docs/query.md explains it"
+_NEARLY = {
+    "[": """put a name with brackets in quotes, as in metrics."precision[3]" > 0.8""",
+    "=": "write one = for equal, as in metrics.precision = 1",
+}
+"""What was meant, by the letter that can't be read."""
 
 _GRAMMAR = r"""
 ?start: either
@@ -162,7 +167,8 @@ def _wrong(text: str, at: int) -> BadInputError:
     said = text[at : at + 20].split(maxsplit=1)
     where = f"at {said[0]!r}" if said else "at its end"
     shown = " ".join(text.splitlines())
-    return BadInputError(f"the query can't be read {where}: {shown[:at]}▸{shown[at:]}", hint=_HINT)
+    hint = _NEARLY.get(text[at : at + 1], _HINT)
+    return BadInputError(f"the query can't be read {where}: {shown[:at]}▸{shown[at:]}", hint=hint)
 
 
 class _Reader:

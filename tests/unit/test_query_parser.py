@@ -118,6 +118,15 @@ def test_what_can_not_be_read_is_pointed_at(text: str, said: str) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("text", ["metrics.precision[1] > 0.8", "metrics.precision == 1"])
+def test_what_is_nearly_right_is_shown_as_it_should_be(text: str) -> None:
+    with pytest.raises(BadInputError) as caught:
+        parse_query(text, NOW)
+    right = caught.value.hint.partition("as in ")[2]
+    assert right
+    assert parse_query(right, NOW)
+
+
 def test_brackets_in_a_text_are_no_nesting() -> None:
     assert parse_query(f'note = "{"(" * 200}"', NOW) == one("note", "=", Text("(" * 200))
 
