@@ -89,3 +89,45 @@ def test_what_is_not_there_can_not_be_judged(catalog: Catalog) -> None:
     assert catalog.rules.remove(HELMET, "stable") == RULE
     with pytest.raises(NotFoundError, match="has no rule"):
         catalog.rules.remove(HELMET, "stable")
+
+
+def _evaluated(catalog: Catalog, new: int, old: int, precisions: tuple[float, float], at: float) -> None:
+    """As a node records it: the numbers of both, and what the new one has more."""
+    said = {(new, "precision"): precisions[0], (old, "precision"): precisions[1]}
+    said[new, "precision_delta"] = precisions[0] - precisions[1]
+    rows = [
+        NumberRow(HELMET, number, name, value, "", "eval", at, "node/n1", f"{at} {number} {name}".encode())
+        for (number, name), value in said.items()
+    ]
+    assert catalog.numbers.add(rows) == (len(rows), [])
+
+
+def test_what_was_better_than_what_served_before_is_compared_with_what_serves_now(catalog: Catalog) -> None:
+    evaluated = Counted(stage="eval")
+    catalog.models.promote(ModelRef(HELMET, number=3), "candidate", "admin/ann", "", 4.0)
+    _evaluated(catalog, 2, 1, (0.75, 0.25), at=5.0)
+    catalog.models.promote(ModelRef(HELMET, number=2), "stable", "admin/ann", "", 6.0)  # while 3 is evaluated
+    _evaluated(catalog, 3, 1, (0.5, 0.25), at=7.0)
+    assert catalog.rules.set(replace(RULE, counted=evaluated)).outcome is Outcome.FAILS
+    by_difference = replace(RULE, condition="metrics.precision_delta > 0", counted=evaluated)
+    assert catalog.rules.set(by_difference).outcome is Outcome.MOVED  # to what is worse: docs/promotion.md warns of it
+
+
+def test_numbers_about_a_release_that_is_no_candidate_any_more_move_nothing(catalog: Catalog) -> None:
+    assert catalog.rules.set(replace(RULE, counted=Counted(stage="eval"))).outcome is Outcome.UNKNOWN
+    catalog.models.promote(ModelRef(HELMET, number=3), "candidate", "admin/ann", "", 6.0)
+    _evaluated(catalog, 2, 1, (0.75, 0.25), at=7.0)
+    assert catalog.rules.apply(HELMET, None, 8.0) == []
+    _evaluated(catalog, 3, 1, (0.5, 0.25), at=9.0)
+    assert [move.to_number for move in catalog.rules.apply(HELMET, None, 10.0)] == [3]
+
+
+def test_the_next_one_after_a_release_that_was_taken_back_is_compared_with_what_serves(catalog: Catalog) -> None:
+    evaluated = Counted(stage="eval")
+    _evaluated(catalog, 2, 1, (1.0, 0.25), at=5.0)  # it looked best, and nobody could load it
+    assert catalog.rules.set(replace(RULE, counted=evaluated)).outcome is Outcome.MOVED
+    catalog.models.promote(ModelRef(HELMET, number=3), "candidate", "admin/ann", "", 6.0)
+    _evaluated(catalog, 3, 1, (0.5, 0.25), at=7.0)
+    assert catalog.rules.apply(HELMET, None, 8.0) == []  # the channel names the second still
+    catalog.models.rollback(HELMET, "stable", "admin/ann", "", 9.0)
+    assert [move.to_number for move in catalog.rules.apply(HELMET, None, 10.0)] == [3]

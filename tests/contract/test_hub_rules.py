@@ -14,10 +14,11 @@ import pytest
 from modelsyncd.errors import BadInputError, LimitError, NotFoundError, RefusedError
 from modelsyncd.link.channel import open_channel
 from modelsyncd.wire.status import translated
-from modelsyncd.wire.v1 import catalog_pb2, records_pb2
+from modelsyncd.wire.v1 import catalog_pb2, limits_pb2, records_pb2, rights_pb2
 from modelsyncd.wire.v1 import rules_pb2 as pb
 from modelsyncd.wire.v1.catalog_pb2_grpc import CatalogServiceStub
 from modelsyncd.wire.v1.records_pb2_grpc import RecordServiceStub
+from modelsyncd.wire.v1.rights_pb2_grpc import RightServiceStub
 from modelsyncd.wire.v1.rules_pb2_grpc import RuleServiceStub
 from tests.fakes.hub import Hub, running_hub
 from tests.fakes.publisher import STEP, publication, weights
@@ -25,6 +26,7 @@ from tests.fakes.publisher import STEP, publication, weights
 if TYPE_CHECKING:
     from modelsyncd.wire.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
     from modelsyncd.wire.v1.records_pb2_grpc import RecordServiceAsyncStub
+    from modelsyncd.wire.v1.rights_pb2_grpc import RightServiceAsyncStub
     from modelsyncd.wire.v1.rules_pb2_grpc import RuleServiceAsyncStub
 
 HELMET = "acme/helmet"
@@ -41,6 +43,7 @@ class Person:
     catalog: CatalogServiceAsyncStub
     records: RecordServiceAsyncStub
     rules: RuleServiceAsyncStub
+    rights: RightServiceAsyncStub
     measured: int = 0
 
     async def push(self, number: int, channel: str = "") -> None:
@@ -93,7 +96,13 @@ class Person:
 @asynccontextmanager
 async def person_of(hub: Hub) -> AsyncIterator[Person]:
     async with open_channel(hub.address, hub.admin("ann")) as channel:
-        yield Person(hub, CatalogServiceStub(channel), RecordServiceStub(channel), RuleServiceStub(channel))
+        yield Person(
+            hub,
+            CatalogServiceStub(channel),
+            RecordServiceStub(channel),
+            RuleServiceStub(channel),
+            RightServiceStub(channel),
+        )
 
 
 @pytest.fixture
@@ -264,3 +273,20 @@ async def test_nodes_may_neither_see_nor_set_rules(ann: Person) -> None:
         rules: RuleServiceAsyncStub = RuleServiceStub(channel)
         with pytest.raises(RefusedError), translated():
             await rules.ListRules(pb.ListRulesRequest())
+
+
+async def test_numbers_of_a_node_that_may_publish_candidates_count_and_of_others_they_do_not(ann: Person) -> None:
+    await ann.keep(stage="eval")
+    await ann.measure(1, 0.8, stage="eval")
+    said = [records_pb2.Number(model=HELMET, number=2, name="precision", value=0.9, stage="eval", at=9.0, key=b"n")]
+    request = records_pb2.RecordNumbersRequest(numbers=said)
+    async with open_channel(ann.hub.address, await ann.hub.node("n1")) as channel:
+        records: RecordServiceAsyncStub = RecordServiceStub(channel)
+        assert (await records.RecordNumbers(request)).added == 0
+        assert (await ann.channels())["stable"] == 1
+        right = rights_pb2.RightView(whom=limits_pb2.Whom(node="n1"), models=HELMET, channels=["candidate"])
+        await ann.rights.Allow(rights_pb2.AllowRequest(right=right))
+        async with ann.seeing("stable", 2):
+            assert (await records.RecordNumbers(request)).added == 1
+    (move, *_) = await ann.moves()
+    assert move.who == "admin/ann"  # whose rule it is: the node itself may not move the channel
