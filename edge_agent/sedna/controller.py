@@ -17,7 +17,7 @@ from functools import partial
 from typing import Protocol
 
 from edge_agent.outbox.words import Measured, Origin, Publication, Stored
-from edge_agent.sedna.deeds import Deed, Judge, Known, Pair, Publish, Record, Vouch, deeds
+from edge_agent.sedna.deeds import Deed, Known, Pair, Publish, Record, Vouch, deeds
 from edge_agent.sedna.entry import KEY, Entry, decode
 from edge_agent.sedna.failures import Failures
 from edge_agent.sedna.jobs import Job
@@ -216,7 +216,7 @@ class Controller:
         line.reports += 1
         self._left[number] = len(found)
         for deed in found:
-            queue = line.slow if isinstance(deed, Publish | Judge) else line.quick
+            queue = line.slow if isinstance(deed, Publish) else line.quick
             queue.put_nowait((number, entry, job, deed))
 
     async def _carry_out(self, line: _Line, queue: asyncio.Queue[_Task]) -> None:
@@ -268,8 +268,6 @@ class Controller:
                 await self._vouch(entry.worker, job, deed)
             case Publish():
                 await self._publish(entry, job, deed)
-            case Judge():
-                await self._judge(entry, job, deed)
 
     async def _vouch(self, worker: str, job: Job, deed: Vouch) -> None:
         if not deed.works and deed.word:
@@ -313,32 +311,6 @@ class Controller:
         await asyncio.to_thread(check)  # before the outbox reads all of it
         stored = await self._outbox.store(wanted, check=check)
         Log().info("sedna.published", job=job.name, path=path, id=stored.id, known=stored.known)
-
-    async def _judge(self, entry: Entry, job: Job, deed: Judge) -> None:
-        await self._keeper.looked.wait()  # after a restart nothing is known before
-        serving = self._channels.active(job.serving)
-        if serving is not None and serving.number == deed.new:
-            return  # a report that was carried out before a restart
-        now = serving.number if serving else 0
-        wins = deed.better and now == deed.old
-        log = Log().bind(job=job.name, version=deed.new, against=deed.old, why=deed.why)
-        await self._outbox.record(_measured(job, Record(deed.new, "eval", {"promoted": float(wins)}), entry))
-        if not deed.better:
-            log.info("sedna.kept")
-            return
-        if not wins:  # somebody moved the channel while it was evaluated: that word is newer
-            log.warning("sedna.not-promoted", serving=now, hint=f"modelsyncctl history {job.model}")
-            return
-        path = self._keeper.version_path(job.name, deed.new)
-        if path is None:
-            raise ConflictError(
-                f"{job.model}:{deed.new} was better, and is not here any more",
-                safe=f"{job.serving} stays as it is",
-                hint=f"modelsyncctl promote {job.model}:{deed.new} {job.serving.channel}",
-            )
-        channel = job.serving.channel or ""
-        await self._outbox.store(Publication(path, job.model, channel=channel, note=deed.why, user=USER))
-        log.info("sedna.promoted")
 
 
 def _measured(job: Job, deed: Record, entry: Entry) -> list[Measured]:

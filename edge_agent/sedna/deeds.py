@@ -1,4 +1,4 @@
-"""The only place that decides what follows from a report: numbers, a word about a version, publications, a promotion.
+"""The only place that decides what follows from a report: numbers, a word about a version, publications.
 
 Pure: what the node knew when the report came is handed in, so that it comes out the same when it is done after a
 restart.
@@ -65,17 +65,7 @@ class Publish:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """An evaluation came out: the new release takes the serving channel if it is `better`."""
-
-    new: int
-    old: int
-    better: bool
-    why: str
-
-
-Deed = Record | Pair | Vouch | Publish | Judge
+Deed = Record | Pair | Vouch | Publish
 
 
 def deeds(job: Job, report: Report, known: Known) -> list[Deed]:
@@ -86,7 +76,7 @@ def deeds(job: Job, report: Report, known: Known) -> list[Deed]:
         case "train", status if status == COMPLETED:
             return list(_trained(job, report, known))
         case "eval", status if status == COMPLETED:
-            return list(_evaluated(job, report, known))
+            return list(_evaluated(report, known))
         case _:
             return list(_told(report, known.serving, report.facts))
 
@@ -121,8 +111,8 @@ def _first(job: Job, results: tuple[Result, ...]) -> Result | None:
     return fitting[0] if fitting else None
 
 
-def _evaluated(job: Job, report: Report, known: Known) -> Iterator[Deed]:
-    """With two models, the first one is the new one."""
+def _evaluated(report: Report, known: Known) -> Iterator[Deed]:
+    """With two models, the first one is the new one. Whether it is better is for a rule at the hub to say."""
     if len(report.results) != 2:
         for result in report.results:
             yield from _told(report, _number(result, known, known.serving), result.metrics)
@@ -131,10 +121,6 @@ def _evaluated(job: Job, report: Report, known: Known) -> Iterator[Deed]:
     new, old = _number(fresh, known, known.candidate), _number(stale, known, known.serving)
     told = [*_told(report, old, stale.metrics), *_told(report, new, metrics_of(fresh.metrics, stale.metrics))]
     yield from [Pair(*told)] if len(told) == 2 else told
-    if not new or job.trigger is None:
-        return
-    decision = job.trigger.decide(fresh.metrics, stale.metrics)
-    yield Judge(new, old, decision.better, f"{decision.why}, as {report.worker} of {job.name} found")
 
 
 def _number(result: Result, known: Known, otherwise: int) -> int:

@@ -1,4 +1,4 @@
-"""The only place that says what a job of Sedna is here: its model, its channels, its folders, and when a model wins."""
+"""The only place that says what a job of Sedna is here: its model, its channels and its folders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from edge_agent.sedna.settings import JobSettings
-from edge_agent.sedna.trigger import Trigger, parse_trigger
+from edge_agent.sedna.trigger import Trigger, refusal
 from modelsyncd.errors import BadInputError
 from modelsyncd.names import ModelName, ModelRef, check_path, parse_channel, parse_model
 
@@ -50,7 +50,6 @@ class Job:
     results: tuple[Path, ...]
     aliases: tuple[Alias, ...]
     format: str
-    trigger: Trigger | None
     grace: float
 
     @property
@@ -82,14 +81,23 @@ def understand(name: str, settings: JobSettings, data: Path) -> Job:
         results=tuple(_absolute(name, text) for text in settings.results),
         aliases=tuple(_alias(name, text) for text in settings.paths),
         format=settings.format,
-        trigger=parse_trigger(settings.trigger) if settings.trigger else None,
         grace=settings.grace_seconds,
     )
 
 
 def understand_all(settings: Mapping[str, JobSettings], data: Path) -> dict[str, Job]:
-    """Every job by its name. Raises as `understand`, and BadInputError for two jobs that write into one folder."""
+    """Every job by its name.
+
+    Raises as `understand`, and BadInputError for two jobs that write into one folder, and for triggers.
+    """
     jobs = {name: understand(name, one, data) for name, one in settings.items()}
+    triggers = {
+        name: Trigger(jobs[name].serving, jobs[name].candidate, one.trigger)
+        for name, one in settings.items()
+        if one.trigger
+    }
+    if triggers:
+        raise refusal(triggers)
     owners: dict[Path, str] = {}
     for job in jobs.values():
         for place in job.places:

@@ -81,7 +81,6 @@ class Keeper:
         self._switched: set[str] = set()
         self._kicked = asyncio.Event()
         self._changed = asyncio.Event()
-        self.looked = asyncio.Event()
 
     @property
     def changed(self) -> asyncio.Event:
@@ -91,11 +90,6 @@ class Keeper:
     def words(self, job: str) -> Words:
         """What workers of a job were told."""
         return self._kept[job].words
-
-    def version_path(self, job: str, number: int) -> Path | None:
-        """The folder of a release that a job was told of, if it is held here."""
-        named = self._kept[job].named.values()
-        return next((folder_of(active) for _, active in named if active.number == number), None)
 
     def again(self) -> None:
         """Somebody knows better: what workers could not load gets a new word, so that they try it again."""
@@ -107,7 +101,7 @@ class Keeper:
         self._kicked.set()
 
     async def run(self) -> None:
-        """Until it is cancelled. `looked` is set once every job was looked at."""
+        """Until it is cancelled."""
         async with asyncio.TaskGroup() as group:
             with self._watchers.watch(None) as watch:
                 group.create_task(self._work())
@@ -125,7 +119,6 @@ class Keeper:
             for name, kept in self._kept.items():
                 if name in self._fresh or self._due.get(name, 0.0) <= self._clock():
                     await self._keep(name, kept)
-            self.looked.set()
             changed, self._changed = self._changed, asyncio.Event()
             changed.set()
             pause = min(self._due.values(), default=PAUSE) - self._clock()

@@ -13,7 +13,7 @@ class JobSettings:
     model: str
     """The model, as in "acme/helmet"."""
     serving: str = "stable"
-    """Channel that workers serve from; what wins an evaluation is promoted to it."""
+    """Channel that workers serve from; a rule at the hub moves it to what is better."""
     candidate: str = "candidate"
     """Channel that trained models are published to, and that is evaluated."""
     file: str = ""
@@ -29,7 +29,7 @@ class JobSettings:
     format: str = ""
     """Which of several trained formats goes to the candidate channel; the first one reported without."""
     trigger: str = ""
-    """When a new model takes over, as in "precision_delta >= 0.01"; never by itself without."""
+    """By what agents once judged models, as in "precision_delta >= 0.01": refused, with the rule that says it now."""
     grace_seconds: float = 600.0
     """How long a model's file stays after the next one was named."""
 

@@ -1,81 +1,84 @@
-"""The only place that decides whether a trained model is better: a metric, an operator and a threshold.
+"""The only place that says which promotion rule takes the place of a trigger, by which agents once judged models.
 
-Metrics are those that `deltas` says.
-Two numbers that differ by less than a millionth count as equal.
+A trigger is a metric, an operator and a threshold, as in "precision_delta >= 0.01". What it asked of a difference the
+rule asks of both releases' own numbers: a difference says nothing of what serves when the rule is judged.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 
-from edge_agent.sedna.deltas import metrics_of
 from modelsyncd.errors import BadInputError
+from modelsyncd.names import ModelRef
+from modelsyncd.query.fields import FAMILIES, FIELDS
 
-_EQUAL = 1e-6
-_FORM = re.compile(r"\s*(\S+)\s+(\S+)\s+(\S+)\s*")
-_WORDS = {"gt": ">", "ge": ">=", "eq": "==", "=": "==", "ne": "!=", "le": "<=", "lt": "<"}
-_OPERATORS = frozenset(_WORDS.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Whether the new model takes over, and why, in a sentence for people."""
-
-    better: bool
-    why: str
+_FORM = re.compile(r"\s*([^\s\"]+)\s+(\S+)\s+(\S+)\s*")
+_DELTA = re.compile(r"([^\[]+)_delta(\[.*)?")
+_PLAIN = re.compile(r"[a-z_]\w*(\.\w+)*", re.ASCII | re.IGNORECASE)
+_WORDS = {"gt": ">", "ge": ">=", "eq": "=", "==": "=", "ne": "!=", "le": "<=", "lt": "<"}
+_OPERATORS = {**_WORDS, **{sign: sign for sign in _WORDS.values()}}
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """`operator` is one of > >= == != <= <."""
+    """What a job's settings still say, and the channels that it was about."""
 
-    metric: str
-    operator: str
-    threshold: float
-
-    def decide(self, new: Mapping[str, float], old: Mapping[str, float]) -> Decision:
-        """By the numbers of both; a number that is missing never makes a model better."""
-        value = metrics_of(new, old).get(self.metric)
-        if value is None:
-            return Decision(False, f"there is no {self.metric} among {', '.join(sorted(new)) or 'no numbers'}")
-        holds = self._holds(value)
-        return Decision(holds, f"{self.metric} is {value:.6g}, {'' if holds else 'not '}{self}")
-
-    def _holds(self, value: float) -> bool:
-        equal = abs(value - self.threshold) < _EQUAL
-        match self.operator:
-            case ">":
-                return value > self.threshold and not equal
-            case ">=":
-                return value > self.threshold or equal
-            case "==":
-                return equal
-            case "!=":
-                return not equal
-            case "<=":
-                return value < self.threshold or equal
-            case _:
-                return value < self.threshold and not equal
-
-    def __str__(self) -> str:
-        return f"{self.operator} {self.threshold:g}"
+    serving: ModelRef
+    candidate: ModelRef
+    text: str
 
 
-def parse_trigger(text: str) -> Trigger:
-    """ "precision_delta >= 0.01". Raises BadInputError."""
+def refusal(triggers: Mapping[str, Trigger]) -> BadInputError:
+    """Why an agent with these triggers, by their jobs, does not start, and what to type instead."""
+    jobs = " and ".join(f"{job} ({one.text[:80]!r})" for job, one in triggers.items())
+    commands = " && ".join(dict.fromkeys(map(_command, triggers.values())))
+    return BadInputError(
+        f"the settings have a trigger for {jobs}, and agents judge no model any more: a rule at the hub does",
+        safe="nothing was changed; workers keep the models that they have",
+        hint=f"take trigger out of the settings, and say it to the hub, once: {commands}",
+    )
+
+
+def _command(trigger: Trigger) -> str:
+    condition = shlex.quote(rule_of(trigger.text) or "CONDITION")
+    return f"modelsyncctl rule set {trigger.candidate} {trigger.serving.channel} --if {condition} --stage eval"
+
+
+def rule_of(text: str) -> str:
+    """The condition of a rule that says the same; "" for what is no trigger."""
     form = _FORM.fullmatch(text)
-    operator = _WORDS.get(form[2], form[2]) if form else ""
-    if form is None or operator not in _OPERATORS:
-        raise BadInputError(
-            f"{text[:80]!r} is no trigger", hint='write METRIC OPERATOR NUMBER, as in "precision_delta >= 0.01"'
-        )
+    threshold = _number(form[3]) if form else ""
+    if form is None or form[2] not in _OPERATORS or not threshold:
+        return ""
+    operator, delta = _OPERATORS[form[2]], _DELTA.fullmatch(form[1])
+    if delta is None:
+        return f"metrics.{_name(form[1])} {operator} {threshold}"
+    metric = delta[1] + (delta[2] or "")
+    return f"metrics.{_name(metric)} {operator} {_current(metric)}{_more(threshold)}"
+
+
+def _number(text: str) -> str:
     try:
-        threshold = float(form[3])
-    except ValueError as error:
-        raise BadInputError(f"{form[3][:80]!r} in the trigger {text[:80]!r} is no number") from error
-    if not isfinite(threshold):
-        raise BadInputError(f"{form[3][:80]!r} in the trigger {text[:80]!r} is no number that can be reached")
-    return Trigger(form[1], operator, threshold)
+        number = float(text)
+    except ValueError:
+        return ""
+    return repr(number).removesuffix(".0") if isfinite(number) else ""
+
+
+def _name(metric: str) -> str:
+    return metric if _PLAIN.fullmatch(metric) else f'"{metric}"'
+
+
+def _current(metric: str) -> str:
+    is_field = metric in FIELDS or metric.partition(".")[0] in FAMILIES
+    return f"current.{'metrics.' if is_field else ''}{_name(metric)}"
+
+
+def _more(threshold: str) -> str:
+    if float(threshold) == 0:
+        return ""
+    return f" - {threshold[1:]}" if threshold.startswith("-") else f" + {threshold}"

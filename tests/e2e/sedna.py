@@ -18,6 +18,7 @@ from tests.e2e.processes import AgentProgram, HubProgram
 from tests.e2e.waiting import PATIENCE, until
 
 MODEL, STABLE, CANDIDATE = "acme/helmet", "acme/helmet@stable", "acme/helmet@candidate"
+BETTER = "metrics.precision >= current.precision + 0.01"
 SETTINGS = """
 [sedna]
 listen = "127.0.0.1:0"
@@ -25,7 +26,6 @@ listen = "127.0.0.1:0"
 [sedna.job."default/helmet-detection"]
 model = "acme/helmet"
 results = ["{results}"]
-trigger = "precision_delta > 0.01"
 """
 GATE = """
 [gate."acme/helmet@stable"]
@@ -111,6 +111,11 @@ class Plant:
         folder = self.results / str(number)
         return str(self.run("train", str(precision), str(size), MODEL_URL=str(folder))["digest"])
 
+    def promote_better(self) -> str:
+        """Has the hub promote a candidate that is better than what serves; what came of it at once."""
+        set_ = ("rule", "set", CANDIDATE, "stable", "--if", BETTER, "--stage", "eval")
+        return str(self.hub.ctl.json(*set_)["outcome"])
+
     def evaluate(self) -> None:
         """Measures the candidate against what serves."""
         urls = (self.folder / "candidate/evaluate.env").read_text().strip().removeprefix("MODEL_URLS=").strip("'")
@@ -163,7 +168,9 @@ class Worker:
 
 @contextmanager
 def plant(hub: HubProgram, name: str, root: Path, gate: str = GATE) -> Iterator[Plant]:
-    """A node that runs, follows both channels, and may publish; workers have the last word, unless there is no gate."""
+    """A node that runs, follows both channels, and may publish candidates; workers have the last word on what serves,
+    unless there is no gate.
+    """
     agent = AgentProgram.invited(hub, name, root / name)
     found = Plant(hub, agent, root)
     found.results.mkdir(parents=True)
@@ -172,7 +179,7 @@ def plant(hub: HubProgram, name: str, root: Path, gate: str = GATE) -> Iterator[
     agent.command += ["--config", str(settings)]
     for ref in (STABLE, CANDIDATE):
         hub.ctl.json("assign", ref, "--node", name)
-    hub.ctl.json("allow", name, MODEL, "--channel", "stable", "--channel", "candidate")
+    hub.ctl.json("allow", name, MODEL, "--channel", "candidate")
     agent.start()
     try:
         yield found

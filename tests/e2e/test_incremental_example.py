@@ -31,6 +31,7 @@ def tell(**environment: str) -> str:
 def check(story: str) -> None:
     for line in (
         "plant/helmets:2 precision_delta +",
+        "by the rule: metrics.precision >= current.precision + 0.01 [precision of :2 = ",
         "never stopped serving, loaded model.2-",
         "the hub has it as active",
         "plant/helmets:3 precision_delta -",

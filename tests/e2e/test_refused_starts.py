@@ -57,6 +57,17 @@ def test_a_second_hub_on_the_same_folder_is_refused_and_the_first_serves_on(own_
     assert own_hub.ctl.json("list")["models"] == []
 
 
+def test_an_agent_that_should_judge_models_is_refused_with_what_to_type_at_the_hub(
+    hub: HubProgram, tmp_path: Path
+) -> None:
+    agent = AgentProgram.invited(hub, "starts-trigger", tmp_path / "node")
+    settings = tmp_path / "agent.toml"
+    settings.write_text('[sedna.job."default/helmet"]\nmodel = "acme/helmet"\ntrigger = "precision_delta >= 0.01"\n')
+    said = refused([*agent.command, "--config", str(settings)], 2)
+    condition = "'metrics.precision >= current.precision + 0.01'"
+    assert f": modelsyncctl rule set acme/helmet@candidate stable --if {condition} --stage eval\n" in said
+
+
 def test_a_cache_of_a_newer_agent_is_set_aside(agent: AgentProgram) -> None:
     agent.stop()
     before = tree(agent.data / "models")

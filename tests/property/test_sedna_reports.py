@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from edge_agent.sedna.deeds import Judge, Known, Pair, Publish, Record, deeds
+from edge_agent.sedna.deeds import Known, Pair, Publish, Record, deeds
 from edge_agent.sedna.jobs import understand
 from edge_agent.sedna.reports import parse_report
 from edge_agent.sedna.results import publishable
 from edge_agent.sedna.settings import JobSettings
 from modelsyncd.errors import BadInputError, ModelsyncError
 
-JOB = understand("default/helmet", JobSettings("acme/helmet", trigger="precision_delta > 0"), Path("/data"))
+JOB = understand("default/helmet", JobSettings("acme/helmet"), Path("/data"))
 TEXT = some.text(some.characters(), max_size=20)  # with lone surrogates, which JSON can write
 JSON = some.recursive(
     some.none() | some.booleans() | some.integers() | some.floats() | TEXT | some.just("0.5"),
@@ -50,8 +50,6 @@ def test_what_follows_from_any_report_can_be_written_down(said: object, serving:
         told = [deed.old, deed.new] if isinstance(deed, Pair) else [deed] if isinstance(deed, Record | Publish) else []
         for one in told:
             assert all(name.encode() and isfinite(value) for name, value in one.metrics.items())
-        if isinstance(deed, Judge):
-            assert deed.why.encode()
         if isinstance(deed, Publish):
             assert all(key.encode() and value.encode() for key, value in deed.labels.items())
             with pytest.raises(ModelsyncError):

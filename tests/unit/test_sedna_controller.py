@@ -183,60 +183,27 @@ async def test_what_the_disk_refuses_is_done_later_and_what_can_not_be_is_left(
     assert [dict(one.metrics) for one in node.tray.stored] == [{"loss": 3.0}]
 
 
-@pytest.mark.parametrize(("precision", "promoted"), [(0.93, True), (0.9, False)])
-async def test_the_better_one_of_two_serves(tmp_path: Path, precision: float, promoted: bool) -> None:
-    node = Node(tmp_path, JobSettings("acme/helmet", trigger="precision_delta >= 0.01"))
+async def test_an_evaluation_leaves_the_numbers_of_both_models_at_once_and_moves_nothing(tmp_path: Path) -> None:
+    node = Node(tmp_path)
     two = node.channels.put(2)
     node.channels.switch(two, CANDIDATE)
     async with node.live():
         await ready(node)
         await node.until((node.folder / "candidate/evaluate.env").exists)
         results = [
-            {"url": str(node.folder / "candidate" / f"model.{two.folder_name}"), "metrics": {"precision": [precision]}},
+            {"url": str(node.folder / "candidate" / f"model.{two.folder_name}"), "metrics": {"precision": [0.93]}},
             {"url": str(node.folder / "model.pth"), "metrics": {"precision": [0.9]}},
         ]
         await node.controller.answer("w", body(kind="eval", status="completed", results=results))
-        await node.until(lambda: (2, "eval", "promoted") in node.tray.numbers and not waiting(node))
-    numbers = node.tray.numbers
-    assert (numbers[1, "eval", "precision"], numbers[2, "eval", "precision"]) == (0.9, precision)
-    assert numbers[2, "eval", "precision_delta"] == pytest.approx(precision - 0.9)
-    assert numbers[2, "eval", "promoted"] == float(promoted)
-    assert [(one.path, one.channel) for one in node.tray.stored] == (
-        [(node.channels.folder(two), "stable")] if promoted else []
-    )
-    if promoted:
-        assert node.tray.stored[0].note == "precision_delta is 0.03, >= 0.01, as w of default/helmet found"
-
-
-async def test_numbers_of_both_models_of_an_evaluation_are_recorded_at_once(tmp_path: Path) -> None:
-    node = Node(tmp_path)
-    node.channels.switch(node.channels.put(2), CANDIDATE)
-    async with node.live():
-        await ready(node)
-        results = [{"url": "/new", "metrics": {"p": 0.9}}, {"url": "/old", "metrics": {"p": 0.8}}]
-        await node.controller.answer("w", body(kind="eval", status="completed", results=results))
         await node.until(lambda: not waiting(node))
+    assert node.tray.numbers == {
+        (1, "eval", "precision"): 0.9,
+        (2, "eval", "precision"): 0.93,
+        (2, "eval", "precision_delta"): 0.03,
+    }
     assert node.tray.together == [{1, 2}]
-    assert node.tray.numbers == {(1, "eval", "p"): 0.8, (2, "eval", "p"): 0.9, (2, "eval", "p_delta"): 0.1}
     assert len({one.at for one in node.tray.recorded}) == 1
-
-
-async def test_a_late_evaluation_does_not_undo_what_somebody_did_meanwhile(tmp_path: Path) -> None:
-    (out := tmp_path / "out").mkdir()
-    node = Node(tmp_path / "data", JobSettings("acme/helmet", trigger="p > 0", results=(str(out),)))
-    node.channels.switch(node.channels.put(2), CANDIDATE)
-    node.tray.open.clear()
-    async with node.live():
-        await ready(node)
-        await node.controller.answer("t", trained(out).replace(b'"w"', b'"t"'))
-        results = [{"url": "/x", "metrics": {"p": 1}}, {"url": "/y", "metrics": {"p": 0}}]
-        await node.controller.answer("w", body(kind="eval", status="completed", results=results))
-        await node.until(node.tray.asked.is_set)
-        node.channels.switch(node.channels.put(3))  # an operator promotes something else
-        node.tray.open.set()
-        await node.until(lambda: not waiting(node))
-    assert [one.path.name for one in node.tray.stored] == ["out"]
-    assert node.tray.numbers[2, "eval", "promoted"] == 0.0
+    assert node.tray.stored == []
 
 
 async def test_one_jobs_trouble_holds_up_no_other(tmp_path: Path) -> None:
@@ -299,17 +266,6 @@ async def test_results_of_one_report_about_one_release_all_count(tmp_path: Path)
         await node.until(lambda: not waiting(node))
     assert [one.value for one in node.tray.recorded] == [0.7, 0.8, 0.9]
     assert len({one.key for one in node.tray.recorded}) == 3
-
-
-async def test_what_serves_already_is_not_promoted_again(tmp_path: Path) -> None:
-    node = Node(tmp_path, JobSettings("acme/helmet", trigger="p > 0"))
-    async with node.live():
-        await ready(node, 2)
-        node.channels.switch(node.channels.put(2), CANDIDATE)
-        results = [{"url": "/x", "metrics": {"p": 1}}] * 2
-        await node.controller.answer("w", body(kind="eval", status="completed", results=results))
-        await node.until(lambda: not waiting(node))
-    assert node.tray.stored == []
 
 
 async def test_a_job_is_found_by_its_last_name_where_workers_know_no_namespace(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What workers of Sedna say and are told: triggers, reports, results, and which version they speak of."""
+"""What workers of Sedna say and are told: reports, results, and which version they speak of."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from edge_agent.sedna import names
-from edge_agent.sedna.deeds import Judge, Known, Pair, Publish, Record, Vouch, deeds
+from edge_agent.sedna.deeds import Known, Pair, Publish, Record, Vouch, deeds
 from edge_agent.sedna.jobs import Alias, Job, Place, understand, understand_all
 from edge_agent.sedna.reports import BODY_BYTES, Report, Result, numbers, parse_report
 from edge_agent.sedna.settings import JobSettings
-from edge_agent.sedna.trigger import parse_trigger
 from edge_agent.sedna.words import Words, Written
 from modelsyncd.digest import digest_of
 from modelsyncd.errors import BadInputError, InvalidNameError
@@ -34,47 +33,6 @@ def body(**fields: object) -> bytes:
 
 def report(**fields: object) -> Report:
     return parse_report("w", body(**fields))
-
-
-# --- triggers ---
-
-
-@pytest.mark.parametrize(
-    ("text", "new", "old", "better"),
-    [
-        ("precision_delta >= 0.01", 0.92, 0.91, True),
-        ("precision_delta >= 0.01", 0.915, 0.91, False),
-        ("precision_delta gt 0", 0.91, 0.91, False),
-        ("precision_delta > 0", 0.9100001, 0.91, False),  # less than a millionth is nothing
-        ("precision > 0.9", 0.91, 0.99, True),
-        ("precision lt 0.9", 0.91, 0.99, False),
-        ("precision <= 0.91", 0.91, 0.99, True),
-        ("precision_delta eq 0", 0.91, 0.91, True),
-        ("precision_delta = 0", 0.91, 0.90, False),
-        ("precision_delta ne 0", 0.91, 0.90, True),
-        ("precision_delta < 0", 0.90, 0.91, True),
-        ("recall_delta > 0", 0.9, 0.8, False),
-    ],
-)
-def test_a_trigger_decides_by_metric_operator_and_threshold(text: str, new: float, old: float, better: bool) -> None:
-    decision = parse_trigger(text).decide({"precision": new}, {"precision": old})
-    assert decision.better is better
-    assert text.split(maxsplit=1)[0] in decision.why
-
-
-def test_a_trigger_can_name_one_of_many_classes() -> None:
-    new, old = numbers({"precision": [0.5, 0.9]}), numbers({"precision": [0.6, 0.7]})
-    assert parse_trigger("precision_delta[1] > 0.1").decide(new, old).better
-    assert not parse_trigger("precision_delta[0] > 0").decide(new, old).better
-    assert not parse_trigger("precision_delta > 0").decide(new, old).better
-
-
-@pytest.mark.parametrize(
-    "text", ["", "precision", "precision >", "precision ~ 1", "precision > high", "a > nan", "a > inf"]
-)
-def test_what_is_no_trigger_is_refused(text: str) -> None:
-    with pytest.raises(BadInputError):
-        parse_trigger(text)
 
 
 # --- reports ---
@@ -153,7 +111,6 @@ def test_a_job_knows_its_channels_and_folders() -> None:
         folders=("/srv/helmet", "/var/lib/sedna/hot=/model-hot-update"),
         paths=("/output=/srv/out",),
         results=("/srv/out",),
-        trigger="precision_delta > 0.1",
         file="saved/model.pb",
     )
     assert (str(found.serving), str(found.candidate)) == ("acme/helmet@stable", "acme/helmet@candidate")
@@ -174,7 +131,6 @@ def test_a_job_knows_its_channels_and_folders() -> None:
         {"folders": ("/a=b",)},
         {"results": ("out",)},
         {"paths": ("/output",)},
-        {"trigger": "precision"},
         {"serving": "candidate"},
         {"grace_seconds": -1.0},
         {"file": "../x"},
@@ -334,30 +290,27 @@ def test_a_round_that_is_under_way_leaves_its_numbers() -> None:
 EVALUATED = [{"url": "/m/candidate/model.pb", "metrics": {"p": 0.9}}, {"url": "/m/model.pb", "metrics": {"p": 0.8}}]
 
 
-def test_an_evaluation_of_two_is_judged_by_the_trigger() -> None:
+def test_an_evaluation_of_two_leaves_the_numbers_of_both_and_what_the_new_one_has_more() -> None:
     said = report(kind="eval", status="completed", results=EVALUATED)
-    found = deeds(job(trigger="p_delta >= 0.05"), said, Known(serving=3, candidate=4))
-    pair = Pair(Record(3, "eval", {"p": 0.8}), Record(4, "eval", {"p": 0.9, "p_delta": 0.1}))
-    why = "p_delta is 0.1, >= 0.05, as w of default/helmet found"
-    assert found == [pair, Judge(4, 3, True, why)]
-    kept = deeds(job(trigger="p_delta >= 0.5"), said, Known(serving=3, candidate=4))[-1]
-    assert kept == Judge(4, 3, False, "p_delta is 0.1, not >= 0.5, as w of default/helmet found")
-    assert not any(isinstance(deed, Judge) for deed in deeds(job(), said, Known(serving=3, candidate=4)))
-    assert not any(isinstance(deed, Judge) for deed in deeds(job(trigger="p > 0"), said, Known(serving=3)))
+    old, new = Record(3, "eval", {"p": 0.8}), Record(4, "eval", {"p": 0.9, "p_delta": 0.1})
+    assert deeds(job(), said, Known(serving=3, candidate=4)) == [Pair(old, new)]
+    assert deeds(job(), said, Known(serving=3)) == [old]
+    assert deeds(job(), said, Known(candidate=4)) == [new]
 
 
 def test_a_file_that_never_changes_says_which_release_was_evaluated() -> None:
     urls = ("/models/acme/helmet/versions/5-0123456789ab/deep/model.pth", "/m/model.2-0123456789ab-r2")
     results = [{**one, "url": url} for one, url in zip(EVALUATED, urls, strict=True)]
     said = report(kind="eval", status="completed", results=results)
-    found = deeds(job(trigger="p_delta > 0"), said, Known(serving=3, candidate=4))
-    assert [(deed.new, deed.old) for deed in found if isinstance(deed, Judge)] == [(5, 2)]
+    (found,) = deeds(job(), said, Known(serving=3, candidate=4))
+    assert isinstance(found, Pair)
+    assert (found.old.number, found.new.number) == (2, 5)
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_an_evaluation_of_another_number_of_models_only_leaves_numbers(count: int) -> None:
     said = report(kind="eval", status="completed", results=[EVALUATED[0]] * count)
-    found = deeds(job(trigger="p > 0"), said, Known(serving=3, candidate=4))
+    found = deeds(job(), said, Known(serving=3, candidate=4))
     assert found == [Record(3, "eval", {"p": 0.9})] * count
 
 

@@ -17,6 +17,7 @@ from docs.demo.fleet import PATIENCE, DemoError, Fleet, fleet
 from docs.examples.incremental.helmets import Estimator, things
 
 MODEL, NODE, JOB = "plant/helmets", "line-3", "helmet-detection"
+BETTER = "metrics.precision >= current.precision + 0.01"
 SETTINGS = """
 [sedna]
 listen = "127.0.0.1:0"
@@ -24,7 +25,6 @@ listen = "127.0.0.1:0"
 [sedna.job."default/{job}"]
 model = "{model}"
 results = ["{results}"]
-trigger = "precision_delta >= 0.01"
 
 [gate."{model}@stable"]
 confirm = true
@@ -40,18 +40,23 @@ class Site:
         self.results = here.root / "results"
 
     def start(self) -> None:
-        """A hub, and a node that follows both channels and may move them."""
+        """A hub, and a node that follows both channels and may publish candidates."""
         hub = self.here.start_hub()
         token = self.here.ctl("node", "invite", NODE)["token"]
         for channel in ("stable", "candidate"):
             self.here.ctl("assign", f"{MODEL}@{channel}", "--node", NODE)
-        self.here.ctl("allow", NODE, MODEL, "--channel", "stable", "--channel", "candidate")
+        self.here.ctl("allow", NODE, MODEL, "--channel", "candidate")
         self.results.mkdir()
         settings = self.here.root / "agent.toml"
         settings.write_text(SETTINGS.format(job=JOB, model=MODEL, results=self.results))
         data = self.here.root / NODE
         flags = ["--data", str(data), "--hub", hub, "--invite", token, "--config", str(settings)]
         self.here.ready(NODE, data / "agent.sock", self.here.start(NODE, "modelsync-agent", "run", *flags))
+
+    def promote_better(self) -> str:
+        """Has the hub promote each candidate that is better than what serves; what came of it at once."""
+        words = ("rule", "set", f"{MODEL}@candidate", "stable", "--if", BETTER, "--stage", "eval")
+        return str(self.here.ctl(*words)["outcome"])
 
     def environment(self, worker: str, **more: str) -> dict[str, str]:
         """Nothing but Sedna's own variables."""
@@ -88,20 +93,19 @@ class Site:
         self.here.stack.callback(process.kill)
         return log
 
-    def learn(self, number: int, count: int, wrong: float) -> dict[str, Any]:
-        """One round: trains, waits until the result is here as a candidate, evaluates; what the hub then knows."""
+    def learn(self, number: int, count: int, wrong: float) -> float:
+        """One round: trains, waits until the result is here as a candidate, evaluates; by how much it is better."""
         self.work("train", str(count), str(wrong), MODEL_URL=str(self.results / str(number)), MODEL_NAME="model.npy")
         pair = self.folder / "candidate/evaluate.env"
         until(lambda: pair.exists() and f"/{number}-" in pair.read_text(), f"{MODEL}:{number} is a candidate")
         urls = pair.read_text().strip().removeprefix("MODEL_URLS=").strip("'")
         self.work("evaluate", MODEL_URLS=urls)
 
-        def decided() -> dict[str, Any]:
+        def measured() -> list[float]:
             found = self.here.ctl("metrics", f"{MODEL}:{number}")["numbers"]
-            numbers = {one["name"]: one["value"] for one in found}
-            return numbers if "promoted" in numbers else {}
+            return [one["value"] for one in found if one["name"] == "precision_delta"]
 
-        return dict(until(decided, f"{MODEL}:{number} is judged"))
+        return float(until(measured, f"the hub has the numbers of {MODEL}:{number}")[0])
 
 
 def until(look: Callable[[], Any], what: str) -> Any:
@@ -135,20 +139,26 @@ def walk(site: Site) -> None:
     (here.root / "first").mkdir()
     first.save(str(here.root / "first/model.npy"))
     here.ctl("push", str(here.root / "first/model.npy"), MODEL, "--channel", "stable")
+    site.promote_better()
     log = site.serve()
     print(f"   the worker loaded {loaded(log, 1)}")
+    print(f"   a rule at the hub: candidate becomes stable if {BETTER}")
     loaded(log, 2)  # a worker's first look loads the same once more, and acknowledges it
 
     print("2. Trained on more, published by the node, evaluated against what serves")
-    numbers = site.learn(2, count=2_000, wrong=0.0)
-    print(f"   {MODEL}:2 precision_delta {numbers['precision_delta']:+.3f}: promoted")
+    delta = site.learn(2, count=2_000, wrong=0.0)
+    why = until(lambda: _why(here, 2), "the hub promotes it")
+    print(f"   {MODEL}:2 precision_delta {delta:+.3f}: promoted")
+    print(f"   by the {why}")
     print(f"   the worker, which never stopped serving, loaded {loaded(log, 3)}")
     until(lambda: _active(here) == 2, "the hub knows that it works")
     print("   and said so: the hub has it as active")
 
     print("3. Trained on answers of which every third is wrong")
-    numbers = site.learn(3, count=200, wrong=0.35)
-    print(f"   {MODEL}:3 precision_delta {numbers['precision_delta']:+.3f}: {MODEL}:2 stays")
+    delta = site.learn(3, count=200, wrong=0.35)
+    if (outcome := site.promote_better()) != "fails":
+        raise DemoError(f"the rule should not hold for {MODEL}:3: {outcome}")
+    print(f"   {MODEL}:3 precision_delta {delta:+.3f}: the rule does not hold, and {MODEL}:2 stays")
 
     print("4. Somebody promotes a file that is no model")
     (here.root / "broken").mkdir()
@@ -157,6 +167,11 @@ def walk(site: Site) -> None:
     print(f"   the worker could not load it, the node went back, and it loaded {loaded(log, 4)}")
     why = until(lambda: _fault(here), "the hub knows why")
     print(f"   the hub knows: {why}")
+
+
+def _why(here: Fleet, number: int) -> str:
+    moves = here.ctl("history", MODEL)["moves"]
+    return next((str(one["why"]) for one in moves if (one["channel"], one["to"]) == ("stable", number)), "")
 
 
 def _place(here: Fleet) -> dict[str, Any]:
