@@ -10,7 +10,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -120,19 +120,12 @@ def _features(root: Path) -> frozenset[str]:
 
 
 def _memory(root: Path) -> list[str]:
-    """Bytes: what the machine has, or what the agent's own group may have of it."""
-    sizes = list(_sizes(root))
-    return [str(min(sizes))] if sizes else []
-
-
-def _sizes(root: Path) -> Iterator[int]:
+    """Bytes that the machine has. A limit of the agent's own group says nothing of the jobs: it is not looked at."""
     for line in _text(root / "proc/meminfo").splitlines():
         words = line.split()
         if len(words) >= 2 and words[0] == "MemTotal:" and words[1].isdigit():
-            yield int(words[1]) << 10
-    limit = _text(root / "sys/fs/cgroup/memory.max").strip()
-    if limit.isdigit():
-        yield int(limit)
+            return [str(int(words[1]) << 10)]
+    return []
 
 
 def _accelerators(root: Path) -> list[str]:
