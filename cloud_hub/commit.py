@@ -21,6 +21,7 @@ from cloud_hub.licences import licence_of
 from cloud_hub.stock import Stock
 from modelsyncd.digest import Digest, digest_of, short
 from modelsyncd.errors import BadInputError, DamageError, ModelsyncError, NotFoundError, NumberTakenError, RefusedError
+from modelsyncd.fitting import check_selector
 from modelsyncd.manifest import MANIFEST_PIECE
 from modelsyncd.names import ModelRef, parse_channel
 from modelsyncd.release import ManifestRef, Release
@@ -98,6 +99,7 @@ class HubIntake:
     def _consider(self, offer: Offer) -> _Commit | None:
         release = self._release(offer)
         self._check_members(release)
+        self._check_selectors(release)
         if self._has_each(release):
             with self._stock.underway.held(_refs(release)):
                 return None if self._lacks(release) else self._commit(offer, release)
@@ -233,6 +235,24 @@ class HubIntake:
                     safe=_SAFE,
                     hint=f"modelsyncctl show {member.model}:{member.number}",
                 )
+
+    def _check_selectors(self, release: Release) -> None:
+        """Raises BadInputError for a variant that no node can ever meet.
+
+        What a release of the model says already may be said again, so that others are added beside it.
+        """
+        for variant in release.variants:
+            try:
+                check_selector(variant.selector)
+            except BadInputError as error:
+                known = self._catalog.models.by_manifest(release.model, variant.manifest.digest)
+                said = [] if known is None else [one.selector for one in known.variants if one.name == variant.name]
+                if variant.selector not in said:
+                    raise BadInputError(
+                        f"variant {variant.name[:40]} of {release.model}: {error.message}",
+                        safe=_SAFE,
+                        hint=error.hint,
+                    ) from error
 
     def _check_pieces(self, ref: ManifestRef) -> None:
         """Raises BadInputError for sizes and pieces that are not the manifest's: others would be given them as true.

@@ -28,6 +28,12 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 }
 
 
+_SIZES = frozenset(("memory",))
+"""Facts that are bytes: no two machines have the same, so that only bounds make sense."""
+_COUNTS = frozenset(("cpus",))
+"""Facts that count something."""
+
+
 def best_variant(variants: Sequence[Variant], labels: Mapping[str, str], facts: Facts) -> Variant | None:
     """The variant for a node: of those that fit, the one that demands most, and of these the one that comes first.
 
@@ -55,6 +61,25 @@ def check_selector(selector: Mapping[str, str]) -> None:
             raise BadInputError(f"{name}={wanted} selects nothing", hint="write it as in arch=arm64 or memory=>=4GiB")
         if bound and _number(bound[2]) is None:
             raise BadInputError(f"{name}: {bound[2]!r} is no number", hint=f"write it as in {name}{bound[1]}4GiB")
+        if bound is None:
+            _check_words(name, wanted.split("|"))
+
+
+def _check_words(name: str, words: Sequence[str]) -> None:
+    for word in words:
+        if _BOUND.fullmatch(word):
+            raise BadInputError(f"{name}: {word} is one of several, and a bound stands alone", hint=f"{name}={word}")
+        if _is_no_value(name, word):
+            raise BadInputError(
+                f"{name}={word} is met by no node: {name} is a number, and {word} no bound on it",
+                hint=f"write it as in {name}=>={word} or {name}=<{word}",
+            )
+
+
+def _is_no_value(name: str, word: str) -> bool:
+    """Whether it is a number that a node never has just so: it says bytes, and counts in digits."""
+    exact = word.isdigit() and name not in _SIZES
+    return name in _SIZES | _COUNTS and not exact and _number(word) is not None
 
 
 def _meets(value: str, wanted: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from modelsyncd.names import parse_model
-from modelsyncd.release import Release, SignedRelease, Variant
+from modelsyncd.release import Derivation, Release, SignedRelease, Variant
 from modelsyncd.wire.nouns import encode_release
 from tests.fakes.publisher import STEP, Publication, publication, weights
 
@@ -18,6 +18,7 @@ class Form:
     seed: int
     selector: Mapping[str, str] = field(default_factory=dict)
     chunks: int = 3
+    derivation: Derivation | None = None
 
     def content(self) -> bytes:
         return weights(self.seed, self.chunks * STEP - 7)
@@ -33,7 +34,10 @@ def in_forms(
 ) -> list[Publication]:
     """One release of acme/helmet, as publications of its variants in their order."""
     alone = [publication({"model.bin": form.content()}, number=number) for form in forms.values()]
-    variants = tuple(Variant(name, each.ref(), forms[name].selector) for name, each in zip(forms, alone, strict=True))
+    variants = tuple(
+        Variant(name, each.ref(), form.selector, form.derivation)
+        for (name, form), each in zip(forms.items(), alone, strict=True)
+    )
     release = Release(parse_model("acme/helmet"), number, variants, producer=producer, created_at=1)
     signed = SignedRelease(encode_release(release))
     return [

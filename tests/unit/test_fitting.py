@@ -88,5 +88,28 @@ def test_a_selector_that_nothing_meets_is_refused(name: str, value: str) -> None
         check_selector({name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("memory", "4GiB", "memory=>=4GiB"),
+        ("memory", "4294967296", "memory=>=4294967296"),
+        ("memory", "2GiB|4GiB", "memory=>=2GiB"),
+        ("cpus", "4.0", "cpus=>=4.0"),
+        ("cpus", "4|8kB", "cpus=>=8kB"),
+        ("cores", "2|>=4", "cores=>=4"),
+    ],
+)
+def test_a_number_that_no_node_has_just_so_is_refused_with_the_bound_to_write(name: str, value: str, hint: str) -> None:
+    with pytest.raises(BadInputError) as refused:
+        check_selector({name: value})
+    assert hint in refused.value.hint
+
+
+@pytest.mark.parametrize(("name", "value"), [("cpus", "4"), ("cpus", "4|8"), ("memory", "small"), ("site", "4GiB")])
+def test_a_count_and_a_label_may_be_just_so(name: str, value: str) -> None:
+    check_selector({name: value})
+    assert not misfits({name: value}, {name: value.partition("|")[0]}, {})
+
+
 def test_a_sound_selector_is_none_of_these() -> None:
     check_selector({"memory": ">=4GiB", "arch": "aarch64|x86_64", "cores": ">2"})

@@ -11,6 +11,7 @@ from cloud_hub.catalog import By, Whom
 from modelsyncd.digest import digest_of
 from modelsyncd.errors import BadInputError, NotFoundError, NumberTakenError, RefusedError
 from modelsyncd.names import parse_model, parse_ref
+from modelsyncd.release import Derivation
 from modelsyncd.session.events import Settled
 from modelsyncd.session.frames import PART_OF_IT, Part
 from modelsyncd.trust.identity import Kind, Peer
@@ -125,6 +126,23 @@ async def test_a_variant_that_was_found_damaged_meanwhile_holds_the_release_back
 async def test_two_variants_have_neither_one_name_nor_one_content(hub: HubStore) -> None:
     with pytest.raises(BadInputError, match="same content"):
         await hub.intake().consider(in_forms({"fp32": Form(1), "copy": Form(1)})[0].offer)
+
+
+async def test_a_selector_that_no_node_meets_is_refused_unless_a_release_says_it_already(
+    hub: HubStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Derivation(digest_of(b"fp32"), digest_of(b"step"), "onnx-int8", "1")
+    odd = FORMS | {"int8": Form(2, {"memory": "4GiB"}, derivation=step)}
+    with pytest.raises(BadInputError, match="variant int8 of acme/helmet: memory=4GiB is met by no node") as refused:
+        await push(hub.intake(), in_forms(odd)[0])
+    assert "memory=>=4GiB" in refused.value.hint
+    with monkeypatch.context() as before:
+        before.setattr("cloud_hub.commit.check_selector", lambda _: None)  # a hub of before
+        for each in in_forms(odd):
+            await push(hub.intake(), each)
+    assert hub.catalog.models.release(parse_ref("acme/helmet")).variants[1].selector == {"memory": "4GiB"}
+    more = in_forms(odd | {"fp16": Form(4)}, 2)
+    assert (await push(hub.intake(), more[-1])).created
 
 
 async def test_what_was_pushed_of_a_release_that_never_was_is_no_business_of_a_nodes(hub: HubStore) -> None:
