@@ -37,14 +37,15 @@ _OVERLOADED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 class Papers:
     """What a version's release and manifest say: `only` is the path of its only file or ""; `taken` bytes of disk.
 
-    `variant` is its name, "" when the release has no other.
+    `variant` is its name, and `forms` how many the release has.
     """
 
     release: Digest
     labels: dict[str, str]
     only: str
     taken: int
-    variant: str = ""
+    variant: str
+    forms: int
 
 
 class TreeStore:
@@ -234,8 +235,9 @@ class TreeStore:
             return None
         only = manifest.files[0].path if len(manifest.files) == 1 else ""
         size = taken(self.tree.layout.version(version))
-        variant = release.variant(version.manifest).name if len(release.variants) > 1 else ""
-        return Papers(self.tree.release_digest(version), dict(release.labels), only, size, variant)
+        variant = release.variant(version.manifest).name
+        digest, labels = self.tree.release_digest(version), dict(release.labels)
+        return Papers(digest, labels, only, size, variant, len(release.variants))
 
     def _room(self, shown: Shown, held: frozenset[Version]) -> Room:
         """Raises DiskError."""
@@ -285,4 +287,5 @@ class TreeStore:
             since=self.tree.active_since(ref),
             labels=papers.labels,
             variant=papers.variant,
+            forms=papers.forms,
         )

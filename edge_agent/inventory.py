@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from modelsyncd.errors import BadInputError, DamageError, NotFoundError
 from modelsyncd.names import ModelName, ModelRef
 from modelsyncd.store.tree import EdgeTree
 from modelsyncd.store.version import Version
@@ -14,12 +15,16 @@ from modelsyncd.store.version import Version
 
 @dataclass(frozen=True, slots=True)
 class Lying:
-    """A version on the disk; `path` as jobs get it, `size` in plain bytes."""
+    """A version on the disk; `path` as jobs get it, `size` in plain bytes.
+
+    `variant` is which form of its release it is, "" when that can't be read.
+    """
 
     version: Version
     path: Path
     size: int
     whole: bool
+    variant: str = ""
 
 
 class Inventory(Protocol):
@@ -53,4 +58,12 @@ class TreeInventory:
     def _lying(self, version: Version, *, whole: bool) -> Lying:
         manifest = self._tree.manifest(version.manifest)
         only = manifest.files[0].path if len(manifest.files) == 1 else ""
-        return Lying(version, self._tree.layout.version(version) / only, manifest.content_size, whole)
+        path = self._tree.layout.version(version) / only
+        return Lying(version, path, manifest.content_size, whole, self._variant(version))
+
+    def _variant(self, version: Version) -> str:
+        """Raises DiskError."""
+        try:
+            return self._tree.release(version).variant(version.manifest).name
+        except (DamageError, NotFoundError, BadInputError):
+            return ""

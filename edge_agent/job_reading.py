@@ -110,7 +110,7 @@ class Reading:
         active = self._steward.active(ref)
         if active is None:
             raise self._absent(ref, caller)
-        return active.number, active.variant
+        return active.number, active.distinct
 
     # --- inside ---
 
@@ -187,4 +187,5 @@ class Reading:
             size=lying.size,
             whole=lying.whole,
             holders=self._leases.holders(lying.version),
+            variant=lying.variant,
         )

@@ -66,6 +66,8 @@ def active_pb(active: Active) -> jobs_pb2.ActiveRelease:
         channel_path=str(active.channel_path),
         labels=active.labels,
         active_since=active.since,
+        variant=active.variant,
+        forms=active.forms,
     )
 
 

@@ -322,7 +322,7 @@ class Steward:
             unproven=frozenset(version for version in goals if not self._store.proven(version)),
             proving=self._prover.pending,
             active={ref: active.version for ref, active in self._stock.active.items()},
-            variants={ref: active.variant for ref, active in self._stock.active.items()},
+            variants={ref: active.distinct for ref, active in self._stock.active.items()},
             previous=self._stock.previous,
             staged=self._stock.staged,
             taking=self._transfers.taking,

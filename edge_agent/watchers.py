@@ -14,6 +14,7 @@ from pathlib import Path
 
 from modelsyncd.digest import Digest
 from modelsyncd.names import ModelRef
+from modelsyncd.release import DEFAULT_VARIANT
 from modelsyncd.store.version import Version
 
 
@@ -22,7 +23,7 @@ class Active:
     """A version that is whole, verified and switched in. `since` is seconds since 1970 UTC.
 
     `path` is the version's folder, or the file when the model is a single file; `channel_path` leads to the same
-    through the channel's link, and follows it. `variant` is its name, "" when the release has no other.
+    through the channel's link, and follows it. `variant` is its name, and `forms` how many the release has.
     """
 
     ref: ModelRef
@@ -33,7 +34,13 @@ class Active:
     channel_path: Path
     since: float = 0.0
     labels: Mapping[str, str] = field(default_factory=dict)
-    variant: str = ""
+    variant: str = DEFAULT_VARIANT
+    forms: int = 1
+
+    @property
+    def distinct(self) -> str:
+        """The variant's name where the release has others, else "": what reports and numbers call it."""
+        return self.variant if self.forms > 1 else ""
 
     @property
     def version(self) -> Version:

@@ -145,8 +145,10 @@ def check(release: Release, limits: Limits = LIMITS) -> Release:
 
 
 def check_variants(variants: Sequence[Variant], limits: Limits = LIMITS) -> None:
-    """Raises LimitError for what is too large, BadInputError for two of one name or content."""
+    """Raises LimitError for what is too large, BadInputError for two of one name or content, or no name."""
     check_words("name of a variant", [variant.name for variant in variants], limits)
+    if not all(variant.name.isprintable() for variant in variants):
+        raise BadInputError("the name of a variant has no control characters")
     if len({variant.name for variant in variants}) < len(variants):
         raise BadInputError("two variants of a release have the same name")
     if len({variant.manifest.digest for variant in variants}) < len(variants):

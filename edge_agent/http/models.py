@@ -78,6 +78,7 @@ class ModelFace:
 def _facts(shown: Shown) -> dict[str, object]:
     return {
         "number": shown.version.number,
+        "variant": shown.variant,
         "manifest": to_text(shown.version.manifest),
         "size": sum(one.size for one in shown.files.values()),
         "active_since": shown.since,

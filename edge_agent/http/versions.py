@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -46,12 +46,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A version that may be read; `folder` holds its files. A channel was switched to it at `since`, 0 for unknown."""
+    """A version that may be read; `folder` holds its files. A channel was switched to it at `since`, 0 for unknown.
+
+    `variant` is which form of its release it is, "" where nobody asked by channel.
+    """
 
     version: Version
     folder: Path
     files: Mapping[str, Entry]
     since: float = 0.0
+    variant: str = ""
 
     @property
     def commit(self) -> str:
@@ -89,7 +93,7 @@ class Versions:
         if active is None:
             known = [str(one) for one in self.refs if self._channels.active(one) is not None]
             raise NotFoundError(f"no version of {ref} is whole on this node", nearest=nearest(str(ref), known))
-        return await self._shown(active.version, active.since)
+        return replace(await self._shown(active.version), since=active.since, variant=active.variant)
 
     async def of_revision(self, model: ModelName, revision: str) -> Shown:
         """A version by what clients of Hugging Face call a revision.
@@ -125,14 +129,14 @@ class Versions:
             raise NotFoundError(f"there is no version {revision[:80]} of {model} on this node")
         return lying[0]
 
-    async def _shown(self, version: Version, since: float = 0.0) -> Shown:
+    async def _shown(self, version: Version) -> Shown:
         files = self._files.get(version.manifest)
         if files is None:
             files = await asyncio.to_thread(self._read, version.manifest)
             self._files[version.manifest] = files
             while len(self._files) > REMEMBERED:
                 self._files.popitem(last=False)
-        return Shown(version, self._tree.layout.version(version), files, since)
+        return Shown(version, self._tree.layout.version(version), files)
 
     def _read(self, manifest: Digest) -> Mapping[str, Entry]:
         files = self._tree.manifest(manifest).files

@@ -28,6 +28,8 @@ def model_of(active: jobs_pb2.ActiveRelease, previous: int = 0) -> Model:
         labels=dict(active.labels),
         active_since=active.active_since,
         previous=previous,
+        variant=active.variant,
+        forms=active.forms,
     )
 
 
@@ -49,7 +51,7 @@ def shown(message: jobs_pb2.ShowResponse) -> Shown:
     return Shown(
         local=listed(message.local),
         versions=tuple(
-            LocalVersion(one.number, one.manifest, Path(one.path), one.size, one.whole, tuple(one.holders))
+            LocalVersion(one.number, one.manifest, Path(one.path), one.size, one.whole, tuple(one.holders), one.variant)
             for one in message.versions
         ),
         previous=message.previous,

@@ -268,6 +268,8 @@ class AsyncHubClient:
             channel_path=found.path if link is None else link / found.path.relative_to(found.folder),
             labels=dict(opened.labels),
             active_since=link.lstat().st_mtime if link is not None else 0.0,
+            variant=opened.variant(found.version.manifest).name,
+            forms=len(opened.variants),
         )
 
     async def _listed(self, ref: ModelRef, number: int) -> LocalModel:

@@ -35,6 +35,10 @@ class Model:
     """Whether the node waits for `confirm`, and goes back without it; known for what was acquired."""
     trial_seconds: float = 0.0
     """Seconds that were left for that when it was acquired."""
+    variant: str = ""
+    """Which form of the release it is: "int8", or "default" where nobody named it; "" from an agent of before."""
+    forms: int = 0
+    """In how many forms the release comes; 0 from an agent of before."""
 
     @property
     def ref(self) -> str:
@@ -72,6 +76,8 @@ class LocalVersion:
     whole: bool
     holders: tuple[str, ...] = ()
     """Who holds it, as in "vision/4711": user and process."""
+    variant: str = ""
+    """Which form of its release it is; "" when that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

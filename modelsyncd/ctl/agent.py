@@ -39,6 +39,7 @@ def active(model: Model | None) -> Shape | None:
         return None
     return {
         "number": model.number,
+        "variant": model.variant or None,
         "manifest_digest": model.manifest,
         "release_digest": model.release,
         "path": str(model.path),
@@ -93,6 +94,7 @@ def waiting(item: Waiting) -> Shape:
 def _version(one: LocalVersion) -> Shape:
     return {
         "number": one.number,
+        "variant": one.variant or None,
         "manifest_digest": one.manifest,
         "path": str(one.path),
         "bytes": one.size,

@@ -160,11 +160,13 @@ class Supervised:
             "{channel_path}": str(model.channel_path),
             "{number}": str(model.number),
             "{model}": model.ref,
+            "{variant}": model.variant,
         }
         environment = {
             "MODELSYNCD_MODEL": model.ref,
             "MODELSYNCD_MODEL_PATH": str(model.path),
             "MODELSYNCD_MODEL_NUMBER": str(model.number),
+            "MODELSYNCD_MODEL_VARIANT": model.variant,
         }
         command = [_filled(argument, words) for argument in self._policy.command]
         try:

@@ -118,6 +118,7 @@ async def test_a_switch_in_the_middle_changes_nothing_for_who_reads(node: ShownN
 async def test_a_channel_lists_its_files_and_the_node_its_channels(node: ShownNode) -> None:
     version = node.put(4, FILES, "stable", "canary")
     told = (await ask(node, "/models/acme/helmet/canary")).json
+    assert told["variant"] == "default"
     assert (told["number"], told["manifest"], told["size"]) == (4, to_text(version.manifest), 300_013)
     files = told["files"]
     assert isinstance(files, list)

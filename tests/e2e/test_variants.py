@@ -85,14 +85,21 @@ def test_one_promotion_gives_each_node_its_own_variant_and_it_runs_there(hub: Hu
         # An operator's label counts before what the node finds out: the same number, and another form of it.
         with Client(tiny.data / "agent.sock") as client, ThreadPoolExecutor(1) as job:
             models = client.follow(ref)
-            assert next(models).path.read_bytes() == (small / "model.onnx").read_bytes()
+            first = next(models)
+            assert (first.variant, first.forms) == ("int8", 2)
+            assert first.path.read_bytes() == (small / "model.onnx").read_bytes()
             loading = job.submit(next, models)
             hub.ctl.json("node", "label", tiny.name, "memory=64GiB")
             try:
                 told = loading.result(PATIENCE)
             finally:
                 client.close()  # ends what waits for a switch that never comes
-        assert (told.number, accuracy(told.path)) == (1, figures["fp32"])
+        assert (told.number, told.variant, accuracy(told.path)) == (1, "fp32", figures["fp32"])
+        here = ("--socket", f"{tiny.data}/agent.sock")
+        assert "1 as fp32" in hub.ctl.text("local", "show", ref, *here)
+        assert {one["variant"] for one in hub.ctl.json("local", "show", ref, *here)["versions"]} == {"fp32", "int8"}
+        assert "fp32" in hub.ctl.text("local", "list", *here)
+        hub.ctl.text("run", *here, ref, "--", "sh", "-c", 'test "{variant} $MODELSYNCD_MODEL_VARIANT" = "fp32 fp32"')
         until_variant(hub, tiny, ref, 1, "fp32")
         assert (channel_path(tiny, ref) / "model.onnx").read_bytes() == (full / "model.onnx").read_bytes()
         held = [path for path in (tiny.data / "models/variants/helmet/versions").glob("1-*") if path.is_dir()]

@@ -14,7 +14,7 @@ from edge_agent.watchers import Active
 from modelsyncd.digest import Digest, digest_of
 from modelsyncd.errors import ConflictError, DamageError, ModelsyncError, NotFoundError
 from modelsyncd.names import ModelName, ModelRef
-from modelsyncd.release import ManifestRef, Release, SignedRelease, Variant
+from modelsyncd.release import DEFAULT_VARIANT, ManifestRef, Release, SignedRelease, Variant
 from modelsyncd.session.effects import Finished
 from modelsyncd.session.events import Pace, Settled
 from modelsyncd.session.frames import Assignment, Desired, Fault, Frame, Offer
@@ -67,6 +67,9 @@ class FakeHoldings:
     calls: list[str] = field(default_factory=list)
     unproven: set[Version] = field(default_factory=set)
     rotten: set[Version] = field(default_factory=set)
+    variant: str = DEFAULT_VARIANT
+    """Which form of its release the next version is that is switched to."""
+    forms: int = 1
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     """As in the real one: what switches and what tidies may come from two threads."""
 
@@ -98,7 +101,12 @@ class FakeHoldings:
         folder = Path("/models") / str(ref.model)
         release = digest_of(f"release {version.number}".encode())
         path = folder / "versions" / str(version.number)
-        active = Active(ref, version.number, version.manifest, release, path, folder / (ref.channel or ""), 5.0)
+        channel_path = folder / (ref.channel or "")
+        active = Active(
+            *(ref, version.number, version.manifest, release, path, channel_path, 5.0),
+            variant=self.variant,
+            forms=self.forms,
+        )
         before = self.stock.active.get(ref)
         previous = {**self.stock.previous, ref: before.version} if before is not None else self.stock.previous
         self.stock = replace(self.stock, active={**self.stock.active, ref: active}, previous=previous)

@@ -100,7 +100,7 @@ class FakeInventory:
         stock = self.holdings.stock
         here = sorted((one for one in stock.held | stock.damaged if one.model == model), key=lambda one: -one.number)
         folder = Path("/models") / str(model) / "versions"
-        return [Lying(one, folder / str(one.number), 1_000, one in stock.held) for one in here]
+        return [Lying(one, folder / str(one.number), 1_000, one in stock.held, self.holdings.variant) for one in here]
 
     def previous(self, ref: ModelRef) -> int:
         version = self.holdings.stock.previous.get(ref)

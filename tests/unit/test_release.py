@@ -56,6 +56,7 @@ def test_a_sound_release_is_returned_as_it_is(release: Release) -> None:
         (replace(SOUND, variants=(VARIANT, replace(FORMS[0], name="default"))), BadInputError),
         (replace(SOUND, variants=(VARIANT, replace(VARIANT, name="copy"))), BadInputError),
         (replace(SOUND, variants=(replace(VARIANT, name="v" * 257),)), LimitError),
+        (replace(SOUND, variants=(replace(VARIANT, name="a\0b"),)), BadInputError),
         (replace(SOUND, variants=(replace(VARIANT, selector={"k": "v" * 257}),)), LimitError),
         (replace(SOUND, labels={"": "v"}), BadInputError),
         (replace(SOUND, labels={"k" * 257: "v"}), LimitError),

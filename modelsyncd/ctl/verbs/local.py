@@ -12,18 +12,10 @@ from modelsyncd.ctl.agent import agent_option, channel, reach, whole
 from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.figures import ago, duration, moment, size
 from modelsyncd.ctl.table import Column, table
+from modelsyncd.release import DEFAULT_VARIANT
 
 if TYPE_CHECKING:
-    from modelsyncd.client import LocalModel, Shown
-
-_COLUMNS = (
-    Column("MODEL"),
-    Column("ACTIVE", right=True),
-    Column("DESIRED", right=True),
-    Column("PHASE"),
-    Column("PATH"),
-)
-_VERSIONS = (Column("VERSION", right=True), Column("SIZE", right=True), Column("STATE"), Column("HELD BY"))
+    from modelsyncd.client import LocalModel, LocalVersion, Shown
 
 
 @click.group("local")
@@ -49,12 +41,22 @@ def text(found: Sequence[LocalModel]) -> str:
     """For people."""
     if not found:
         return "This machine follows nothing yet. At the hub: modelsyncctl assign MODEL@CHANNEL --node NAME"
+    formed = any(one.active and one.active.forms > 1 for one in found)
+    columns = (
+        Column("MODEL"),
+        Column("ACTIVE", right=True),
+        *([Column("VARIANT")] if formed else []),
+        Column("DESIRED", right=True),
+        Column("PHASE"),
+        Column("PATH"),
+    )
     return table(
-        _COLUMNS,
+        columns,
         [
             [
                 one.ref,
                 str(one.active.number) if one.active else "-",
+                *([one.active.variant or "-" if one.active else "-"] if formed else []),
                 str(one.desired or "-"),
                 one.phase,
                 str(one.active.path) if one.active else "-",
@@ -84,7 +86,8 @@ def shown_text(shown: Shown, now: float) -> str:
     local, active = shown.local, shown.local.active
     lines = [f"{local.ref}: {local.phase}, {local.desired or 'nothing'} is desired"]
     if active is not None:
-        lines += [f"active    {active.number}, {ago(active.active_since, now)}", f"path      {active.path}"]
+        form = f" as {active.variant}" if active.forms > 1 else ""
+        lines += [f"active    {active.number}{form}, {ago(active.active_since, now)}", f"path      {active.path}"]
     if shown.trial_seconds:
         lines.append(f"trial     waits {duration(shown.trial_seconds)} more for: modelsyncctl confirm {local.ref}")
     if shown.previous:
@@ -93,12 +96,32 @@ def shown_text(shown: Shown, now: float) -> str:
         lines.append(f"failed    {shown.failure.number}, {moment(shown.failure.at, now)}: {shown.failure.why}")
         lines.append(f"          try it again: modelsyncctl local retry {local.ref}")
     if shown.versions:
-        rows = [
-            [str(one.number), size(one.size), "whole" if one.whole else "damaged", ", ".join(one.holders) or "-"]
-            for one in shown.versions
-        ]
-        lines += ["", table(_VERSIONS, rows)]
+        lines += ["", _versions(shown.versions)]
     return "\n".join(lines)
+
+
+def _versions(versions: Sequence[LocalVersion]) -> str:
+    formed = any(one.variant not in {"", DEFAULT_VARIANT} for one in versions)
+    columns = (
+        Column("VERSION", right=True),
+        *([Column("VARIANT")] if formed else []),
+        Column("SIZE", right=True),
+        Column("STATE"),
+        Column("HELD BY"),
+    )
+    return table(
+        columns,
+        [
+            [
+                str(one.number),
+                *([one.variant or "-"] if formed else []),
+                size(one.size),
+                "whole" if one.whole else "damaged",
+                ", ".join(one.holders) or "-",
+            ]
+            for one in versions
+        ],
+    )
 
 
 @command.command("path")

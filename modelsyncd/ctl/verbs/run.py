@@ -39,8 +39,9 @@ def command(
 ) -> None:
     """Run a command with a model of this machine, again at each switch.
 
-    In COMMAND, {path} becomes the version's folder or file, {number} its number, and {channel_path} the path that
-    follows the channel. The version is held while the command uses it. Ends with the command, and with its exit code.
+    In COMMAND, {path} becomes the version's folder or file, {number} its number, {variant} which form of the release it
+    is, and {channel_path} the path that follows the channel. The version is held while the command uses it. Ends with
+    the command, and with its exit code.
     """
     policy = Policy(command, signal_of(number) if number else None, grace, confirm_after)
     codes: list[int] = []

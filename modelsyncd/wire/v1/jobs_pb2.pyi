@@ -135,6 +135,8 @@ class ActiveRelease(_message.Message):
     CHANNEL_PATH_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     ACTIVE_SINCE_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    FORMS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """namespace/name."""
     channel: _builtins.str
@@ -151,6 +153,10 @@ class ActiveRelease(_message.Message):
     """Absolute path that follows the channel: the same after a switch, leading to the new version."""
     active_since: _builtins.float
     """Seconds since 1970-01-01 UTC when the channel was switched to it."""
+    variant: _builtins.str
+    """Which form of the release it is, by its name: "default" where nobody named one; empty from an agent of before."""
+    forms: _builtins.int
+    """In how many forms the release comes; 0 from an agent of before."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The release's labels."""
@@ -167,10 +173,12 @@ class ActiveRelease(_message.Message):
         channel_path: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         active_since: _builtins.float = ...,
+        variant: _builtins.str = ...,
+        forms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_since", b"active_since", "channel", b"channel", "channel_path", b"channel_path", "labels", b"labels", "manifest", b"manifest", "model", b"model", "number", b"number", "path", b"path", "release", b"release"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_since", b"active_since", "channel", b"channel", "channel_path", b"channel_path", "forms", b"forms", "labels", b"labels", "manifest", b"manifest", "model", b"model", "number", b"number", "path", b"path", "release", b"release", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1119,6 +1127,7 @@ class LocalVersion(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     WHOLE_FIELD_NUMBER: _builtins.int
     HOLDERS_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Release number."""
     manifest: _builtins.str
@@ -1129,6 +1138,8 @@ class LocalVersion(_message.Message):
     """Plain bytes."""
     whole: _builtins.bool
     """Whether all of it is right, as far as is known."""
+    variant: _builtins.str
+    """Which form of its release it is, by its name; empty when that can't be read."""
     @_builtins.property
     def holders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Who holds it."""
@@ -1142,10 +1153,11 @@ class LocalVersion(_message.Message):
         size: _builtins.int = ...,
         whole: _builtins.bool = ...,
         holders: _abc.Iterable[_builtins.str] | None = ...,
+        variant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["holders", b"holders", "manifest", b"manifest", "number", b"number", "path", b"path", "size", b"size", "whole", b"whole"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holders", b"holders", "manifest", b"manifest", "number", b"number", "path", b"path", "size", b"size", "variant", b"variant", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
