@@ -101,6 +101,7 @@ def numbers_of(
     if not (0 <= request.at < math.inf):
         raise BadInputError(f"{request.at} is no time")
     dataset, stage = _short(request.dataset, WORD_CHARS, "dataset"), _short(request.stage, WORD_CHARS, "stage")
+    _short(variant, LIMITS.label_chars, "variant")
     return [
         Measured(model, number, name, value, dataset, stage, request.at or now, variant=variant)
         for name, value in sorted(_metrics(request.metrics).items())

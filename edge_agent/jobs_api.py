@@ -125,6 +125,8 @@ class JobsApi(jobs_pb2_grpc.JobsServiceServicer):
         caller, ref = self._caller(context), release_ref(request.ref)
         self._rights.demand(caller, Right.RECORD, ref)
         number, variant = self._reading.measured(ref, caller) if ref.number is None else (ref.number, "")
+        if request.HasField("variant"):
+            variant = request.variant
         await self._publishing.record(request, ref, number, caller, variant=variant)
         return jobs_pb2.RecordResponse(number=number)
 

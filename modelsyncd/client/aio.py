@@ -190,9 +190,11 @@ class AsyncClient:
         dataset: str = "",
         stage: str = "",
         at: float = 0.0,
+        variant: str | None = None,
     ) -> int:
         """Keeps numbers about a release and brings them to the hub, once each; the release's number."""
-        return (await self._ask(self._jobs.Record, asking.record(model, metrics, dataset, stage, at))).number
+        request = asking.record(model, metrics, dataset=dataset, stage=stage, at=at, variant=variant)
+        return (await self._ask(self._jobs.Record, request)).number
 
     async def outbox(self) -> Outbox:
         """What waits to be published, what is on its way, and what was refused."""

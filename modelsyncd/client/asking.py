@@ -47,11 +47,22 @@ def publish(
 
 
 def record(
-    model: Model | str, metrics: Mapping[str, float], dataset: str, stage: str, at: float
+    model: Model | str, metrics: Mapping[str, float], *, dataset: str, stage: str, at: float, variant: str | None
 ) -> jobs_pb2.RecordRequest:
-    """For Record: of a model that was got, its very release."""
+    """For Record: of a model that was got, its very release and the variant that it is."""
     ref = f"{model.name}:{model.number}" if isinstance(model, Model) else model
-    return jobs_pb2.RecordRequest(ref=ref, metrics=metrics, dataset=dataset, stage=stage, at=at)
+    about = measured(model, variant)
+    return jobs_pb2.RecordRequest(ref=ref, metrics=metrics, dataset=dataset, stage=stage, at=at, variant=about)
+
+
+def measured(model: object, variant: str | None) -> str | None:
+    """Which variant numbers are about: "" for the release as a whole, None where that is not known here.
+
+    Of a model that was got it is the one that it is, where its release has others.
+    """
+    if variant is not None or not isinstance(model, Model) or not model.forms:
+        return variant
+    return model.variant if model.forms > 1 else ""
 
 
 def _origin(parent: Parent) -> jobs_pb2.Origin:

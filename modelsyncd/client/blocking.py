@@ -265,16 +265,20 @@ class Client:
         dataset: str = "",
         stage: str = "",
         at: float = 0.0,
+        variant: str | None = None,
     ) -> int:
         """Keeps numbers about a release and brings them to the hub, once each; the release's number.
 
         `model` is what was got, "namespace/name:number", or a channel for what is active there. `at` is when they were
-        measured, seconds since 1970 UTC, 0 for now. Raises NotFoundError, BadInputError, DiskError.
+        measured, seconds since 1970 UTC, 0 for now. Where the release comes in several forms they are about the one
+        that was got or is active, and with a number about the release as a whole; `variant` says another, "" for the
+        whole. Raises NotFoundError, BadInputError, DiskError.
 
         >>> client.record(model, {"accuracy": 0.93}, dataset="line-3", stage="eval")
         1
         """
-        return self._ask(self._jobs.Record, asking.record(model, metrics, dataset, stage, at)).number
+        request = asking.record(model, metrics, dataset=dataset, stage=stage, at=at, variant=variant)
+        return self._ask(self._jobs.Record, request).number
 
     def outbox(self) -> Outbox:
         """What waits to be published, what is on its way, and what was refused.

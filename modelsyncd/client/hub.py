@@ -170,14 +170,24 @@ class HubClient:
         return self._run(self._client.promote(ref, channel, note))
 
     def record(
-        self, model: Which, metrics: Mapping[str, float], *, dataset: str = "", stage: str = "", at: float = 0.0
+        self,
+        model: Which,
+        metrics: Mapping[str, float],
+        *,
+        dataset: str = "",
+        stage: str = "",
+        at: float = 0.0,
+        variant: str | None = None,
     ) -> int:
         """Keeps numbers about a release at the hub, once each; the release's number.
+
+        Of a release in several forms they are about the one that was got, and for a reference about the release as a
+        whole; `variant` says another, "" for the whole.
 
         >>> hub.record("acme/helmet:7", {"accuracy": 0.93}, dataset="line-3", stage="eval")
         7
         """
-        return self._run(self._client.record(model, metrics, dataset=dataset, stage=stage, at=at))
+        return self._run(self._client.record(model, metrics, dataset=dataset, stage=stage, at=at, variant=variant))
 
     def confirm(self, model: Model | str, works: bool = True, why: str = "", *, number: int = 0) -> bool:
         """False: a hub waits for nobody's word. Here so that the same program runs beside an agent."""

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from modelsyncd.client.asking import Parent
+from modelsyncd.client.asking import Parent, measured
 from modelsyncd.client.hub_publishing import Publisher
 from modelsyncd.client.hub_values import Which, channelled, context_of, exact, released
 from modelsyncd.client.model import LocalModel, LocalVersion, Model, Shown
@@ -174,7 +174,14 @@ class AsyncHubClient:
         return answer.move.from_number
 
     async def record(
-        self, model: Which, metrics: Mapping[str, float], *, dataset: str = "", stage: str = "", at: float = 0.0
+        self,
+        model: Which,
+        metrics: Mapping[str, float],
+        *,
+        dataset: str = "",
+        stage: str = "",
+        at: float = 0.0,
+        variant: str | None = None,
     ) -> int:
         """Keeps numbers about a release at the hub, once each; the release's number."""
         if not metrics:
@@ -190,6 +197,7 @@ class AsyncHubClient:
                 stage=stage,
                 at=at or time.time(),
                 key=uuid.uuid4().bytes,
+                variant=measured(model, variant) or "",
             )
             for name, value in metrics.items()
         ]

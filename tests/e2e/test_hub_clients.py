@@ -264,6 +264,18 @@ async def test_numbers_are_recorded(hub: HubProgram, job: AnyHub, model: str, tm
         await job.record(model, {"map": float("nan")})
 
 
+async def test_numbers_are_about_the_variant_that_was_got(
+    hub: HubProgram, job: AnyHub, model: str, tmp_path: Path
+) -> None:
+    fp32, int8 = write(tmp_path / "fp32", 1), write(tmp_path / "int8", 2)
+    hub.ctl.json("push", str(fp32), f"{model}@stable", "--variant", "fp32", "--also", f"int8={int8}")
+    got = await job.get(model)
+    assert (got.variant, got.forms) == ("fp32", 2)
+    assert await job.record(got, {"map": 0.5}) == await job.record(model, {"seen": 7.0}) == 1
+    told = {one["name"]: one["variant"] for one in hub.ctl.json("metrics", model)["numbers"]}
+    assert told == {"map": "fp32", "seen": None}
+
+
 async def test_no_word_is_waited_for_and_nothing_waits(job: AnyHub, model: str) -> None:
     assert not await job.confirm(f"{model}@stable", works=True, number=1)
     assert (await job.outbox()).items == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -56,9 +57,17 @@ class Threaded:
         return await asyncio.to_thread(self.client.publish, path, model, **rest)  # type: ignore[arg-type]
 
     async def record(
-        self, model: Model | str, metrics: Mapping[str, float], *, dataset: str = "", stage: str = "", at: float = 0.0
+        self,
+        model: Model | str,
+        metrics: Mapping[str, float],
+        *,
+        dataset: str = "",
+        stage: str = "",
+        at: float = 0.0,
+        variant: str | None = None,
     ) -> int:
-        return await asyncio.to_thread(self.client.record, model, metrics, dataset=dataset, stage=stage, at=at)
+        record = partial(self.client.record, dataset=dataset, stage=stage, at=at, variant=variant)
+        return await asyncio.to_thread(record, model, metrics)
 
     async def outbox(self) -> Outbox:
         return await asyncio.to_thread(self.client.outbox)

@@ -998,6 +998,7 @@ class RecordRequest(_message.Message):
     DATASET_FIELD_NUMBER: _builtins.int
     STAGE_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
     ref: _builtins.str
     """"namespace/name:number", or "namespace/name@channel" for what is active there now."""
     dataset: _builtins.str
@@ -1006,6 +1007,10 @@ class RecordRequest(_message.Message):
     """"train", "eval", "deploy", "inference" or another word; empty for none."""
     at: _builtins.float
     """When they were measured, seconds since 1970-01-01 UTC; 0 for now."""
+    variant: _builtins.str
+    """The form of the release that was measured; empty for the release as a whole. Absent: what is active there for a
+    channel, the release as a whole for a number.
+    """
     @_builtins.property
     def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Numbers by name."""
@@ -1018,12 +1023,15 @@ class RecordRequest(_message.Message):
         dataset: _builtins.str = ...,
         stage: _builtins.str = ...,
         at: _builtins.float = ...,
+        variant: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_variant", b"_variant", "variant", b"variant"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "dataset", b"dataset", "metrics", b"metrics", "ref", b"ref", "stage", b"stage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_variant", b"_variant", "at", b"at", "dataset", b"dataset", "metrics", b"metrics", "ref", b"ref", "stage", b"stage", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__variant: _TypeAlias = _typing.Literal["variant"]  # noqa: Y015
+    _WhichOneofArgType__variant: _TypeAlias = _typing.Literal["_variant", b"_variant"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__variant) -> _WhichOneofReturnType__variant | None: ...
 
 Global___RecordRequest: _TypeAlias = RecordRequest  # noqa: Y015
 
