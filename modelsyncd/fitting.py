@@ -4,13 +4,15 @@ A variant's selector names labels and facts that a node must have, all of them. 
 choose from ("cuda|rocm"), or a bound on a number (">=4GiB", "<2"); sizes are read as people write them. A node's labels
 are its operator's word and count before the facts that it gathered itself; a fact may have several values (the runtimes
 that are installed), and one of them is enough.
+
+A form of a bundle asks for what its members ask for, and says for whom: "big:memory" is the node's memory.
 """
 
 from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from modelsyncd.errors import BadInputError
 from modelsyncd.release import Variant
@@ -18,6 +20,8 @@ from modelsyncd.sizes import parse_size
 
 Facts = Mapping[str, Sequence[str]]
 """What a node says of itself: values by name, numbers as digits."""
+Demands = Collection[tuple[str, str]]
+"""What one or several selectors ask for: names with values; a name may come more than once."""
 
 _BOUND = re.compile(r"(>=|<=|>|<)\s*(.+)")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -32,6 +36,10 @@ _SIZES = frozenset(("memory",))
 """Facts that are bytes: no two machines have the same, so that only bounds make sense."""
 _COUNTS = frozenset(("cpus",))
 """Facts that count something."""
+_SINGLE = frozenset(("arch", "board", "os")) | _SIZES | _COUNTS
+"""Facts of which a node has one value, but for other words for the same."""
+_SAME = {"x86_64": "amd64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "aarch64"}
+"""Other words for the same architecture."""
 
 
 def best_variant(variants: Sequence[Variant], labels: Mapping[str, str], facts: Facts) -> Variant | None:
@@ -47,10 +55,31 @@ def misfits(selector: Mapping[str, str], labels: Mapping[str, str], facts: Facts
     """What keeps a variant from a node, a phrase for each: "memory is 2147483648, not >=4GiB"; none when it fits."""
     found: list[str] = []
     for name, wanted in selector.items():
-        values = [labels[name]] if name in labels else list(facts.get(name, ()))
+        values = _values(name, labels, facts)
         if not any(_meets(value, wanted) for value in values):
             found.append(f"{name} is {' and '.join(values) or 'not known'}, not {wanted}")
     return found
+
+
+def _values(name: str, labels: Mapping[str, str], facts: Facts) -> Sequence[str]:
+    """What a node has of that name, or else of what is left of it without the place of a bundle's member."""
+    while name not in labels and name not in facts:
+        _, colon, name = name.partition(":")
+        if not colon:
+            return ()
+    return [labels[name]] if name in labels else list(facts[name])
+
+
+def entails(these: Demands, others: Demands) -> bool:
+    """Whether every node that meets all of these meets all of the others. False where that can't be told."""
+    return all(any(name == other and _stricter(value, wanted) for name, value in these) for other, wanted in others)
+
+
+def excludes(these: Demands, others: Demands) -> bool:
+    """Whether no node can meet all of these and all of the others: it has one processor, and so much memory."""
+    return any(
+        name == other and name in _SINGLE and _apart(value, wanted) for name, value in these for other, wanted in others
+    )
 
 
 def check_selector(selector: Mapping[str, str]) -> None:
@@ -78,8 +107,39 @@ def _check_words(name: str, words: Sequence[str]) -> None:
 
 def _is_no_value(name: str, word: str) -> bool:
     """Whether it is a number that a node never has just so: it says bytes, and counts in digits."""
-    exact = word.isdigit() and name not in _SIZES
-    return name in _SIZES | _COUNTS and not exact and _number(word) is not None
+    plain = name.rpartition(":")[2]
+    exact = word.isdigit() and plain not in _SIZES
+    return plain in _SIZES | _COUNTS and not exact and _number(word) is not None
+
+
+def _stricter(value: str, wanted: str) -> bool:
+    """Whether whatever meets `value` meets `wanted`."""
+    bound, other = _BOUND.fullmatch(value), _BOUND.fullmatch(wanted)
+    if bound is None:
+        return all(_meets(word, wanted) for word in value.split("|"))
+    if other is None or bound[1][0] != other[1][0]:
+        return False
+    this, that = _number(bound[2]), _number(other[2])
+    if this is None or that is None:
+        return value == wanted
+    inside = bound[1] == other[1] or other[1].endswith("=")
+    return _COMPARE[bound[1][0]](this, that) or (this == that and inside)
+
+
+def _apart(value: str, wanted: str) -> bool:
+    """Whether one value can't meet both."""
+    bound, other = _BOUND.fullmatch(value), _BOUND.fullmatch(wanted)
+    if bound is None:
+        words = [word for each in value.split("|") for word in (each, _SAME.get(each, each))]
+        return not any(_meets(word, wanted) for word in words)
+    if other is None:
+        return _apart(wanted, value)
+    this, that = _number(bound[2]), _number(other[2])
+    if this is None or that is None or bound[1][0] == other[1][0]:
+        return False
+    # A bound from below and one from above: the ends are apart, or the same and not in both.
+    inside = bound[1].endswith("=") and other[1].endswith("=")
+    return _COMPARE[bound[1][0]](this, that) or (this == that and not inside)
 
 
 def _meets(value: str, wanted: str) -> bool:
