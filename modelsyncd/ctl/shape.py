@@ -32,7 +32,7 @@ def release(view: pb.ReleaseView) -> Shape:
         "channels": list(view.channels),
         "bytes": content_size(inner),
         "files": sum(variant.manifest.files for variant in inner.variants[:1]),
-        "variants": [_variant(variant) for variant in inner.variants],
+        "variants": [variant(one) for one in inner.variants],
         "members": [
             {"model": str(member.model), "number": member.number, "place": member.place} for member in inner.members
         ],
@@ -59,14 +59,15 @@ def members(inner: Release) -> str:
     return " ".join(f"{one.place}={one.model}:{one.number}" for one in inner.members)
 
 
-def _variant(variant: Variant) -> Shape:
+def variant(one: Variant) -> Shape:
+    """One form of a release."""
     return {
-        "name": variant.name,
-        "manifest_digest": to_text(variant.manifest.digest),
-        "manifest_bytes": variant.manifest.size,
-        "bytes": variant.manifest.content_size,
-        "files": variant.manifest.files,
-        "selector": dict(variant.selector),
+        "name": one.name,
+        "manifest_digest": to_text(one.manifest.digest),
+        "manifest_bytes": one.manifest.size,
+        "bytes": one.manifest.content_size,
+        "files": one.manifest.files,
+        "selector": dict(one.selector),
     }
 
 

@@ -21,8 +21,8 @@ def added_to(wish: Wish, release: Release) -> Wish:
         )
     if release.members:
         raise BadInputError(
-            f"{release.model}:{release.number} is a bundle, and a bundle comes in one form",
-            hint="add the variant to the member that it is one of",
+            f"{release.model}:{release.number} is a bundle, whose forms are those of its members",
+            hint="add the variant to the member that it is one of, and create the bundle anew",
         )
     return replace(
         wish,

@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import click
 
-from modelsyncd.bundles import compose
 from modelsyncd.ctl import pairs, shape
 from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.figures import count, size
-from modelsyncd.ctl.hub import Hub, connect
-from modelsyncd.digest import digest_of, to_text
-from modelsyncd.errors import BadInputError, NumberTakenError
-from modelsyncd.exchange import manifests
-from modelsyncd.exchange.conversation import carry
-from modelsyncd.exchange.manifest_giver import ManifestGiver
-from modelsyncd.exchange.publishing import NUMBERS_TRIED, Wish, next_number, ref_of, release_of
-from modelsyncd.manifest import Manifest
-from modelsyncd.names import DEFAULT_CHANNEL, ModelRef, parse_channel, parse_place, parse_ref
-from modelsyncd.release import ManifestRef, Member, Release, SignedRelease, Variant, check, check_members
-from modelsyncd.session.events import Settled
-from modelsyncd.session.frames import OFFER_ID_BYTES, Offer
-from modelsyncd.wire.nouns import encode_manifest, encode_release
-
-
-@dataclass(frozen=True, slots=True)
-class Bundled:
-    """What came of it."""
-
-    wish: Wish
-    members: Sequence[Member]
-    ref: ManifestRef
-    settled: Settled
-    ours: bool
+from modelsyncd.ctl.hub import connect
+from modelsyncd.digest import to_text
+from modelsyncd.errors import BadInputError
+from modelsyncd.exchange.bundling import Bundled, bundle
+from modelsyncd.exchange.publishing import Wish
+from modelsyncd.names import DEFAULT_CHANNEL, ModelRef, parse_channel, parse_place, parse_ref, parse_variant
 
 
 @click.group("bundle")
@@ -52,6 +30,12 @@ def command() -> None:
     metavar="[PLACE=]RELEASE",
     help="A release and the folder of its files (else its model's last name), as in big=acme/big:4; repeatable.",
 )
+@click.option(
+    *("--variant", "variants"),
+    multiple=True,
+    metavar="PLACE:NAME",
+    help="Take only this form of a member that comes in several; repeatable.",
+)
 @click.option("--channel", metavar="C", help="Move this channel to the new release.")
 @click.option("--label", "labels", multiple=True, metavar="K=V", help="A label of the release; repeatable.")
 @click.option("--metric", "metrics", multiple=True, metavar="K=V", help="A number known about it; repeatable.")
@@ -62,6 +46,7 @@ def create(
     *,
     model: str,
     members: tuple[str, ...],
+    variants: tuple[str, ...],
     channel: str | None,
     labels: tuple[str, ...],
     metrics: tuple[str, ...],
@@ -70,14 +55,16 @@ def create(
     """Publish a bundle of releases as a model's next release.
 
     Its members' files lie below their places. Nodes fetch, verify and switch it whole, or not at all; of its content
-    nothing travels to the hub.
+    nothing travels to the hub. Of members that come in several forms each node gets the one that it would get alone.
     """
     ref = parse_ref(model)
     if ref != ModelRef(ref.model):
         raise BadInputError(f"{ref} names a release, and the bundle becomes a new one", hint=f"write {ref.model}")
     moved = parse_channel(channel) if channel else ""
     wish = Wish(ref.model, moved, pairs.labels(labels), pairs.metrics(metrics), note)
-    asked.run(_create(asked, wish, _members(members)), interrupted="Nothing was published, unless it says so above.")
+    found = _members(members)
+    work = _create(asked, wish, found, _only(variants, found))
+    asked.run(work, interrupted="Nothing was published, unless it says so above.")
 
 
 def _members(arguments: Sequence[str]) -> dict[str, ModelRef]:
@@ -94,79 +81,51 @@ def _members(arguments: Sequence[str]) -> dict[str, ModelRef]:
     return dict(sorted(found.items()))
 
 
-async def _create(asked: Asked, wish: Wish, members: Mapping[str, ModelRef]) -> None:
+def _only(arguments: Sequence[str], members: Mapping[str, ModelRef]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for argument in arguments:
+        place, colon, name = argument.partition(":")
+        if not colon or place not in members:
+            raise BadInputError(
+                f"{argument[:80]!r} names no form of a member",
+                hint=f"write it as --variant {next(iter(members))}:NAME",
+            )
+        found.setdefault(place, []).append(parse_variant(name))
+    return found
+
+
+async def _create(asked: Asked, wish: Wish, members: Mapping[str, ModelRef], only: Mapping[str, Sequence[str]]) -> None:
     async with connect(asked) as hub:
-        done = await _publish(hub, wish, members)
+        done = await bundle(hub, wish, members, only)
     asked.answer(describe(done), text(done))
 
 
-async def _publish(hub: Hub, wish: Wish, wanted: Mapping[str, ModelRef]) -> Bundled:
-    members, parts = await _look(hub, wanted)
-    manifest = compose(parts)
-    data = encode_manifest(manifest)
-    ref, created_at, wish_id = ref_of(manifest, data), int(time.time()), os.urandom(OFFER_ID_BYTES)
-    for tried in range(1, NUMBERS_TRIED + 1):
-        number = await next_number(hub, wish.model)
-        bare = release_of(wish, ref, number, hub.me, created_at)
-        release = encode_release(check(replace(bare, members=tuple(members))))
-        offer = Offer(SignedRelease(release), ref.digest, wish.channel, wish_id)
-        try:
-            settled = await _offer(hub, offer, ManifestGiver(ref.digest, data))
-        except NumberTakenError:
-            if tried == NUMBERS_TRIED:
-                raise
-            continue
-        break
-    return Bundled(wish, members, ref, settled, settled.created or settled.release_digest == digest_of(release))
-
-
-async def _look(hub: Hub, wanted: Mapping[str, ModelRef]) -> tuple[list[Member], dict[str, Manifest]]:
-    members: list[Member] = []
-    parts: dict[str, Manifest] = {}
-    for place, ref in wanted.items():
-        view = await hub.release(str(ref))
-        members.append(Member(ref.model, view.number, digest_of(view.signed.release), place))
-        parts[place] = await manifests.fetch(hub, view, _form(view.number, ref, shape.opened(view)))
-    check_members(members)
-    return members, parts
-
-
-def _form(number: int, ref: ModelRef, release: Release) -> Variant:
-    if len(release.variants) != 1:
-        names = ", ".join(variant.name for variant in release.variants)
-        raise BadInputError(
-            f"{ref.model}:{number} comes in {len(release.variants)} forms ({names}), and a bundle has one",
-            safe="nothing was published",
-            hint=f"modelsyncctl pull {ref.model}:{number} DIR --variant NAME; push DIR as another model, take that",
-        )
-    return release.variants[0]
-
-
-async def _offer(hub: Hub, offer: Offer, giver: ManifestGiver) -> Settled:
-    return await carry(hub, lambda pump: pump.say(offer), offer.manifest, giver=giver)
-
-
 def describe(done: Bundled) -> dict[str, object]:
-    """For programs."""
+    """For programs; of several forms `manifest_digest`, `files` and `bytes` are the first one's."""
+    first = done.variants[0].manifest
     return {
         "model": str(done.wish.model),
         "number": done.settled.number,
         "created": done.ours,
         "channel": done.wish.channel or None,
         "release_digest": to_text(done.settled.release_digest),
-        "manifest_digest": to_text(done.ref.digest),
-        "files": done.ref.files,
-        "bytes": done.ref.content_size,
+        "manifest_digest": to_text(first.digest),
+        "files": first.files,
+        "bytes": first.content_size,
         "members": [
             {"model": str(member.model), "number": member.number, "place": member.place} for member in done.members
         ],
+        "variants": [shape.variant(one) for one in done.variants],
     }
 
 
 def text(done: Bundled) -> str:
     """For people, with what to type next."""
     name = f"{done.wish.model}:{done.settled.number}"
-    content = f"{count(done.ref.files, 'file')}, {size(done.ref.content_size)}"
+    first = done.variants[0].manifest
+    content = f"{count(first.files, 'file')}, {size(first.content_size)}"
+    if len(done.variants) > 1:
+        content = f"{len(done.variants)} forms, {', '.join(one.name for one in done.variants)}"
     parts = ", ".join(f"{member.place}/ from {member.model}:{member.number}" for member in done.members)
     if done.ours:
         lines = [f"Published {name}: {content}; {parts}."]

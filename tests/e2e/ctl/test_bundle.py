@@ -10,6 +10,7 @@ from tests.e2e.conftest import StartAgent
 from tests.e2e.content import folder, tree
 from tests.e2e.fleet import until_active
 from tests.e2e.processes import HubProgram
+from tests.e2e.waiting import until
 from tests.fakes.trained import saved, trained, weights
 
 
@@ -27,12 +28,59 @@ def test_what_can_be_no_bundle_is_refused_with_what_to_write(hub: HubProgram, tm
     assert "bundles/none" in hub.ctl.error(3, "show", "bundles/none")["message"]
 
 
-def test_a_member_in_several_forms_is_refused_with_their_names(hub: HubProgram, tmp_path: Path) -> None:
-    both = ["--variant", "fp32", "--also", f"int8={folder(tmp_path / 'int8', seed=2, size=1_000)}"]
-    hub.ctl.json("push", str(folder(tmp_path / "fp32", size=1_000)), "forms/part", *both)
-    error = hub.ctl.error(2, "bundle", "create", "forms/line", "--member", "forms/part")
-    assert "2 forms (fp32, int8)" in error["message"]
-    assert "--variant NAME" in error["hint"]
+def in_two_forms(hub: HubProgram, tmp_path: Path, *models: str, selector: str = "memory=<1GiB") -> dict[str, Path]:
+    """Pushes each as fp32 for all and as int8 for some; their folders, as in "int8 forms/little"."""
+    found: dict[str, Path] = {}
+    for model in models:
+        place = model.rpartition("/")[2]
+        for number, form in enumerate(("fp32", "int8")):
+            found[f"{form} {place}"] = folder(tmp_path / place / form, seed=len(found) + number, size=20_000)
+        also = ("--variant", "fp32", "--also", f"int8={found[f'int8 {place}']}", "--selector", f"int8:{selector}")
+        hub.ctl.json("push", str(found[f"fp32 {place}"]), model, *also)
+    return found
+
+
+def test_of_members_in_several_forms_a_bundle_has_those_that_some_node_gets(hub: HubProgram, tmp_path: Path) -> None:
+    in_two_forms(hub, tmp_path, "forms/little", "forms/big")
+    words = ["--member=forms/little", "--member=forms/big"]
+    made = hub.ctl.json("bundle", "create", "forms/line", *words)
+    selector = {"big:memory": "<1GiB", "little:memory": "<1GiB"}
+    assert [(one["name"], one["selector"]) for one in made["variants"]] == [("fp32", {}), ("int8", selector)]
+    shown = hub.ctl.json("show", "forms/line")
+    assert (shown["variants"], len(shown["members"])) == (made["variants"], 2)
+    chosen = ("--variant", "little:int8", "--variant", "big:fp32")
+    (only,) = hub.ctl.json("bundle", "create", "forms/small", *words, *chosen)["variants"]
+    assert (only["name"], only["selector"]) == ("default", {"memory": "<1GiB"})
+    error = hub.ctl.error(2, "bundle", "create", "forms/none", *words, "--variant", "big:int4")
+    assert "--variant big:int8" in error["hint"]
+
+
+@pytest.mark.slow
+def test_a_node_gets_of_a_bundle_the_forms_that_it_would_get_alone_and_all_at_once(
+    hub: HubProgram, start_agent: StartAgent, tmp_path: Path
+) -> None:
+    said = {
+        **in_two_forms(hub, tmp_path, "formed/little"),
+        **in_two_forms(hub, tmp_path, "formed/big", selector="memory=<4GiB"),
+    }
+    words = ("--member", "formed/little", "--member", "formed/big", "--channel", "stable")
+    made = hub.ctl.json("bundle", "create", "formed/line", *words)
+    assert [one["name"] for one in made["variants"]] == ["fp32", "big.int8-little.fp32", "int8"]
+    agent = start_agent(hub, "formed", "memory=2GiB")
+    hub.ctl.json("assign", "formed/line@stable", "--node", agent.name)
+    path = until_active(agent, "formed/line@stable", 1)
+
+    def has(little: str, big: str) -> bool:
+        """What the link leads to; all of it, as it is switched by one rename."""
+        there = path.resolve()
+        return {"little": tree(there / "little"), "big": tree(there / "big")} == {
+            "little": tree(said[f"{little} little"]),
+            "big": tree(said[f"{big} big"]),
+        }
+
+    assert has("fp32", "int8")
+    hub.ctl.json("node", "label", agent.name, "memory=512MiB")
+    until(lambda: has("int8", "int8"), "it has the small form of both")
 
 
 def test_a_member_without_a_place_lies_below_its_models_last_name(hub: HubProgram, tmp_path: Path) -> None:
