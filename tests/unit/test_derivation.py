@@ -117,13 +117,13 @@ async def test_an_interrupted_step_ends_with_all_that_it_began(source: Path, tmp
     stays = "import subprocess, time; p = subprocess.Popen(['sleep', '1000'])"
     begun = tmp_path / "target" / "pids"
     text = f"{stays}; open(target + '/new', 'w').write(f'{{p.pid}} {{os.getpid()}}')"
-    work = asyncio.ensure_future(
-        take(script(f"{text}; os.rename(target + '/new', target + '/pids'); time.sleep(1000)"), source, begun.parent)
-    )
-    await asyncio.to_thread(until, begun.exists)
-    work.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await work
+    doing = script(f"{text}; os.rename(target + '/new', target + '/pids'); time.sleep(1000)")
+    async with asyncio.TaskGroup() as group:
+        work = group.create_task(take(doing, source, begun.parent))
+        await asyncio.to_thread(until, begun.exists)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
     for pid in begun.read_text().split():
         await asyncio.to_thread(until, partial(gone, int(pid)))
     assert writable(source)
