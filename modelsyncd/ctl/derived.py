@@ -1,14 +1,17 @@
 """The only place that carries a derivation through: look whether it is there, fetch, take the step, publish.
 
 What is fetched lies in a folder of its own below the cache, named by the version, so that a try that was cut off goes
-on from it; it is removed when the result is published.
+on from it; it is removed when the result is published. What is made goes into a folder that no other try had: a process
+that outlived its try could still write to that one's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +23,7 @@ from modelsyncd.ctl.hub import Hub, connect
 from modelsyncd.ctl.progress import Step, meter
 from modelsyncd.ctl.retry import insist, noted
 from modelsyncd.digest import digest_of, to_text
-from modelsyncd.errors import BadInputError, ModelsyncError, NotFoundError, RoadError
+from modelsyncd.errors import BadInputError, DiskError, ModelsyncError, NotFoundError, RoadError
 from modelsyncd.exchange import news
 from modelsyncd.exchange.adding import added_to
 from modelsyncd.exchange.arranging import arrange
@@ -33,13 +36,14 @@ from modelsyncd.exchange.thread import Check, in_thread
 from modelsyncd.names import DEFAULT_CHANNEL, ModelName, ModelRef
 from modelsyncd.release import DEFAULT_VARIANT, Parent, Release, Variant
 from modelsyncd.session.progress import Progress
-from modelsyncd.store.durable import Lock, lock_folder, make_folder, remove_tree
+from modelsyncd.store.durable import Lock, clear_leftovers, lock_folder, make_folder, remove_tree
 from modelsyncd.store.source import Source, scan
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 from modelsyncd.wire.v1 import derivations_pb2
 
 ROLE = "derived-by"
-SOURCE, RESULT, LOCK = "source", "result", "lock"
+SOURCE, LOCK = "source", "lock"
+RESULT = "result"  # what the names of results begin with
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +149,13 @@ class _Deriving:
             return await self._taken_over(view, release, variant, known)
         folder, began = _folder(variant, doing), time.monotonic()
         with await asyncio.to_thread(_locked, folder):
-            await asyncio.to_thread(reopen, folder / SOURCE)
+            await asyncio.to_thread(_prepare, folder)
             taker = FolderTaker(folder / SOURCE, variant, view.number, force=True)
             await fetched(self.hub, view, variant, taker, silent=self.asked.json, retry=True)
             self.asked.note(f"{doing.name}: working on {parent} …")
-            await take(doing, folder / SOURCE, folder / RESULT)
-            done = await self._publish(view, release, variant, folder / RESULT)
+            result = folder / f"{RESULT}-{secrets.token_hex(8)}"
+            await take(doing, folder / SOURCE, result)
+            done = await self._publish(view, release, variant, result)
             await asyncio.to_thread(_clear, folder)
         return replace(done, seconds=time.monotonic() - began)
 
@@ -250,11 +255,26 @@ def _locked(folder: Path) -> Lock:
     return lock_folder(folder, LOCK)
 
 
+def _prepare(folder: Path) -> None:
+    """What an earlier try read can be written to again, and what it made is gone."""
+    reopen(folder / SOURCE)
+    _clear_results(folder)
+
+
 def _clear(folder: Path) -> None:
     """What was read and made is not needed any more."""
-    for name in (SOURCE, RESULT):
-        reopen(folder / name)  # a command that copies folders copies that they are read-only, too
-        remove_tree(folder / name)
+    reopen(folder / SOURCE)
+    remove_tree(folder / SOURCE)
+    _clear_results(folder)
+
+
+def _clear_results(folder: Path) -> None:
+    """Of all tries. One that somebody still writes to may stay: it is nobody's result, and the next try looks again."""
+    with suppress(DiskError):
+        for path in folder.glob(f"{RESULT}*"):
+            reopen(path)  # a command that copies folders copies that they are read-only, too
+            remove_tree(path)
+        clear_leftovers(folder)
 
 
 def describe(done: Derived) -> dict[str, object]:

@@ -1,7 +1,8 @@
 """The only place that takes a step: a folder of files becomes another one, by a recipe or by a command, in a process.
 
 The step's output folder is empty before and must not be after. A step that is interrupted, or fails, leaves nothing
-that counts; whoever takes it throws the input away when it is done.
+that counts; whoever takes it throws the input away when it is done. A step ends with whoever takes it, also when that
+one is killed; that is `guard`'s work.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import BinaryIO
 
 from modelsyncd.digest import Digest, digest_of
 from modelsyncd.errors import BadInputError
+from modelsyncd.exchange import guard
 from modelsyncd.recipes import recipe as recipes
 from modelsyncd.release import Derivation
 from modelsyncd.store.durable import disk_errors, make_folder, remove_tree
@@ -105,22 +107,33 @@ async def take(doing: Doing, source: Path, target: Path) -> None:
 
 
 async def _run(doing: Doing, source: Path, target: Path, said: BinaryIO) -> int:
-    """The exit code. Whatever the process began ends with it."""
+    """The exit code. Whatever the process began ends with it, and all of it with us."""
     try:
         process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-S", "-P", guard.__file__),
             *_words(doing, source, target),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=said,
+            stdin=asyncio.subprocess.PIPE,  # nothing is written: that it is closed tells the guard that we are gone
+            stdout=asyncio.subprocess.PIPE,
             stderr=said,
             start_new_session=True,
             env={**os.environ, "MODELSYNCD_SOURCE": str(source), "MODELSYNCD_TARGET": str(target)},
         )
     except OSError as error:
-        raise BadInputError(f"can't run {doing.name!r}: {error.strerror}", safe="nothing was published") from error
+        raise _unable(doing, error.strerror) from error
     try:
-        return await process.wait()
+        told = await process.stdout.read() if process.stdout else b""
     finally:
-        await _end(process)
+        code = await _end(process)
+    if not told:
+        return code  # the guard was killed itself
+    found = json.loads(told)
+    if guard.UNABLE in found:
+        raise _unable(doing, str(found[guard.UNABLE]))
+    return int(found[guard.CODE])
+
+
+def _unable(doing: Doing, why: str | None) -> BadInputError:
+    return BadInputError(f"can't run {doing.name!r}: {why}", safe="nothing was published")
 
 
 def _words(doing: Doing, source: Path, target: Path) -> list[str]:
@@ -141,7 +154,7 @@ def _line(raw: bytes) -> str:
     return "".join(char for char in text if char.isprintable())[:LINE_CHARS]
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(process: asyncio.subprocess.Process) -> int:
     """Asks it to end if it still runs; then all that it began is ended, which could write while the result is read."""
     if process.returncode is None:
         _kill(process, signal.SIGTERM)
@@ -149,7 +162,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             async with asyncio.timeout(GRACE):
                 await process.wait()
     _kill(process, signal.SIGKILL)
-    await process.wait()
+    return await process.wait()
 
 
 def _kill(process: asyncio.subprocess.Process, how: signal.Signals) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import stat
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -127,6 +129,29 @@ async def test_an_interrupted_step_ends_with_all_that_it_began(source: Path, tmp
     for pid in begun.read_text().split():
         await asyncio.to_thread(until, partial(gone, int(pid)))
     assert writable(source)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_step_ends_with_all_that_it_began_when_whoever_takes_it_is_killed(
+    source: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    """It would write into what the next try publishes."""
+    stays = "import signal, subprocess, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    text = f"{stays}; p = subprocess.Popen(['sleep', '1000']); begun = target + '/pids'"
+    text += "; open(begun + '.new', 'w').write(f'{p.pid} {os.getpid()}'); os.rename(begun + '.new', begun)"
+    words = script(f"{text}; time.sleep(1000)").command
+    take_it = (
+        "import asyncio, pathlib, sys; from modelsyncd.exchange.derivation import by_command, take; "
+        "source, target, *words = sys.argv[1:]; "
+        "asyncio.run(take(by_command(words), pathlib.Path(source), pathlib.Path(target)))"
+    )
+    taker = subprocess.Popen([sys.executable, "-c", take_it, source, tmp_path / "target", *words])
+    begun = tmp_path / "target" / "pids"
+    until(begun.exists)
+    taker.send_signal(how)
+    assert taker.wait(60) == -how
+    for pid in begun.read_text().split():
+        until(partial(gone, int(pid)))
 
 
 def writable(source: Path) -> bool:

@@ -130,6 +130,39 @@ def test_an_interrupted_step_publishes_nothing_and_what_was_fetched_is_there_the
     assert not kept.exists()
 
 
+def test_a_killed_try_ends_its_step_and_what_outlives_even_that_writes_nothing_into_the_next_result(
+    ctl: Ctl, tmp_path: Path
+) -> None:
+    model, marks = "derive/killed", tmp_path / "marks"
+    marks.mkdir()
+    ctl.json("push", str(onnx_folder(tmp_path / "origin")), model)
+    outlives = f"touch {marks}/on; until test -e {marks}/again; do sleep 0.02; done"
+    outlives += f"; echo late > {{out}}/late; touch {marks}/wrote"
+    script = f"if mkdir {marks}/begun; then echo $$ > {marks}/pid; setsid sh -c '{outlives}' & sleep 1000; else"
+    script += f" touch {marks}/again; until test -e {marks}/wrote; do sleep 0.02; done; cp {{in}}/labels.json {{out}}/"
+    script += "; fi"
+    step = ("derive", model, "--as", "derive/killed-labels", "--", "sh", "-c", script)
+    first = subprocess.Popen(ctl.command(*step), env=os.environ | ctl.environment)
+    until((marks / "on").exists, "the step has begun")
+    first.kill()
+    first.wait(60)
+    step_pid = int((marks / "pid").read_text())
+    until(lambda: not _runs(step_pid), "the step has ended")
+    assert _json(ctl, *step)["made"] is True
+    contents = ctl.json("show", "derive/killed-labels")["contents"]
+    assert [one["path"] for one in contents] == ["labels.json"]
+    (folder,) = (tmp_path / "cache" / "derive").iterdir()
+    assert [path.name for path in folder.iterdir()] == ["lock"]
+
+
+def _runs(pid: int) -> bool:
+    """A zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
