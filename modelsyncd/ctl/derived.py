@@ -21,6 +21,7 @@ from modelsyncd.ctl.fetched import fetched
 from modelsyncd.ctl.figures import duration, share, size
 from modelsyncd.ctl.hub import Hub, connect
 from modelsyncd.ctl.progress import Step, meter
+from modelsyncd.ctl.pushing import read
 from modelsyncd.ctl.retry import insist, noted
 from modelsyncd.digest import digest_of, to_text
 from modelsyncd.errors import BadInputError, DiskError, ModelsyncError, NotFoundError, RoadError
@@ -32,12 +33,10 @@ from modelsyncd.exchange.folder_taker import FolderTaker
 from modelsyncd.exchange.manifests import variant_of
 from modelsyncd.exchange.places import usual_cache
 from modelsyncd.exchange.publishing import Push, Watched, Wish, next_number
-from modelsyncd.exchange.thread import Check, in_thread
 from modelsyncd.names import DEFAULT_CHANNEL, ModelName, ModelRef
 from modelsyncd.release import DEFAULT_VARIANT, Parent, Release, Variant
 from modelsyncd.session.progress import Progress
 from modelsyncd.store.durable import Lock, clear_leftovers, lock_folder, make_folder, remove_tree
-from modelsyncd.store.source import Source, scan
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 from modelsyncd.wire.v1 import derivations_pb2
 
@@ -200,7 +199,7 @@ class _Deriving:
     async def _publish(self, view: pb.ReleaseView, release: Release, variant: Variant, result: Path) -> Derived:
         wish, hub = self._wish(view, release, variant), self.hub
         with (
-            await _read(self.asked, result) as source,
+            await read(self.asked, result) as source,
             meter(f"pushing {wish.model}", silent=self.asked.json) as shown,
         ):
             content = source.manifest.content_size
@@ -231,19 +230,6 @@ class _Deriving:
             return replace(wish, variant=target.variant, selector=target.selector, derivation=derivation)
         wish = Wish(target.model, target.channel, dict(release.labels), {}, target.note, (parent,))
         return replace(wish, derivation=derivation, licence=release.licence, datasets=release.datasets)
-
-
-async def _read(asked: Asked, folder: Path) -> Source:
-    with meter(f"reading {folder.name}", silent=asked.json) as shown:
-
-        def work(check: Check) -> Source:
-            def progress(done: int, total: int) -> None:
-                check()
-                shown.show(Step(total, done))
-
-            return scan(folder, progress=progress)
-
-        return await in_thread(work)
 
 
 def _folder(variant: Variant, doing: Doing) -> Path:
