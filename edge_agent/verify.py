@@ -14,6 +14,7 @@ from pathlib import Path
 from edge_agent.settings import LOCK
 from modelsyncd.digest import to_text
 from modelsyncd.errors import DamageError, DiskError, NotFoundError, RefusedError
+from modelsyncd.escapes import harmless
 from modelsyncd.store.holder import hasten
 from modelsyncd.store.tree import EdgeTree
 from modelsyncd.store.version import Damage, Version
@@ -36,7 +37,7 @@ def verify(data: Path, say: Say, *, as_json: bool = False) -> int:
     versions = sorted(shown.held | shown.damaged)
     found = [damage for version in versions for damage in _damage(tree, version)]
     done = _have_mended(tree, found)
-    for line in _as_json(versions, found, done) if as_json else _as_text(versions, found, done):
+    for line in _as_json(versions, found, done) if as_json else map(harmless, _as_text(versions, found, done)):
         say(line + "\n")
     return DamageError.exit_code if found else 0
 

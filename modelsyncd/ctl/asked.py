@@ -7,13 +7,14 @@ so that stdout can always be read by a program.
 from __future__ import annotations
 
 import functools
-import json as json_format
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Concatenate, ParamSpec
 
 import click
+
+from modelsyncd.ctl import screen
 
 P = ParamSpec("P")
 Document = Mapping[str, object]
@@ -32,18 +33,26 @@ class Asked:
     json: bool = False
 
     def answer(self, document: Document, text: str) -> None:
-        """The verb's whole answer: one JSON document (on one line, as `jq` and a shell's `read` like it), or text."""
-        click.echo(json_format.dumps(document, ensure_ascii=False) if self.json else text)
+        """The verb's whole answer: one JSON document, or text."""
+        if self.json:
+            screen.tell(document)
+        else:
+            screen.say(text)
 
     def event(self, document: Document, text: str) -> None:
         """One of many answers of a verb that streams: one JSON line, or a line of text."""
-        line = json_format.dumps(document, ensure_ascii=False) if self.json else text
-        click.echo(line)  # flushes, so that a pipe's other end sees it at once
+        self.answer(document, text)
+
+    def repaint(self, document: Document, text: str) -> None:
+        """One of many answers, each of which takes the place of the one before where a terminal shows them."""
+        if not self.json:
+            screen.clear()
+        self.event(document, f"{text}\n")
 
     def note(self, text: str) -> None:
         """A word by the way, on stderr; silent with --json."""
         if not self.json:
-            click.echo(text, err=True)
+            screen.say(text, err=True)
 
     def run(self, work: Coroutine[None, None, None], *, interrupted: str = "Nothing was changed.") -> None:
         """Runs a verb's coroutine. Raises Interrupted with the sentence when Ctrl-C ends it."""

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import click
-
-from modelsyncd.ctl.figures import plain
 from modelsyncd.ctl.numbers import value
+from modelsyncd.ctl.screen import painted
+from modelsyncd.escapes import plain
 
 MARKS = "●▲■◆○△□◇"
 COLOURS = ("blue", "red", "green", "magenta", "cyan", "yellow")
@@ -75,7 +74,7 @@ def drawn(chart: Chart, width: int = 72, height: int = 14) -> str:
             )
             for x, y in one.points
         ]
-        _draw(grid, cells, _styled(MARKS, place), click.style("·", fg=COLOURS[place % len(COLOURS)]))
+        _draw(grid, cells, _styled(MARKS, place), painted("·", COLOURS[place % len(COLOURS)]))
     lines = [
         f"{labels.get(row, ''):>{margin}} {'┤' if row in labels else '│'}{''.join(cells).rstrip()}"
         for row, cells in enumerate(grid)
@@ -86,7 +85,7 @@ def drawn(chart: Chart, width: int = 72, height: int = 14) -> str:
 
 
 def _styled(of: str, place: int) -> str:
-    return click.style(of[place % len(of)], fg=COLOURS[place % len(COLOURS)])
+    return painted(of[place % len(of)], COLOURS[place % len(COLOURS)])
 
 
 def _draw(grid: list[list[str]], cells: Sequence[tuple[int, int]], mark: str, dot: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import io
 
 import click
 
+from modelsyncd.ctl import screen
 from modelsyncd.ctl.asked import Interrupted
-from modelsyncd.ctl.figures import plain
 from modelsyncd.errors import BadInputError, ModelsyncError
+from modelsyncd.escapes import harmless
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 BROKEN_PIPE = 141  # 128 + SIGPIPE
@@ -17,14 +18,19 @@ BROKEN_PIPE = 141  # 128 + SIGPIPE
 def tell(error: ModelsyncError, *, as_json: bool) -> int:
     """Says what happened, what is safe and what to type next; returns the exit code."""
     if as_json:
-        click.echo(json.dumps({"error": document(error)}, ensure_ascii=False), err=True)
+        screen.tell({"error": document(error)}, err=True)
         return error.exit_code
-    click.echo(click.style("error: ", fg="red", bold=True) + plain(error.message), err=True)
+    screen.say(f"{screen.painted('error:', 'red')} {_indented(error.message)}", err=True)
     if error.safe:
-        click.echo(f"safe:  {plain(error.safe)}", err=True)
+        screen.say(f"safe:  {_indented(error.safe)}", err=True)
     if error.hint:
-        click.echo(f"next:  {plain(error.hint)}", err=True)
+        screen.say(f"next:  {_indented(error.hint)}", err=True)
     return error.exit_code
+
+
+def _indented(text: str) -> str:
+    """So that no line of it looks as if it were one of ours."""
+    return harmless(text).replace("\n", "\n" + " " * len("error: "))
 
 
 def document(error: ModelsyncError) -> dict[str, object]:
@@ -43,28 +49,24 @@ def tell_usage(error: click.ClickException, *, as_json: bool) -> int:
     """A wrong command line: click's own words, with the usage line for people."""
     if as_json:
         return tell(BadInputError(error.format_message(), hint="modelsyncctl --help"), as_json=True)
-    error.show()
+    with io.StringIO() as said:
+        error.show(said)
+        screen.say(said.getvalue().rstrip("\n"), err=True)
     return BadInputError.exit_code
 
 
 def tell_interrupted(interrupted: Interrupted, *, as_json: bool) -> int:
     """Ctrl-C, and what is safe."""
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "error": {
-                        "code": "interrupted",
-                        "message": "interrupted",
-                        "safe": str(interrupted),
-                        "hint": "",
-                        "retryable": True,
-                        "exit_code": INTERRUPTED,
-                    }
-                }
-            ),
-            err=True,
-        )
+        error = {
+            "code": "interrupted",
+            "message": "interrupted",
+            "safe": str(interrupted),
+            "hint": "",
+            "retryable": True,
+            "exit_code": INTERRUPTED,
+        }
+        screen.tell({"error": error}, err=True)
     else:
-        click.echo(f"\nInterrupted. {interrupted}", err=True)
+        screen.say(f"\nInterrupted. {interrupted}", err=True)
     return INTERRUPTED

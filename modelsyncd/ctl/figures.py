@@ -1,4 +1,4 @@
-"""The only place where numbers, times and foreign words are made fit for a person's eyes.
+"""The only place where numbers and times are made fit for a person's eyes.
 
 Everything is pure: `now` and the zone are passed in. Sizes are binary (1 KiB = 1,024 bytes), the unit that disks and
 `ls -lh` use.
@@ -6,7 +6,6 @@ Everything is pure: `now` and the zone are passed in. Sizes are binary (1 KiB = 
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 
@@ -90,11 +89,6 @@ def utc(at: float) -> str | None:
     if at <= 0:
         return None
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def plain(text: str) -> str:
-    """Text from elsewhere without anything that could steer a terminal: control and direction characters become "?"."""
-    return "".join("?" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in text)
 
 
 def pairs(labels: Mapping[str, str]) -> str:

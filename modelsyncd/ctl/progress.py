@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import click
-
 from modelsyncd.ctl.figures import duration, share, size
+from modelsyncd.ctl.screen import say
+from modelsyncd.escapes import harmless, plain
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -96,7 +96,7 @@ def meter(title: str, *, silent: bool, amount: Amount = size) -> Iterator[Meter]
         with _bars() as bars:
             yield _Bar(title, bars, amount)
     else:
-        yield Lines(title, lambda text: click.echo(text, err=True), amount=amount)
+        yield Lines(title, lambda text: say(text, err=True), amount=amount)
 
 
 class _Silent:
@@ -141,7 +141,11 @@ def _bars() -> Bars:
     from rich.console import Console  # noqa: PLC0415 -- 60 ms that only a terminal needs
     from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
 
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[words]}"))
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[words]}"),
+    )
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
@@ -150,7 +154,7 @@ class _Bar:
         self._bars = bars
         self._amount = amount
         self._pace = Pace()
-        self._task: TaskID = bars.add_task(title, total=None, words="")
+        self._task: TaskID = bars.add_task(plain(title), total=None, words="")
 
     def show(self, step: Step) -> None:
         """Moves the bar."""
@@ -160,4 +164,4 @@ class _Bar:
 
     def note(self, text: str) -> None:
         """A line above the bar."""
-        self._bars.console.print(text, markup=False, highlight=False)
+        self._bars.console.print(harmless(text), markup=False, highlight=False)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape
 
 from modelsyncd.ctl.chart import Chart, marks, share
-from modelsyncd.ctl.figures import plain
 from modelsyncd.ctl.numbers import value
+from modelsyncd.escapes import plain
 
 WIDTH, HEIGHT = 720, 360  # of one chart, in pixels
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 24, 40, 56

@@ -1,6 +1,6 @@
 """The only place where rows become aligned text.
 
-Colours are click's and vanish when the output is no terminal; widths count what is seen, so wide characters line up.
+Widths count what is seen, so wide characters line up.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import click
-
-from modelsyncd.ctl.figures import plain
+from modelsyncd.ctl.screen import painted
+from modelsyncd.escapes import plain
 
 _GAP = "  "
 
@@ -26,7 +25,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell with a colour that click knows."""
+    """A cell with a colour that the screen knows."""
 
     text: str
     colour: str
@@ -74,5 +73,5 @@ def _line(columns: Sequence[Column], widths: Sequence[int], row: Row) -> str:
 def _padded(column: Column, wide: int, cell: str | Cell) -> str:
     text = _text(cell)
     space = " " * (wide - width(text))
-    shown = click.style(text, fg=cell.colour) if isinstance(cell, Cell) else text
+    shown = painted(text, cell.colour) if isinstance(cell, Cell) else text
     return space + shown if column.right else shown + space

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from modelsyncd.daemon.log import Log
 from modelsyncd.errors import ModelsyncError
+from modelsyncd.escapes import harmless
 
 GRACE = 20.0  # seconds to stop in; below systemd's TimeoutStopSec in systemd/*.service
 _INTERRUPTED = 130  # what shells expect after Ctrl-C
@@ -98,7 +99,7 @@ def explain(program: str, error: ModelsyncError) -> str:
         lines.append(f"  safe: {error.safe}")
     if error.hint:
         lines.append(f"  next: {error.hint}")
-    return "\n".join(lines) + "\n"
+    return harmless("\n".join(lines)) + "\n"
 
 
 async def _live(main: Main, supervisor: Supervisor, grace: float) -> None:

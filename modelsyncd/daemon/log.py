@@ -17,6 +17,7 @@ from pathlib import PurePath
 from types import MappingProxyType
 
 from modelsyncd.errors import ModelsyncError
+from modelsyncd.escapes import harmless
 
 _LOGGER = logging.getLogger("modelsyncd")
 _HIDDEN = "[secret]"
@@ -92,7 +93,7 @@ class TextFormatter(logging.Formatter):
     def _trace(self, record: logging.LogRecord) -> str:
         if not record.exc_info:
             return ""
-        return "".join(f"\n    {line}" for line in self.formatException(record.exc_info).splitlines())
+        return "".join(f"\n    {line}" for line in harmless(self.formatException(record.exc_info)).splitlines())
 
 
 class JournalFormatter(TextFormatter):

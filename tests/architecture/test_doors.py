@@ -43,6 +43,7 @@ DOORS = {
     "marshal": (),
     "shelve": (),
 }
+SCREEN = "modelsyncd/ctl/screen.py"
 RENAMING = "modelsyncd/store/durable.py"
 _OS_RENAMES = {"rename", "renames", "replace"}
 
@@ -56,6 +57,25 @@ def test_a_library_is_imported_behind_its_door_only(library: str) -> None:
 
 def _is_behind(name: str, library: str, doors: tuple[str, ...]) -> bool:
     return name.startswith(doors) or (library == "grpc" and name.endswith("_api.py"))
+
+
+def test_only_the_screen_writes_for_people_who_use_modelsyncctl() -> None:
+    """What others wrote is made harmless there; the bar of `progress` is rich's own."""
+    ours = [name for name in sources() if name.startswith("modelsyncd/ctl/")]
+    assert {name for name in ours if any(_writes(name))} == {SCREEN}
+
+
+def _writes(name: str) -> Iterator[ast.Attribute]:
+    """click's ways to print and to colour, and writing to one of the two streams; ruff sees to `print`."""
+    for node in ast.walk(tree(name)):
+        if not isinstance(node, ast.Attribute):
+            continue
+        is_click = isinstance(node.value, ast.Name) and node.value.id == "click"
+        is_stream = isinstance(node.value, ast.Attribute) and node.value.attr in {"stdout", "stderr"}
+        if (is_click and node.attr in {"echo", "secho", "style", "clear", "echo_via_pager"}) or (
+            is_stream and node.attr in {"write", "writelines", "buffer"}
+        ):
+            yield node
 
 
 def test_only_durable_renames() -> None:

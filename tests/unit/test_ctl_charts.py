@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from modelsyncd.ctl import chart, series, svg
 from modelsyncd.ctl.chart import Chart, Series
+from modelsyncd.ctl.screen import seen
 from modelsyncd.ctl.series import By
 from modelsyncd.wire.v1 import records_pb2 as pb
 
@@ -43,7 +44,7 @@ def test_any_finite_numbers_can_be_drawn_and_lie_between_the_marks(points: list[
     slack = (marks[-1] - marks[0]) * 1e-6
     assert marks[0] - slack <= min(shown.ys) <= max(shown.ys) <= marks[-1] + slack
     assert 3 <= len(marks) <= 8
-    lines = click.unstyle(chart.drawn(shown, 60, 12)).splitlines()
+    lines = click.unstyle(seen(chart.drawn(shown, 60, 12))).splitlines()
     assert len(lines) == 1 + 12 + 2
     assert any("●" in line for line in lines)
     assert ElementTree.fromstring(svg.picture([shown])) is not None  # noqa: S314  # our own
@@ -51,7 +52,7 @@ def test_any_finite_numbers_can_be_drawn_and_lie_between_the_marks(points: list[
 
 def test_a_line_rises_from_the_lower_left_to_the_upper_right() -> None:
     shown = Chart("map", [Series("a", ((1, 0.0), (2, 1.0)))], lambda x: f":{x:.0f}")
-    lines = click.unstyle(chart.drawn(shown, 30, 6)).splitlines()
+    lines = click.unstyle(seen(chart.drawn(shown, 30, 6))).splitlines()
     assert lines[0] == "map"
     assert lines[1].endswith("●")
     assert lines[6].lstrip().startswith("0 ┤●")
@@ -84,5 +85,5 @@ def test_what_somebody_called_a_data_set_stays_text_in_a_picture() -> None:
     shown = series.charts([number(1, 0.5, dataset="<script>&\x1b[2J")], None)
     picture = svg.picture(shown)
     assert "<script>" not in picture
-    assert "\x1b" not in picture + click.unstyle(chart.drawn(shown[0]))
+    assert "\x1b" not in picture + click.unstyle(seen(chart.drawn(shown[0])))
     assert "&lt;script&gt;" in picture

@@ -8,6 +8,7 @@ import click
 import pytest
 
 from modelsyncd.ctl import figures
+from modelsyncd.ctl.screen import seen
 from modelsyncd.ctl.table import Cell, Column, fields, table, width
 
 
@@ -57,14 +58,10 @@ def test_times_for_programs_are_utc_with_a_z() -> None:
     assert figures.local(1_700_000_000, UTC) == "2023-11-14 22:13:20"
 
 
-def test_nothing_from_elsewhere_can_steer_a_terminal() -> None:
-    assert figures.plain("a\x1b[31mb\nc\u202ed") == "a?[31mb?c?d"
-
-
 def test_numbers_lean_right_and_words_lean_left_whatever_their_width() -> None:
     lines = table([Column("NAME"), Column("N", right=True)], [["模型", "5"], ["a", Cell("1,234", "red")]]).splitlines()
-    seen = [click.unstyle(line) for line in lines]
-    assert seen == ["NAME      N", "模型      5", "a     1,234"]
+    shown = [click.unstyle(seen(line)) for line in lines]
+    assert shown == ["NAME      N", "模型      5", "a     1,234"]
 
 
 def test_a_wide_character_counts_twice_and_a_combining_one_not_at_all() -> None:

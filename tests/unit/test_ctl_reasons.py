@@ -286,7 +286,7 @@ def test_a_page_of_what_is_blocked_has_each_block_with_what_to_type() -> None:
     paused = pb.LimitView(whom=pb.Whom(node="edge-1"), paused=True, who="admin/ann", at=NOW - 60, note="\x1b[31mred")
     page = why.Page(case(said, set_for=[paused]), None)
     text = why.text(page)
-    assert "in the way  admin/ann paused everything for node edge-1: ?[31mred" in text
+    assert r"in the way  admin/ann paused everything for node edge-1: \x1b[31mred" in text
     assert "to type     modelsyncctl resume --node edge-1" in text
     document: dict[str, Any] = why.describe(page)
     assert [block["do"] for block in document["blocked"]] == ["modelsyncctl resume --node edge-1"]

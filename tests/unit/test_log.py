@@ -84,11 +84,12 @@ def test_an_error_with_a_name_is_one_line_and_as_loud_as_it_is_lasting(capsys: p
 def test_an_error_without_a_name_shows_its_trace(capsys: pytest.CaptureFixture[str], style: Style) -> None:
     setup(style=style)
     try:
-        raise ValueError("planted")
+        raise ValueError("planted \x1b[2J")
     except ValueError as error:
         Log().failure("x", error)
     shown = capsys.readouterr().err
     assert "ValueError: planted" in shown
+    assert "\x1b" not in shown
     assert all(part.startswith("    ") for part in shown.splitlines()[1:])
 
 

@@ -7,9 +7,10 @@ import click
 from modelsyncd.ctl import shape, tensors
 from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.difference import Difference, difference
-from modelsyncd.ctl.figures import count, plain, share, size
+from modelsyncd.ctl.figures import count, share, size
 from modelsyncd.ctl.hub import Hub, connect
 from modelsyncd.ctl.progress import Step, meter
+from modelsyncd.ctl.screen import painted
 from modelsyncd.exchange import manifests
 from modelsyncd.manifest import Manifest
 from modelsyncd.names import ModelRef, parse_ref
@@ -108,7 +109,7 @@ def text(old: pb.ReleaseView, new: pb.ReleaseView, found: Difference) -> str:
     lines = [f"{old.model}:{old.number} → {new.model}:{new.number}"]
     paths = {"added": found.added, "removed": found.removed, "changed": found.changed}
     for kind, sign, colour in _SIGNS:
-        lines += [click.style(f"{sign} {plain(path)}", fg=colour) for path in paths[kind]]
+        lines += [painted(f"{sign} {path}", colour) for path in paths[kind]]
     lines.append(f"{count(len(found.same), 'file')} the same.")
     lines.append(
         f"{found.chunks_shared:,} of {count(found.chunks, 'chunk')} shared;"

@@ -9,9 +9,10 @@ import click
 
 from modelsyncd.ctl import numbers, shape
 from modelsyncd.ctl.asked import Asked, asked
-from modelsyncd.ctl.figures import plain, size
+from modelsyncd.ctl.figures import size
 from modelsyncd.ctl.hub import connect
 from modelsyncd.digest import Digest, digest_of, to_text
+from modelsyncd.escapes import plain
 from modelsyncd.names import ModelRef, parse_ref
 from modelsyncd.wire.v1 import catalog_pb2, records_pb2
 from modelsyncd.wire.v1 import lineage_pb2 as pb

@@ -9,10 +9,11 @@ import click
 
 from modelsyncd.ctl import outboxes, pairs, shape, standing
 from modelsyncd.ctl.asked import Asked, asked
-from modelsyncd.ctl.figures import ago, duration, local, moment, plain, size, utc
+from modelsyncd.ctl.figures import ago, duration, local, moment, size, utc
 from modelsyncd.ctl.figures import pairs as shown
 from modelsyncd.ctl.hub import connect
 from modelsyncd.ctl.table import Cell, Column, fields, table
+from modelsyncd.escapes import plain
 from modelsyncd.names import parse_node
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 

@@ -15,6 +15,7 @@ from modelsyncd.ctl.table import Column, fields, table
 from modelsyncd.ctl.variants import side_by_side
 from modelsyncd.digest import digest_of, to_text
 from modelsyncd.errors import NotFoundError
+from modelsyncd.escapes import harmless
 from modelsyncd.exchange import manifests
 from modelsyncd.manifest import File, Manifest
 from modelsyncd.names import ModelRef, parse_ref
@@ -51,7 +52,7 @@ async def _card(asked: Asked, ref: ModelRef) -> None:
         raise NotFoundError(
             f"{told.model}:{told.number} has no model card", hint="a card is a README.md at the top of its files"
         )
-    asked.answer({"card": about.card(told)}, told.card.text)
+    asked.answer({"card": about.card(told)}, harmless(told.card.text))
 
 
 async def _show(asked: Asked, ref: ModelRef) -> None:

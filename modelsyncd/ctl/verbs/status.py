@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import functools
-import sys
 
 import click
 
 from modelsyncd.ctl import outboxes, shape, standing
 from modelsyncd.ctl.asked import Asked, asked
-from modelsyncd.ctl.figures import ago, count, plain, utc
+from modelsyncd.ctl.figures import ago, count, utc
 from modelsyncd.ctl.fleet import Place
 from modelsyncd.ctl.hub import connect
 from modelsyncd.ctl.looking import Fleet, follow, look
 from modelsyncd.ctl.retry import insist
 from modelsyncd.ctl.table import Column, Row, table
 from modelsyncd.ctl.verbs.node import link
+from modelsyncd.escapes import plain
 from modelsyncd.names import parse_model, parse_node
 from modelsyncd.session.frames import Phase
 from modelsyncd.wire.v1 import sync_pb2
@@ -48,9 +48,7 @@ async def _status(asked: Asked, node: str, model: str, *, watch: bool) -> None:
 
 
 def _repaint(asked: Asked, fleet: Fleet) -> None:
-    if not asked.json and sys.stdout.isatty():
-        click.clear()
-    asked.event(describe(fleet), f"{text(fleet)}\n")
+    asked.repaint(describe(fleet), text(fleet))
 
 
 def describe(fleet: Fleet) -> dict[str, object]:

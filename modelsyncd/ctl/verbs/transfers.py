@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import functools
-import sys
 
 import click
 
 from modelsyncd.ctl import outboxes
 from modelsyncd.ctl.asked import Asked, asked
-from modelsyncd.ctl.figures import plain, utc
+from modelsyncd.ctl.figures import utc
 from modelsyncd.ctl.hub import connect
 from modelsyncd.ctl.looking import Fleet, follow, look
 from modelsyncd.ctl.retry import insist
 from modelsyncd.ctl.table import table
 from modelsyncd.ctl.transfers import COLUMNS, Transfer, document
+from modelsyncd.escapes import plain
 from modelsyncd.names import parse_node
 
 
@@ -43,10 +43,7 @@ async def _transfers(asked: Asked, node: str, *, everything: bool, watch: bool) 
 
 
 def _repaint(asked: Asked, fleet: Fleet, *, everything: bool) -> None:
-    if not asked.json and sys.stdout.isatty():
-        click.clear()
-    found = chosen(fleet, everything=everything)
-    asked.event(describe(found, fleet), f"{text(fleet, everything=everything)}\n")
+    asked.repaint(describe(chosen(fleet, everything=everything), fleet), text(fleet, everything=everything))
 
 
 def chosen(fleet: Fleet, *, everything: bool) -> list[Transfer]:

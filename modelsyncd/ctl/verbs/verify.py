@@ -9,10 +9,11 @@ import click
 
 from modelsyncd.ctl import shape
 from modelsyncd.ctl.asked import Asked, asked
-from modelsyncd.ctl.figures import count, plain, size
+from modelsyncd.ctl.figures import count, size
 from modelsyncd.ctl.hub import connect
 from modelsyncd.ctl.progress import Meter, Step, meter
 from modelsyncd.errors import BadInputError, DamageError, NotFoundError
+from modelsyncd.escapes import plain
 from modelsyncd.exchange import manifests
 from modelsyncd.exchange.destination import Look, State, look
 from modelsyncd.exchange.thread import Check, in_thread

@@ -6,10 +6,11 @@ import click
 
 from modelsyncd.ctl import shape
 from modelsyncd.ctl.asked import Asked, asked
-from modelsyncd.ctl.figures import count, local, pairs, plain, size, utc
+from modelsyncd.ctl.figures import count, local, pairs, size, utc
 from modelsyncd.ctl.hub import Hub, connect
 from modelsyncd.ctl.retry import insist
 from modelsyncd.ctl.standing import progress
+from modelsyncd.escapes import plain
 from modelsyncd.names import parse_model, parse_node
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 from modelsyncd.wire.v1 import sync_pb2

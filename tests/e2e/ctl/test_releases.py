@@ -61,6 +61,19 @@ def test_show_tells_formats_and_tensors(hub: HubProgram, tmp_path: Path) -> None
     assert (file["format"], file["tensors"], file["dtypes"]) == ("safetensors", 2, ["f16", "f32"])
 
 
+def test_a_card_reaches_a_terminal_without_what_could_steer_it_and_a_program_as_it_is(
+    hub: HubProgram, tmp_path: Path
+) -> None:
+    origin, card = tmp_path / "origin", "# Helmet\n\n\tsafe \x1b]0;owned\x07\x1b[2J and \x9b31m red"
+    origin.mkdir()
+    (origin / "README.md").write_text(card)
+    hub.ctl.json("push", str(origin), "rel/card", "--note", "\x1b[8mhidden")
+    assert hub.ctl.json("show", "rel/card", "--card")["card"]["text"] == card
+    told = hub.ctl.text("show", "rel/card", "--card")
+    assert told == "# Helmet\n\n\tsafe \\x1b]0;owned\\x07\\x1b[2J and \\x9b31m red\n"
+    assert r"\x1b[8mhidden" in hub.ctl.text("history", "rel/card")
+
+
 def test_diff_tells_files_chunks_and_bytes_that_would_travel(two: HubProgram) -> None:
     found = two.ctl.json("diff", "rel/helmet:1", "rel/helmet:2")
     assert found["files"] == {
