@@ -9,8 +9,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 
-from cloud_hub import gate, views
-from cloud_hub.catalog import AssignmentRow, ModelRow, MoveRow
+from cloud_hub import gate, pages, views
+from cloud_hub.catalog import AssignmentRow, MoveRow
 from cloud_hub.efforts import Effort
 from cloud_hub.events import Bus, Event, Moved, NodeChanged, Released, Retried
 from cloud_hub.presence import Presence
@@ -27,8 +27,7 @@ from modelsyncd.wire.status import Context, answering
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 from modelsyncd.wire.v1.catalog_pb2_grpc import CatalogServiceServicer
 
-PAGE = 1_000  # models of one page
-ANSWER_BYTES = LIMITS.message_bytes // 2  # of one answer's list; a release's bytes may be large
+PAGE = 1_000  # models, releases or moves of one page
 INVITE_SECONDS = 24 * 3_600
 LONGEST_INVITE = 365 * 24 * 3_600  # seconds: the identity inside an invite lives no longer
 
@@ -61,7 +60,7 @@ class CatalogApi(CatalogServiceServicer):
         gate.admin(context)
         limit = min(request.page_size or PAGE, PAGE)
         rows = await asyncio.to_thread(self._catalog.models.list, request.prefix, limit, request.page_token)
-        shown = _fitting(rows)
+        shown = pages.fitting(map(views.model_view, rows))
         more = len(shown) < len(rows) or len(rows) == limit
         return pb.ListModelsResponse(models=shown, next_page_token=shown[-1].model if more and shown else "")
 
@@ -74,12 +73,12 @@ class CatalogApi(CatalogServiceServicer):
 
     @answering
     async def GetHistory(self, request: pb.GetHistoryRequest, context: Context) -> pb.GetHistoryResponse:  # noqa: N802
-        """A model's past. Raises NotFoundError, InvalidNameError."""
+        """A model's past, a page at a time. Raises NotFoundError, InvalidNameError, BadInputError."""
         gate.admin(context)
-        rows = await asyncio.to_thread(self._catalog.models.history, parse_model(request.model))
-        return pb.GetHistoryResponse(
-            releases=map(views.release_view, rows.releases), moves=map(views.move_view, rows.moves)
-        )
+        model, size = parse_model(request.model), min(request.page_size, PAGE)
+        below, limit = pages.place_of(request.page_token), size + 1 if size else None  # one more tells that there is
+        rows = await asyncio.to_thread(self._catalog.models.history, model, limit=limit, below=below)
+        return pages.history(rows, size) if size else pages.whole_history(rows)
 
     @answering
     async def Promote(self, request: pb.PromoteRequest, context: Context) -> pb.PromoteResponse:  # noqa: N802
@@ -290,18 +289,6 @@ class CatalogApi(CatalogServiceServicer):
         gate.admin(context)
         async for answer in self._studies.diff(request):
             yield answer
-
-
-def _fitting(rows: Iterable[ModelRow]) -> list[pb.ModelView]:
-    """As many models as go into one answer; one at least."""
-    shown: list[pb.ModelView] = []
-    size = 0
-    for view in map(views.model_view, rows):
-        size += view.ByteSize()
-        if shown and size > ANSWER_BYTES:
-            break
-        shown.append(view)
-    return shown
 
 
 def _note(note: str) -> str:

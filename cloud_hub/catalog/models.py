@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from cloud_hub.catalog import moves, numbers, offers, releases, schema
 from cloud_hub.catalog.database import Database, batches
-from cloud_hub.catalog.rows import ChannelRow, HistoryRows, ModelRow, MoveRow, ReleaseRow
+from cloud_hub.catalog.rows import ChannelRow, HistoryPlace, HistoryRows, ModelRow, MoveRow, ReleaseRow
 from modelsyncd.digest import Digest
 from modelsyncd.errors import NotFoundError, NumberTakenError
 from modelsyncd.names import ModelName, ModelRef, nearest, parse_model
@@ -146,16 +146,21 @@ class Models:
                 offers.remember(connection, who, offer, release_id, now)
         return Settled(row.number, there is None, row.digest)
 
-    def history(self, model: ModelName) -> HistoryRows:
-        """The model's releases and the moves of its channels, newest first. Raises NotFoundError."""
+    def history(self, model: ModelName, *, limit: int | None = None, below: HistoryPlace | None = None) -> HistoryRows:
+        """The model's releases and the moves of its channels, newest first. Raises NotFoundError.
+
+        At most `limit` of each, those `below` a place.
+        """
         with self._database.read() as connection:
             model_id = _model_id(connection, model)
             table = schema.releases
-            ids = connection.scalars(
-                select(table.c.id).where(table.c.model_id == model_id).order_by(table.c.number.desc())
-            ).all()
+            query = select(table.c.id).where(table.c.model_id == model_id).order_by(table.c.number.desc()).limit(limit)
+            if below is not None:
+                query = query.where(table.c.number < below.number)
+            ids = connection.scalars(query).all()
             loaded = releases.load(connection, ids)
-            return HistoryRows(tuple(loaded[each] for each in ids), moves.history(connection, model_id, model))
+            past = moves.history(connection, model_id, model, limit=limit, below=below.move if below else None)
+        return HistoryRows(tuple(loaded[each] for each in ids), tuple(past.values()), tuple(past))
 
     def channels(self, model: ModelName) -> Sequence[ChannelRow]:
         """The model's channels by name. Raises NotFoundError."""

@@ -8,6 +8,7 @@ move that it goes back to, and a rollback's is that of the move it restores.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Row, insert, select
@@ -71,14 +72,18 @@ def back(connection: Connection, lane: Lane, reason: Reason) -> MoveRow:
     return _record(connection, lane, (top.to_number, target.to_number), target.below, reason)
 
 
-def history(connection: Connection, model_id: int, model: ModelName) -> tuple[MoveRow, ...]:
-    """All moves of the model's channels, newest first."""
+def history(
+    connection: Connection, model_id: int, model: ModelName, *, limit: int | None, below: int | None
+) -> Mapping[int, MoveRow]:
+    """Moves of the model's channels by their ids, newest first; at most `limit`, those with ids `below` one."""
     moves = schema.moves
-    query = select(moves).where(moves.c.model_id == model_id).order_by(moves.c.id.desc())
-    return tuple(
-        MoveRow(model, row.channel, row.from_number, row.to_number, row.who, row.at, row.kind, row.note)
+    query = select(moves).where(moves.c.model_id == model_id).order_by(moves.c.id.desc()).limit(limit)
+    if below is not None:
+        query = query.where(moves.c.id < below)
+    return {
+        row.id: MoveRow(model, row.channel, row.from_number, row.to_number, row.who, row.at, row.kind, row.note)
         for row in connection.execute(query)
-    )
+    }
 
 
 _Move = Row[int, int, int | None]

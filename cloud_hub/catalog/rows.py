@@ -73,11 +73,20 @@ class ModelRow:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryPlace:
+    """Where a model's past is gone on with: with releases of smaller numbers, and moves of smaller ids."""
+
+    number: int
+    move: int
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryRows:
-    """A model's past, newest first."""
+    """A model's past, newest first; `move_ids` are those of the moves."""
 
     releases: tuple[ReleaseRow, ...]
     moves: tuple[MoveRow, ...]
+    move_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

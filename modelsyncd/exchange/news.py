@@ -10,6 +10,7 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from modelsyncd.errors import NotFoundError, RefusedError, RoadError
+from modelsyncd.exchange import past
 from modelsyncd.exchange.hub import Hub
 from modelsyncd.exchange.retry import insist
 from modelsyncd.link import network
@@ -17,7 +18,7 @@ from modelsyncd.link.backoff import Backoff
 from modelsyncd.names import ModelName, ModelRef
 from modelsyncd.wire.v1 import catalog_pb2 as pb
 
-_ONE_BY_ONE = 16  # releases: more are asked for in one answer, with all that came before
+_ONE_BY_ONE = 16  # releases: more are asked for a page at a time
 
 
 async def releases(hub: Hub, model: ModelName, after: int) -> AsyncGenerator[pb.ReleaseView, None]:
@@ -49,17 +50,24 @@ async def _since(
     if newest is None or newest.number <= last:
         return
     if newest.number - last > _ONE_BY_ONE:
-        request = pb.GetHistoryRequest(model=str(model))
-        answer = await insist(lambda: hub.ask(hub.catalog.GetHistory, request))
-        for view in sorted(answer.releases, key=lambda one: one.number):
-            if view.number > last:
-                yield view
+        for view in reversed(await _above(hub, model, last)):
+            yield view
         return
     for number in range(last + 1, newest.number):
         between = await _find(hub, f"{model}:{number}")
         if between is not None:
             yield between
     yield newest
+
+
+async def _above(hub: Hub, model: ModelName, last: int) -> list[pb.ReleaseView]:
+    """The releases with greater numbers, newest first."""
+    once, found = past.asking(hub), list[pb.ReleaseView]()
+    async for page in past.pages(lambda request: insist(lambda: once(request)), model, past.PAGE):
+        found += [view for view in page.releases if view.number > last]
+        if not page.releases or page.releases[-1].number <= last:  # what follows are moves, or older
+            break
+    return found
 
 
 async def _find(hub: Hub, ref: str) -> pb.ReleaseView | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud_hub.catalog import Catalog
+from cloud_hub.catalog import Catalog, HistoryPlace, HistoryRows
 from cloud_hub.catalog.offers import KEPT
 from modelsyncd.errors import BadInputError, ConflictError, NotFoundError, NumberTakenError
 from modelsyncd.names import parse_model, parse_ref
@@ -333,6 +333,19 @@ def test_a_promotion_after_a_rollback_begins_from_there(catalog: Catalog) -> Non
             catalog.models.promote(parse_ref(f"acme/helmet:{step}"), "stable", who="admin/ann", note="", now=8.0)
     assert [move.to_number for move in catalog.models.history(HELMET).moves] == [1, 3, 1, 2, 1]
     assert number_at(catalog, "acme/helmet@stable") == 1
+
+
+def test_a_past_in_parts_is_the_whole_past(catalog: Catalog) -> None:
+    fill(catalog, 5)
+    for step in (1, 2, 1):
+        catalog.models.promote(parse_ref(f"acme/helmet:{step}"), "stable", who="admin/ann", note="", now=8.0)
+    whole = catalog.models.history(HELMET)
+    first = catalog.models.history(HELMET, limit=2)
+    second = catalog.models.history(HELMET, limit=9, below=HistoryPlace(first.releases[-1].number, first.move_ids[-1]))
+    assert (len(first.releases), len(first.moves)) == (2, 2)
+    assert (first.releases + second.releases, first.moves + second.moves) == (whole.releases, whole.moves)
+    assert whole.move_ids == first.move_ids + second.move_ids
+    assert catalog.models.history(HELMET, below=HistoryPlace(1, 1)) == HistoryRows((), (), ())
 
 
 def test_a_channel_that_named_one_release_only_has_nothing_to_go_back_to(catalog: Catalog) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cloud_hub import catalog_api
+from cloud_hub import pages
 from modelsyncd.digest import digest_of, to_text
 from modelsyncd.errors import (
     BadInputError,
@@ -68,6 +68,38 @@ async def test_an_admin_promotes_and_rolls_back_and_the_history_says_who(
         await catalog.Rollback(pb.RollbackRequest(model="acme/helmet", channel="stable"))
 
 
+async def past_of(catalog: CatalogServiceAsyncStub, size: int) -> tuple[list[int], list[int], int]:
+    """Numbers of releases, and where channels were moved to, and how many answers that took."""
+    request, releases, moves, answers = pb.GetHistoryRequest(model="acme/helmet", page_size=size), [], [], 0
+    while True:
+        page = await catalog.GetHistory(request)
+        assert size == 0 or max(len(page.releases), len(page.moves)) <= size
+        releases += [release.number for release in page.releases]
+        moves += [move.to_number for move in page.moves]
+        answers += 1
+        if not page.next_page_token:
+            return releases, moves, answers
+        request.page_token = page.next_page_token
+
+
+async def test_a_past_comes_in_pages_to_those_who_ask_for_them_and_whole_to_others(
+    hub: Hub, catalog: CatalogServiceAsyncStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(1, 4):
+        await hub.push(_model(number, number))
+    steps = (1, 2, 1, 3, 2)
+    for step in steps:
+        await catalog.Promote(pb.PromoteRequest(ref=f"acme/helmet:{step}", channel="stable"))
+    past = [3, 2, 1], list(steps[::-1])
+    for size, answers in ((0, 1), (1, 5), (2, 3), (4, 2), (5, 1), (9_999, 1)):
+        assert await past_of(catalog, size) == (*past, answers)
+    monkeypatch.setattr(pages, "ANSWER_BYTES", 1)  # one release fits, so all else is cut with it
+    assert await past_of(catalog, 9_999) == (*past, 3)
+    for token in ("x", "0/1", "3", "3/" + "9" * 19):
+        with pytest.raises(BadInputError, match="nothing that this hub said"), translated():
+            await catalog.GetHistory(pb.GetHistoryRequest(model="acme/helmet", page_size=1, page_token=token))
+
+
 async def test_a_reference_without_a_release_is_no_promotion(hub: Hub, catalog: CatalogServiceAsyncStub) -> None:
     await hub.push(_model())
     with pytest.raises(BadInputError, match="which release"), translated():
@@ -108,7 +140,7 @@ async def test_a_page_never_outgrows_a_message(
 ) -> None:
     for number in range(3):
         await hub.push(_model(number, model=f"acme/model-{number}"))
-    monkeypatch.setattr(catalog_api, "ANSWER_BYTES", 1)
+    monkeypatch.setattr(pages, "ANSWER_BYTES", 1)
     first = await catalog.ListModels(pb.ListModelsRequest())
     assert [model.model for model in first.models] == ["acme/model-0"]
     rest = await catalog.ListModels(pb.ListModelsRequest(page_token=first.next_page_token))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import cast
@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from modelsyncd.errors import NotFoundError
-from modelsyncd.exchange import news
+from modelsyncd.exchange import news, past
 from modelsyncd.exchange.hub import Hub
 from modelsyncd.names import ModelName, ModelRef
 from modelsyncd.wire.v1 import catalog_pb2 as pb
@@ -39,10 +39,23 @@ class Link:
 class FakeHub:
     """A hub with releases up to `newest`, and links that each bring some events."""
 
-    def __init__(self, newest: int, links: list[list[pb.WatchEventsResponse]]) -> None:
+    def __init__(self, newest: int, links: list[list[pb.WatchEventsResponse]], *, paged: bool = True) -> None:
         self.newest = newest
+        self.pages = 0
         self._links = iter(links)
-        self.catalog = SimpleNamespace(WatchEvents=lambda _request: Link(next(self._links, [])))
+        self._paged = paged
+        calls = {"GetHistory": self._history, "WatchEvents": lambda _request: Link(next(self._links, []))}
+        self.catalog = SimpleNamespace(**calls)
+
+    async def ask(self, method: Callable[..., Awaitable[pb.GetHistoryResponse]], request: object) -> object:
+        return await method(request)
+
+    async def _history(self, request: pb.GetHistoryRequest) -> pb.GetHistoryResponse:
+        self.pages += 1
+        highest = int(request.page_token or self.newest)
+        lowest = max(0, highest - request.page_size) if self._paged else 0
+        found = [view(number) for number in range(highest, lowest, -1)]
+        return pb.GetHistoryResponse(releases=found, next_page_token=str(lowest or ""))
 
     @contextmanager
     def road(self, _unsure: str) -> Iterator[None]:
@@ -99,6 +112,22 @@ async def test_releases_of_which_no_event_came_are_told_before_the_one_that_was_
     assert (await anext(steps)).number == 1
     hub.newest = 5
     assert await told(steps) == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("size", [7, 20, 500])
+async def test_of_many_releases_those_that_are_new_are_told_in_order_from_as_few_pages_as_it_takes(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    hub = FakeHub(60, [[]])
+    monkeypatch.setattr(past, "PAGE", size)
+    found = await told(news.releases(cast("Hub", hub), MODEL, after=25))
+    assert found == list(range(26, 61))
+    assert hub.pages == -(-36 // size)
+
+
+async def test_a_hub_of_before_tells_of_many_releases_at_once() -> None:
+    hub = FakeHub(60, [[]], paged=False)
+    assert await told(news.releases(cast("Hub", hub), MODEL, after=0)) == list(range(1, 61))
 
 
 async def test_a_channel_that_is_moved_to_where_it_was_is_not_told_again() -> None:

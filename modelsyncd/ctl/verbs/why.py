@@ -20,6 +20,7 @@ from modelsyncd.ctl.standing import progress
 from modelsyncd.ctl.table import fields
 from modelsyncd.ctl.transfers import Transfer, document
 from modelsyncd.errors import BadInputError, NotFoundError
+from modelsyncd.exchange import past
 from modelsyncd.names import DEFAULT_CHANNEL, ModelRef, parse_node, parse_ref
 from modelsyncd.wire.prices import forecast_from_pb
 from modelsyncd.wire.v1 import catalog_pb2
@@ -93,11 +94,13 @@ async def _named(hub: Hub, ref: ModelRef) -> tuple[catalog_pb2.ReleaseView | Non
     """The release that a channel names, and the move that had it do so."""
     try:
         release = await hub.release(str(ref))
-        history = await hub.ask(hub.catalog.GetHistory, catalog_pb2.GetHistoryRequest(model=str(ref.model)))
+        async for page in past.pages(past.asking(hub), ref.model, past.PAGE):
+            for move in page.moves:
+                if move.channel == ref.channel and move.to_number == release.number:
+                    return release, move
     except NotFoundError:
         return None, None
-    moves = (move for move in history.moves if move.channel == ref.channel and move.to_number == release.number)
-    return release, next(moves, None)
+    return release, None
 
 
 def describe(page: Page) -> dict[str, object]:

@@ -105,7 +105,9 @@ def test_history_tells_releases_and_moves_newest_first(two: HubProgram) -> None:
         ("canary", None, 2),
         ("stable", None, 1),
     }
+    assert found["more"] is False
     assert "the first" in two.ctl.text("history", "rel/helmet")
+    assert two.ctl.text("history", "rel/helmet", "--limit", "1").endswith("There are more: --limit 2, or --all.\n")
 
 
 def test_promote_and_rollback_move_a_channel_there_and_back(hub: HubProgram, tmp_path: Path) -> None:
