@@ -21,7 +21,7 @@ from modelsyncd.errors import BadInputError, DiskError, LimitError, LockedError
 from modelsyncd.exchange.publishing import Wish
 from modelsyncd.limits import LIMITS
 from modelsyncd.names import parse_channel, parse_model
-from modelsyncd.release import check_labels
+from modelsyncd.release import check_labels, check_words
 from modelsyncd.store.source import scan
 from modelsyncd.trust.identity import Peer
 from modelsyncd.wire.status import Context, answering
@@ -126,9 +126,19 @@ def wish_of(request: pb.ImportRequest) -> Wish:
     """What is to be published. Raises BadInputError and its kind, LimitError."""
     labels = {"imported-from": request.url[: LIMITS.label_chars], **request.labels}
     check_labels(labels)
+    check_words("licence", (request.licence,))
+    check_words("dataset", request.datasets)
     if len(request.note) > LIMITS.note_chars:
         raise LimitError(f"a note may have {LIMITS.note_chars} characters, not {len(request.note)}")
     if not request.url.isprintable() or len(request.url) > 2_000:
         raise BadInputError("that is no URL")
     channel = parse_channel(request.channel) if request.channel else ""
-    return Wish(parse_model(request.model), channel, labels, dict(request.metrics), request.note)
+    return Wish(
+        parse_model(request.model),
+        channel,
+        labels,
+        dict(request.metrics),
+        request.note,
+        licence=request.licence,
+        datasets=tuple(request.datasets),
+    )

@@ -22,6 +22,8 @@ async def by_hub(asked: Asked, url: str, wish: Wish) -> None:
         labels=wish.labels,
         metrics=wish.metrics,
         note=wish.note,
+        licence=wish.licence,
+        datasets=wish.datasets,
     )
     done: pb.Imported | None = None
     async with connect(asked) as hub:

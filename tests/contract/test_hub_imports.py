@@ -18,6 +18,7 @@ from cloud_hub.imports import check_allowed
 from modelsyncd.errors import (
     BadInputError,
     DamageError,
+    LimitError,
     LockedError,
     NotFoundError,
     RefusedError,
@@ -59,7 +60,8 @@ async def test_a_file_becomes_a_release_with_its_origin(tmp_path: Path, monkeypa
     with ranged_server({"/models/helmet.bin": CONTENT}) as server:
         async with hub_with(tmp_path, f"{server.address}/models") as hub:
             url = f"{server.address}/models/helmet.bin"
-            *steps, last = await bring(hub, url, channel="candidate", labels={"site": "oslo"})
+            more = {"labels": {"site": "oslo"}, "licence": "apache-2.0", "datasets": ["helmets", "vests"]}
+            *steps, last = await bring(hub, url, channel="candidate", **more)
             assert [one.bytes for one in steps][-1] == steps[0].bytes_total == len(CONTENT)
             assert len(steps) >= 7
             assert (last.done.number, last.done.created, last.done.files) == (1, True, 1)
@@ -69,7 +71,10 @@ async def test_a_file_becomes_a_release_with_its_origin(tmp_path: Path, monkeypa
                 view = (await catalog.GetRelease(catalog_pb2.GetReleaseRequest(ref="acme/helmet@candidate"))).release
             release = decode_release(view.signed.release)
             assert release.labels == {"site": "oslo", "imported-from": url}
+            assert (release.licence, release.datasets) == ("apache-2.0", ("helmets", "vests"))
             assert release.producer == "admin/tester"
+            with pytest.raises(LimitError, match="licence"):
+                await bring(hub, url, licence="x" * 1_000)
             assert not list((tmp_path / "imports").rglob("*.bin"))
 
 

@@ -36,6 +36,8 @@ from modelsyncd.store.durable import disk_errors, make_folder
 @click.option("--label", "labels", multiple=True, metavar="K=V", help="A label of the release; repeatable.")
 @click.option("--metric", "metrics", multiple=True, metavar="K=V", help="A number known about it; repeatable.")
 @click.option("--note", default="", help="A sentence for people.")
+@click.option("--licence", "--license", default="", metavar="NAME", help="Its terms, where no card says them.")
+@click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="What it was trained on; repeatable.")
 @asked
 def command(
     asked: Asked,
@@ -49,6 +51,8 @@ def command(
     labels: tuple[str, ...],
     metrics: tuple[str, ...],
     note: str,
+    licence: str,
+    datasets: tuple[str, ...],
 ) -> None:
     """Publish somebody else's form of a model, with what the form says of it.
 
@@ -64,6 +68,7 @@ def command(
         raise BadInputError(f"the hub gives the number: import into {ref.model}, without :{ref.number}")
     moved = parse_channel(channel) if channel else ref.channel or ""
     wish = Wish(ref.model, moved, pairs.labels(labels), pairs.metrics(metrics), note)
+    wish = replace(wish, licence=licence, datasets=datasets)
     if "://" in origin and not origin.startswith("file://"):
         work = imported.by_hub(asked, origin, wish)
     else:
@@ -90,8 +95,8 @@ def said(wish: Wish, brought: Brought) -> Wish:
         labels={**brought.labels, **wish.labels},
         metrics={**brought.metrics, **wish.metrics},
         note=wish.note or brought.note,
-        licence=brought.licence,
-        datasets=brought.datasets,
+        licence=wish.licence or brought.licence,
+        datasets=wish.datasets or brought.datasets,
     )
 
 

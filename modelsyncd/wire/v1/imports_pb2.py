@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n modelsyncd/wire/v1/imports.proto\x12\x12modelsyncd.wire.v1\"\xa9\x02\n\rImportRequest\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\x12=\n\x06labels\x18\x04 \x03(\x0b\x32-.modelsyncd.wire.v1.ImportRequest.LabelsEntry\x12?\n\x07metrics\x18\x05 \x03(\x0b\x32..modelsyncd.wire.v1.ImportRequest.MetricsEntry\x12\x0c\n\x04note\x18\x06 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"`\n\x0eImportResponse\x12\r\n\x05\x62ytes\x18\x01 \x01(\x04\x12\x13\n\x0b\x62ytes_total\x18\x02 \x01(\x04\x12*\n\x04\x64one\x18\x03 \x01(\x0b\x32\x1c.modelsyncd.wire.v1.Imported\"\x81\x01\n\x08Imported\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x08\x12\x16\n\x0erelease_digest\x18\x04 \x01(\x0c\x12\r\n\x05\x66iles\x18\x05 \x01(\r\x12\r\n\x05\x62ytes\x18\x06 \x01(\x04\x12\x0f\n\x07seconds\x18\x07 \x01(\x01\x32\x62\n\rImportService\x12Q\n\x06Import\x12!.modelsyncd.wire.v1.ImportRequest\x1a\".modelsyncd.wire.v1.ImportResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n modelsyncd/wire/v1/imports.proto\x12\x12modelsyncd.wire.v1\"\xcc\x02\n\rImportRequest\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\x12=\n\x06labels\x18\x04 \x03(\x0b\x32-.modelsyncd.wire.v1.ImportRequest.LabelsEntry\x12?\n\x07metrics\x18\x05 \x03(\x0b\x32..modelsyncd.wire.v1.ImportRequest.MetricsEntry\x12\x0c\n\x04note\x18\x06 \x01(\t\x12\x0f\n\x07licence\x18\x07 \x01(\t\x12\x10\n\x08\x64\x61tasets\x18\x08 \x03(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"`\n\x0eImportResponse\x12\r\n\x05\x62ytes\x18\x01 \x01(\x04\x12\x13\n\x0b\x62ytes_total\x18\x02 \x01(\x04\x12*\n\x04\x64one\x18\x03 \x01(\x0b\x32\x1c.modelsyncd.wire.v1.Imported\"\x81\x01\n\x08Imported\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x08\x12\x16\n\x0erelease_digest\x18\x04 \x01(\x0c\x12\r\n\x05\x66iles\x18\x05 \x01(\r\x12\r\n\x05\x62ytes\x18\x06 \x01(\x04\x12\x0f\n\x07seconds\x18\x07 \x01(\x01\x32\x62\n\rImportService\x12Q\n\x06Import\x12!.modelsyncd.wire.v1.ImportRequest\x1a\".modelsyncd.wire.v1.ImportResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,15 +36,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IMPORTREQUEST_METRICSENTRY']._loaded_options = None
   _globals['_IMPORTREQUEST_METRICSENTRY']._serialized_options = b'8\001'
   _globals['_IMPORTREQUEST']._serialized_start=57
-  _globals['_IMPORTREQUEST']._serialized_end=354
-  _globals['_IMPORTREQUEST_LABELSENTRY']._serialized_start=261
-  _globals['_IMPORTREQUEST_LABELSENTRY']._serialized_end=306
-  _globals['_IMPORTREQUEST_METRICSENTRY']._serialized_start=308
-  _globals['_IMPORTREQUEST_METRICSENTRY']._serialized_end=354
-  _globals['_IMPORTRESPONSE']._serialized_start=356
-  _globals['_IMPORTRESPONSE']._serialized_end=452
-  _globals['_IMPORTED']._serialized_start=455
-  _globals['_IMPORTED']._serialized_end=584
-  _globals['_IMPORTSERVICE']._serialized_start=586
-  _globals['_IMPORTSERVICE']._serialized_end=684
+  _globals['_IMPORTREQUEST']._serialized_end=389
+  _globals['_IMPORTREQUEST_LABELSENTRY']._serialized_start=296
+  _globals['_IMPORTREQUEST_LABELSENTRY']._serialized_end=341
+  _globals['_IMPORTREQUEST_METRICSENTRY']._serialized_start=343
+  _globals['_IMPORTREQUEST_METRICSENTRY']._serialized_end=389
+  _globals['_IMPORTRESPONSE']._serialized_start=391
+  _globals['_IMPORTRESPONSE']._serialized_end=487
+  _globals['_IMPORTED']._serialized_start=490
+  _globals['_IMPORTED']._serialized_end=619
+  _globals['_IMPORTSERVICE']._serialized_start=621
+  _globals['_IMPORTSERVICE']._serialized_end=719
 # @@protoc_insertion_point(module_scope)

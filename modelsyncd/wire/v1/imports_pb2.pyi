@@ -70,6 +70,8 @@ class ImportRequest(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    LICENCE_FIELD_NUMBER: _builtins.int
+    DATASETS_FIELD_NUMBER: _builtins.int
     url: _builtins.str
     """What to fetch: a file, or with a "/" at its end all that begins so ("s3://bucket/models/helmet/")."""
     model: _builtins.str
@@ -78,6 +80,8 @@ class ImportRequest(_message.Message):
     """Channel to move to it; empty for none."""
     note: _builtins.str
     """A sentence for people."""
+    licence: _builtins.str
+    """Its terms, where no card among its files says them; empty for none."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The release's labels."""
@@ -85,6 +89,10 @@ class ImportRequest(_message.Message):
     @_builtins.property
     def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Numbers known about it."""
+
+    @_builtins.property
+    def datasets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it was trained on."""
 
     def __init__(
         self,
@@ -95,10 +103,12 @@ class ImportRequest(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         note: _builtins.str = ...,
+        licence: _builtins.str = ...,
+        datasets: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "labels", b"labels", "metrics", b"metrics", "model", b"model", "note", b"note", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "datasets", b"datasets", "labels", b"labels", "licence", b"licence", "metrics", b"metrics", "model", b"model", "note", b"note", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
