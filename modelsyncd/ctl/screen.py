@@ -1,8 +1,7 @@
 """The only place that writes to stdout and stderr: words for people, made harmless and coloured; JSON as it is.
 
-Colours are marks in a text until it is written, so that an escape that somebody else
-wrote is never taken for one of ours.
-They are click's, and vanish when the output is no terminal.
+Colours are marks in a text until it is written, so that an escape that somebody else wrote is never taken for one of
+ours. They are click's, and vanish when the output is no terminal.
 """
 
 from __future__ import annotations
