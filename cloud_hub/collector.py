@@ -73,8 +73,8 @@ class Collector:
             self._running.release()
 
     def _run(self, by: By, *, dry: bool, grace: float) -> Iterator[Progress]:
-        busy = self._stock.underway.busy()
-        verdict = judge(self._catalog.removals.look(busy), self._catalog.retentions.list(), by.now)
+        busy = self._stock.underway.busy
+        verdict = judge(self._catalog.removals.look(busy()), self._catalog.retentions.list(), by.now)
         now = Progress(verdict.going, verdict.spared)
         yield now
         without = self._catalog.removals.manifests_without(verdict.going) if dry else frozenset()
@@ -92,7 +92,9 @@ class Collector:
                 now = replace(now, freed=freed)
                 yield now
 
-    def _remove(self, going: Mapping[Name, str], by: By, busy: Collection[Digest]) -> Generator[int, None, None]:
+    def _remove(
+        self, going: Mapping[Name, str], by: By, busy: Callable[[], Collection[Digest]]
+    ) -> Generator[int, None, None]:
         """How many releases went, a batch at a time."""
         models: set[str] = set()
         try:

@@ -98,7 +98,7 @@ class HubIntake:
 
     def _consider(self, offer: Offer) -> _Commit | None:
         release = self._release(offer)
-        self._check_members(release)
+        self._catalog.models.check_members(release)
         self._check_selectors(release)
         if self._has_each(release):
             with self._stock.underway.held(_refs(release)):
@@ -215,26 +215,11 @@ class HubIntake:
                 safe=_SAFE,
                 hint="push it again: only what is missing travels",
             )
-        self._check_members(release)
         if self._lacks(release):
             # The others come with offers of their own; the last of them commits what all of them are.
             self._stock.promises.end(self, offer.manifest)
             return _Commit(Settled(PART_OF_IT, False, digest_of(offer.release.release)), ())
         return self._commit(offer, release)
-
-    def _check_members(self, release: Release) -> None:
-        """Raises BadInputError for a bundle of something that is not there as it says."""
-        for member in release.members:
-            try:
-                found = self._catalog.models.release(ModelRef(member.model, number=member.number)).digest
-            except NotFoundError:
-                found = None
-            if found != member.release_digest:
-                raise BadInputError(
-                    f"member {member.place} of {release.model} is not {member.model}:{member.number} as it is here",
-                    safe=_SAFE,
-                    hint=f"modelsyncctl show {member.model}:{member.number}",
-                )
 
     def _check_selectors(self, release: Release) -> None:
         """Raises BadInputError for a variant that no node can ever meet.

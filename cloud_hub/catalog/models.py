@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from cloud_hub.catalog import moves, numbers, offers, releases, schema
+from cloud_hub.catalog import members, moves, numbers, offers, releases, schema, traits
 from cloud_hub.catalog.database import Database, batches
 from cloud_hub.catalog.rows import ChannelRow, HistoryPlace, HistoryRows, ModelRow, MoveRow, ReleaseRow
 from modelsyncd.digest import Digest
@@ -108,6 +108,11 @@ class Models:
         with self._database.read() as connection:
             return _next_number(connection, model)
 
+    def check_members(self, release: Release) -> None:
+        """Raises BadInputError for a bundle of something that is not there as it says."""
+        with self._database.read() as connection:
+            members.check(connection, release)
+
     def commit(
         self,
         signed: SignedRelease,
@@ -125,7 +130,8 @@ class Models:
 
         `release` is what `signed.release` says, parsed and checked. When the model has a release with the same
         variants, that one is the answer, and the channel is moved to it. Raises NumberTakenError when the release's
-        number is not the next one. The caller has made every chunk durable before.
+        number is not the next one, BadInputError for a bundle whose members are not there. The caller has made every
+        chunk durable before. What the release says itself, it is found by at once.
         """
         model = release.model
         with self._database.write() as connection:
@@ -136,6 +142,8 @@ class Models:
             there = _same_content(connection, release)
             release_id = there or _create(connection, signed, release, release_digest, who=who, now=now)
             if there is None:
+                members.check(connection, release)
+                traits.enter(connection, release_id, release)
                 numbers.publish(connection, release, who, now)
             row = releases.load(connection, [release_id])[release_id]
             passing(Point.RELEASE_ENTERED)

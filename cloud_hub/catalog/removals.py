@@ -7,7 +7,7 @@ with it; their chunks stay until a sweep finds that nothing needs them.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -58,7 +58,7 @@ class Removals:
         )
         with self._database.read() as connection:
             found = [Aged(Name(name, number), at) for name, number, at in connection.execute(query)]
-            held = dict(_standing(connection)) | dict(_held(connection, true()))
+            held = dict(_Standings().of(connection)) | dict(_held(connection, true()))
             held.update((name, "is read") for name in _having(connection, busy))
             return Holdings(found, held, [*_came_from(connection), *_members(connection)])
 
@@ -81,24 +81,51 @@ class Removals:
                 lost.update(manifest for manifest, stays in kept.items() if not stays)
         return frozenset(lost)
 
-    def remove(self, going: Mapping[Name, str], by: By, busy: Collection[Digest] = ()) -> Iterator[Sequence[Name]]:
+    def remove(
+        self, going: Mapping[Name, str], by: By, busy: Callable[[], Collection[Digest]] = tuple
+    ) -> Iterator[Sequence[Name]]:
         """Removes these, for the reasons given, a few in each transaction; yields those that are gone.
 
-        One that something holds by now stays, and so does what it came from, unless that went before it.
+        One that something holds by now stays, and so does what it came from, unless that went before it. `busy` says
+        which manifests somebody reads by now.
         """
         left = dict(going)
+        standings = _Standings()
         for batch in batches(sorted(going, reverse=True), _BATCH):  # what came later first: it came from the others
             with self._database.write() as connection:
                 ids = _ids(connection, batch)
                 models = sorted({name.model for name in batch})
                 held = {name for name, _ in _held(connection, schema.models.c.name.in_(models))}
-                held |= _children(connection, batch, left) | set(_having(connection, busy))
+                held |= _children(connection, batch, left) | set(_having(connection, busy()))
+                held |= {name for name, _ in standings.of(connection)}
                 ids = {name: release for name, release in ids.items() if name not in held}
                 _delete(connection, list(ids.values()))
                 _note(connection, {name: going[name] for name in ids}, by)
             for name in held:
                 left.pop(name, None)
             yield sorted(ids)
+
+
+class _Standings:
+    """What nodes said that they run, have or fetch. What a node said is read once, however often it is asked."""
+
+    def __init__(self) -> None:
+        self._read: dict[bytes, Sequence[Name]] = {}
+
+    def of(self, connection: Connection) -> Iterator[tuple[Name, str]]:
+        for node, report in connection.execute(select(schema.nodes.c.name, schema.nodes.c.report)):
+            if not report:
+                continue
+            if report not in self._read:
+                self._read[report] = _standing(report)
+            yield from ((name, f"node {node} has it or fetches it") for name in self._read[report])
+
+
+def _standing(report: bytes) -> Sequence[Name]:
+    with suppress(ModelsyncError):  # of a newer node
+        standings = decode_report(report).standings
+        return [Name(str(one.model), n) for one in standings for n in {one.active, one.staged, one.desired} - {0}]
+    return ()
 
 
 def _held(connection: Connection, some: ColumnElement[bool]) -> Iterator[tuple[Name, str]]:
@@ -133,17 +160,6 @@ def _held(connection: Connection, some: ColumnElement[bool]) -> Iterator[tuple[N
 def _of_models(table: Table, some: ColumnElement[bool]) -> Select[tuple[str, int]]:
     models = schema.models
     return select(table.c.model, table.c.number).join(models, models.c.name == table.c.model).where(some)
-
-
-def _standing(connection: Connection) -> Iterator[tuple[Name, str]]:
-    """What nodes said that they run, have or fetch."""
-    for name, report in connection.execute(select(schema.nodes.c.name, schema.nodes.c.report)):
-        if not report:
-            continue
-        with suppress(ModelsyncError):  # of a newer node
-            for one in decode_report(report).standings:
-                for number in {one.active, one.staged, one.desired} - {0}:
-                    yield Name(str(one.model), number), f"node {name} has it or fetches it"
 
 
 def _came_from(connection: Connection) -> Iterator[tuple[Name, Name]]:

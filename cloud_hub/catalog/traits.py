@@ -16,7 +16,7 @@ from modelsyncd.errors import BadInputError, NotFoundError
 from modelsyncd.names import ModelName
 from modelsyncd.query.fields import Kind, kind_of
 from modelsyncd.query.judging import folded
-from modelsyncd.query.traits import METRIC, VERSION, Trait
+from modelsyncd.query.traits import METRIC, VERSION, Trait, traits_of
 from modelsyncd.query.words import And, Any, Compare, Comparison, Condition, Field, Not, Number, Operand, Or, Text
 from modelsyncd.release import Release
 
@@ -61,8 +61,7 @@ class Traits:
             if release_id is None:
                 raise NotFoundError(f"there is no release {release.model}:{release.number}")
             write(connection, release_id, release, found)
-            lineage.write(connection, release_id, release)
-            derivations.write(connection, release_id, release)
+            _stamp(connection, release_id)
 
     def of(self, ids: Collection[int], keys: Collection[str] | None = None) -> dict[int, list[Trait]]:
         """The traits of releases by row id, all or those with some keys."""
@@ -84,14 +83,27 @@ def load(connection: Connection, ids: Collection[int], keys: Collection[str] | N
     return found
 
 
+def enter(connection: Connection, release_id: int, release: Release) -> None:
+    """Has a release that is new be found by what it says itself, and what it came from know of it: its files are read
+    later, and until then a gc must not take its parents for nobody's.
+    """
+    write(connection, release_id, release, traits_of(release, {}))
+
+
 def write(connection: Connection, release_id: int, release: Release, found: Iterable[Trait]) -> None:
-    """Makes these the traits of a release, and numbers that were recorded about it since."""
-    table, kept = schema.traits, schema.indexed
+    """Makes these the traits of a release, and numbers that were recorded about it since; and what it came from."""
+    table = schema.traits
     connection.execute(delete(table).where(table.c.release_id == release_id))
     rows = [_row(release_id, trait) for trait in found]
     if rows:
         connection.execute(insert(table), rows)
     measured(connection, release.model, release.number)
+    lineage.write(connection, release_id, release)
+    derivations.write(connection, release_id, release)
+
+
+def _stamp(connection: Connection, release_id: int) -> None:
+    kept = schema.indexed
     connection.execute(delete(kept).where(kept.c.release_id == release_id))
     connection.execute(insert(kept).values(release_id=release_id, version=VERSION))
 

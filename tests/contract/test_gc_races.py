@@ -12,9 +12,13 @@ from cloud_hub.catalog import By, Whom
 from cloud_hub.catalog.retentions import RetentionRow
 from cloud_hub.collector import Collector, Progress
 from modelsyncd.digest import digest_of
-from modelsyncd.errors import ConflictError
+from modelsyncd.errors import BadInputError, ConflictError
 from modelsyncd.names import ModelRef, parse_model
-from modelsyncd.session.frames import Part
+from modelsyncd.release import Member, Parent
+from modelsyncd.session.frames import Part, Phase, Report, Standing
+from modelsyncd.store import failpoints
+from modelsyncd.store.failpoints import Point
+from modelsyncd.wire.nouns import encode_report
 from tests.fakes.hub_store import HubStore, bring, hub_store, push
 from tests.fakes.publisher import STEP, Publication, publication, weights
 
@@ -32,6 +36,10 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubStore]
 
 def release(number: int, seed: int = 0) -> Publication:
     return publication({"w": weights(seed or number, 3 * STEP)}, number=number)
+
+
+def bundle(member: Member) -> Publication:
+    return publication({"helmet/w": weights(member.number, 3 * STEP)}, model="other/line", members=(member,))
 
 
 def begun(store: HubStore) -> Iterator[Progress]:
@@ -52,6 +60,90 @@ async def test_a_release_that_is_pinned_after_it_was_judged_stays(store: HubStor
     assert sorted(name.number for name in last.going) == [1, 2]
     assert last.removed == 1
     assert [row.number for row in store.catalog.models.history(HELMET).releases] == [3, 1]
+
+
+async def test_a_release_that_a_node_says_it_fetches_after_it_was_judged_stays(store: HubStore) -> None:
+    for number in (1, 2, 3):
+        await push(store.intake(), release(number))
+    invite = store.catalog.nodes.invite("n1", {}, expires_at=100.0, now=1.0)
+    store.catalog.nodes.redeem(invite, "n1", b"key", now=2.0)
+    store.catalog.retentions.set(RetentionRow("acme/*", 1, None, ANN))
+    steps = begun(store)
+    said = Report(1, (Standing(HELMET, "stable", Phase.FETCHING, desired=1),))
+    store.catalog.nodes.report("n1", encode_report(said), 3.0)
+    *_, last = steps
+    assert last.removed == 1
+    assert [row.number for row in store.catalog.models.history(HELMET).releases] == [3, 1]
+
+
+async def test_a_release_that_somebody_begins_to_read_after_it_was_judged_stays(
+    store: HubStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2, 3):
+        await push(store.intake(), release(number))
+    store.catalog.retentions.set(RetentionRow("acme/*", 1, None, ANN))
+    steps = begun(store)
+    monkeypatch.setattr(underway, "REMEMBERED", 3_600.0)
+    store.stock.underway.given(release(1).manifest)
+    *_, last = steps
+    assert last.removed == 1
+    assert [row.number for row in store.catalog.models.history(HELMET).releases] == [3, 1]
+
+
+async def test_what_a_release_came_from_stays_though_it_came_after_that_was_judged(store: HubStore) -> None:
+    """Nothing was indexed yet: what is told of a push comes later."""
+    for number in (1, 2, 3):
+        await push(store.intake(), release(number))
+    store.catalog.retentions.set(RetentionRow("acme/*", 1, None, ANN))
+    steps = begun(store)
+    parent = store.catalog.models.release(ModelRef(HELMET, number=1))
+    came = (Parent(HELMET, 1, parent.digest, "fine-tuned-from"),)
+    child = publication({"w": weights(9, 3 * STEP)}, model="other/vest", parents=came)
+    await push(store.intake(), child)
+    *_, last = steps
+    assert last.removed == 1
+    assert [row.number for row in store.catalog.models.history(HELMET).releases] == [3, 1]
+
+
+async def test_what_a_bundle_was_put_together_from_stays_though_the_bundle_came_after_that_was_judged(
+    store: HubStore,
+) -> None:
+    for number in (1, 2, 3):
+        await push(store.intake(), release(number))
+    store.catalog.retentions.set(RetentionRow("acme/*", 1, None, ANN))
+    steps = begun(store)
+    member = store.catalog.models.release(ModelRef(HELMET, number=1))
+    await push(store.intake(), bundle(Member(HELMET, 1, member.digest, "helmet")))
+    *_, last = steps
+    assert last.removed == 1
+    assert [row.number for row in store.catalog.models.history(HELMET).releases] == [3, 1]
+
+
+async def test_a_bundle_is_refused_whose_member_went_while_it_was_pushed(store: HubStore) -> None:
+    for number in (1, 2):
+        await push(store.intake(), release(number))
+    member = store.catalog.models.release(ModelRef(HELMET, number=1))
+    what = bundle(Member(HELMET, 1, member.digest, "helmet"))
+    intake = store.intake()
+    assert await intake.consider(what.offer) is None
+    for part in Part:
+        missing = await intake.survey(what.offer, part)
+        if missing.ordinals:
+            await bring(intake, what, part, missing.ordinals)
+
+    def goes(point: Point) -> None:
+        if point is Point.RELEASE_WHOLE:  # its members were looked for a moment ago
+            failpoints.watch(None)
+            store.catalog.retentions.set(RetentionRow("acme/*", 1, None, ANN))
+            list(begun(store))
+
+    failpoints.watch(goes)
+    try:
+        with pytest.raises(BadInputError, match="is not acme/helmet:1 as it is here"):
+            await intake.complete(what.offer)
+    finally:
+        failpoints.watch(None)
+    assert store.catalog.models.next_number(parse_model("other/line")) == 1
 
 
 async def test_a_push_that_begins_after_all_was_marked_finds_what_was_garbage_and_keeps_it(store: HubStore) -> None:

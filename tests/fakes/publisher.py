@@ -16,7 +16,7 @@ from modelsyncd.digest import Digest, digest_of
 from modelsyncd.errors import DamageError
 from modelsyncd.manifest import ChunkTable, File, Manifest, Tensor, piece_digests, piece_sizes, pieces
 from modelsyncd.names import parse_model
-from modelsyncd.release import ManifestRef, Parent, Release, SignedRelease, Variant
+from modelsyncd.release import ManifestRef, Member, Parent, Release, SignedRelease, Variant
 from modelsyncd.session.effects import Keep
 from modelsyncd.session.events import Encoded, Settled
 from modelsyncd.session.frames import Offer, Part
@@ -85,6 +85,7 @@ def publication(
     shape: tuple[int, ...] = (),
     tensor: str = "weights",
     parents: tuple[Parent, ...] = (),
+    members: tuple[Member, ...] = (),
 ) -> Publication:
     """A release of these files, cut at fixed steps; with a dtype, each file is one tensor."""
     chunks: list[bytes] = []
@@ -103,7 +104,7 @@ def publication(
                 tensors=(Tensor(tensor, dtype, shape or (len(data) // 4,), 0, len(data)),) if dtype else (),
             )
         )
-    release = Named(model, number, producer, channel, parents)
+    release = Named(model, number, producer, channel, parents, members)
     return published(Manifest(tuple(listed)), chunks, release)
 
 
@@ -116,6 +117,7 @@ class Named:
     producer: str = "admin/tester"
     channel: str = ""
     parents: tuple[Parent, ...] = ()
+    members: tuple[Member, ...] = ()
 
 
 def published(manifest: Manifest, chunks: list[bytes], named: Named) -> Publication:
@@ -131,6 +133,7 @@ def published(manifest: Manifest, chunks: list[bytes], named: Named) -> Publicat
         producer=named.producer,
         created_at=1,
         parents=named.parents,
+        members=named.members,
     )
     offer = Offer(SignedRelease(encode_release(release)), ref.digest, named.channel)
     return Publication(offer, release, [bytes(piece) for piece in pieces(encoded)], chunks)
