@@ -1,14 +1,13 @@
 """The only place where the catalogue's database is opened, where transactions begin and end, and where SQL errors end.
 
 Law: an acknowledged write survives a power cut, so SQLite runs with WAL and synchronous=FULL. One thread writes at a
-time, and a write transaction takes SQLite's lock at its start (BEGIN IMMEDIATE): one that read first and wrote later
-could be refused half-way, and no waiting would help.
+time, in the order in which they asked, and a write transaction takes SQLite's lock at its start (BEGIN IMMEDIATE): one
+that read first and wrote later could be refused half-way, and no waiting would help.
 """
 
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -19,6 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from cloud_hub.catalog.turns import Turns
 from modelsyncd.errors import (
     BadInputError,
     DamageError,
@@ -45,7 +45,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._engine = _engine(url)
-        self._writing = threading.Lock()
+        self._writing = Turns()
         self._sqlite = self._engine.dialect.name == "sqlite"
         if self._sqlite:
             event.listen(self._engine, "connect", _prepare_sqlite)
@@ -66,7 +66,7 @@ class Database:
 
         Raises DiskFullError, DiskError, LockedError or DamageError.
         """
-        with self._writing, _sql_errors(), self._engine.connect() as connection:
+        with self._writing.turn(), _sql_errors(), self._engine.connect() as connection:
             marked = connection.execution_options(**{_WRITE: True})
             with marked.begin():
                 yield marked
