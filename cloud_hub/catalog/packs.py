@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, exists, func, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, select, update
 
 from cloud_hub.catalog import schema
 from cloud_hub.catalog.chunks import select_places
@@ -74,11 +74,21 @@ class Packs:
         A chunk that does not rest in the first any more stays as it is.
         """
         table = schema.chunks
+        here = (
+            table.c.digest == bindparam("what"),
+            table.c.pack_id == bindparam("old"),
+            table.c.offset == bindparam("at"),
+        )
+        moved = update(table).where(*here).values(pack_id=bindparam("new"), offset=bindparam("to"))
         with self._database.write() as connection:
-            for old, new in places:
-                old_id, new_id = _pack_id(connection, old.pack), _pack_made(connection, new.pack, now)
-                here = (table.c.digest == old.digest, table.c.pack_id == old_id, table.c.offset == old.offset)
-                connection.execute(update(table).where(*here).values(pack_id=new_id, offset=new.offset))
+            known = {pack: _pack_id(connection, pack) for pack in {old.pack for old, _ in places}}
+            made = {pack: _pack_made(connection, pack, now) for pack in {new.pack for _, new in places}}
+            rows = [
+                {"what": old.digest, "old": known[old.pack], "at": old.offset, "new": made[new.pack], "to": new.offset}
+                for old, new in places
+            ]
+            if rows:
+                connection.execute(moved, rows)
 
     def retire(self, pack: str) -> bool:
         """Forgets a pack; False, and nothing is changed, when a chunk rests in it."""
