@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks import (
     catalogue,
     coded,
+    collecting,
     crowd,
     cuts,
     edge_search,
@@ -25,11 +26,11 @@ from benchmarks import (
 from benchmarks.table import machine
 
 
-def main() -> None:  # noqa: C901 - a match with an arm for each benchmark is a table
+def main() -> None:  # noqa: C901, PLR0915 - a match with an arm for each benchmark is a table
     """Runs what was asked for, in a folder that is removed afterwards."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     every = ["transfer", "memory", "coded", "unchanged", "growth", "crowd", "wear", "cuts", "returns", "links", "jobs"]
-    every += ["federated", "catalogue", "edge-search"]
+    every += ["federated", "catalogue", "edge-search", "collecting"]
     parser.add_argument("which", nargs="*", default=every, help=", ".join(every))
     parser.add_argument("--gib", type=float, default=1.0, help="size for transfer, unchanged and federated (default 1)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of transfer (default 3)")
@@ -37,7 +38,9 @@ def main() -> None:  # noqa: C901 - a match with an arm for each benchmark is a 
     parser.add_argument("--sizes", type=float, nargs="*", default=[1, 4, 16], help="sizes for growth, GiB")
     parser.add_argument("--files", type=int, nargs="*", default=[10, 100, 1_000, 10_000], help="files for growth")
     parser.add_argument("--nodes", type=int, nargs="*", default=[1_000, 5_000], help="nodes for crowd")
-    parser.add_argument("--releases", type=int, nargs="*", default=[1_000, 10_000, 100_000], help="for catalogue")
+    parser.add_argument(
+        "--releases", type=int, nargs="*", default=[1_000, 10_000, 100_000], help="for catalogue and collecting"
+    )
     parser.add_argument("--megabytes", type=int, default=200, help="size for cuts (default 200)")
     parser.add_argument("--cuts", type=int, default=100, help="how often cuts cuts (default 100)")
     parser.add_argument("--folder", type=Path, help="where to work (default: the system's temporary folder)")
@@ -73,6 +76,8 @@ def main() -> None:  # noqa: C901 - a match with an arm for each benchmark is a 
                     catalogue.run(root, asked.releases)
                 case "edge-search":
                     edge_search.run(root, asked.releases)
+                case "collecting":
+                    collecting.run(root, asked.releases)
                 case "jobs":
                     jobs.run(root, asked.gib, asked.rounds)
                 case _:

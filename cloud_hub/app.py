@@ -15,14 +15,14 @@ from pathlib import Path
 from cloud_hub.catalog import Catalog
 from cloud_hub.catalog_api import CatalogApi
 from cloud_hub.codings import Codings
-from cloud_hub.collector import Collector
+from cloud_hub.collector import GRACE, Collector
 from cloud_hub.derivations_api import DerivationsApi
 from cloud_hub.doctor_api import DoctorApi
 from cloud_hub.efforts import EFFORTS
 from cloud_hub.enrol_api import EnrolService
 from cloud_hub.events import Bus
 from cloud_hub.extract_api import ExtractApi
-from cloud_hub.gc import gc
+from cloud_hub.gc import Place, Wish, gc
 from cloud_hub.herald import Herald
 from cloud_hub.imports_api import ImportsApi
 from cloud_hub.indexing import Indexer
@@ -38,6 +38,7 @@ from cloud_hub.scrub import Scrub
 from cloud_hub.search_api import SearchApi
 from cloud_hub.stores import CODINGS_BYTES, Stores, open_stores
 from cloud_hub.sync_api import SOFTWARE, SyncApi
+from modelsyncd.ages import parse_age
 from modelsyncd.daemon import config, lifetime, loops
 from modelsyncd.daemon.health import Health
 from modelsyncd.daemon.lifetime import Lifetime
@@ -90,6 +91,7 @@ _SPOKEN = (
     "Doctor",
 )
 SERVICES = tuple(f"modelsyncd.wire.v1.{name}Service" for name in _SPOKEN)
+_VERBAL = ("verb", "dry_run", "grace", "json")  # flags that are no settings
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to call where everybody is let in by certificate
 
 
@@ -153,10 +155,13 @@ def start(arguments: Sequence[str]) -> int:
         failpoints.arm_from(os.environ)
         if flags.verb == "gc":
             setup("warning", Style(settings.log_format))
-            return _gc(settings, as_json=flags.json)
+            return _gc(settings, flags)
     except ModelsyncError as error:
         sys.stderr.write(lifetime.explain(PROGRAM, error))
         return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{PROGRAM}: stopped; what went by then was needed by nobody, gc again takes the rest\n")
+        return lifetime.INTERRUPTED
     setup(settings.log_level, Style(settings.log_format))
     raise_thresholds()
     loops.offer()
@@ -171,9 +176,10 @@ def read_settings(arguments: Sequence[str]) -> Settings:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(PROGRAM, description="Keeps a fleet's models, and who should have which.")
     parser.add_argument("--version", action="version", version=SOFTWARE)
-    verbs = "run: serve until told to stop; gc: while it is stopped, say what rests, and free what need not"
+    verbs = (
+        "run: serve until told to stop; gc: while it is stopped, remove what no rule keeps, and free what need not rest"
+    )
     parser.add_argument("verb", nargs="?", choices=["run", "gc"], default="run", help=verbs)
-    parser.add_argument("--json", action="store_true", help="gc: one object instead of lines for people")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder for everything that this hub keeps")
     parser.add_argument("--listen", metavar="HOST:PORT", help="default: 0.0.0.0:7443")
     parser.add_argument("--name", metavar="HOST", help="host by which others reach this hub, for admin.toml")
@@ -187,11 +193,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML, named like these flags")
     parser.add_argument("--log-format", choices=list(Style), help="default: auto, for the journal or for people")
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default: info")
+    gc_only = parser.add_argument_group("of gc")
+    gc_only.add_argument("--dry-run", action="store_true", help="change nothing; say what would go")
+    gc_only.add_argument("--grace", metavar="AGE", help="leave alone what came in this time; default: 1d, 0m for none")
+    gc_only.add_argument("--json", action="store_true", help="one object instead of lines for people")
     return parser
 
 
 def _settings(parsed: argparse.Namespace) -> Settings:
-    flags = {name: value for name, value in vars(parsed).items() if name not in ("verb", "json")}
+    flags = {name: value for name, value in vars(parsed).items() if name not in _VERBAL}
     file = flags.pop("config")
     if file is None and flags["data"] is None:
         raise BadInputError(
@@ -201,9 +211,10 @@ def _settings(parsed: argparse.Namespace) -> Settings:
     return config.load(Settings, file, flags)
 
 
-def _gc(settings: Settings, *, as_json: bool) -> int:
-    room = settings.codings_bytes
-    return gc(settings.data, settings.database, settings.blobs, room, sys.stdout.write, as_json=as_json)
+def _gc(settings: Settings, flags: argparse.Namespace) -> int:
+    wish = Wish(dry=flags.dry_run, grace=GRACE if flags.grace is None else parse_age(flags.grace), as_json=flags.json)
+    place = Place(settings.data, settings.database, settings.blobs, settings.codings_bytes)
+    return gc(place, wish, sys.stdout.write)
 
 
 async def run(settings: Settings, life: Lifetime) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,20 +138,33 @@ class Codings:
 
     # --- room ---
 
-    def sweep(self) -> Swept:
-        """Deletes packs that are too many, and what nothing refers to. Raises DiskError, RoadError."""
-        evicted = self._evict()
+    def sweep(self, *, dry: bool = False) -> Swept:
+        """Deletes packs that are too many, and what nothing refers to, or only says so. Raises DiskError, RoadError."""
+        evicted = self._evict(dry=dry)
         known = self._rows.packs()
         there = {Path(blob.key).stem: blob for blob in self._blobs.list() if blob.key.endswith(".pack")}
-        self._rows.drop([name for name in known if name not in there])
         stray = [blob for name, blob in there.items() if name not in known]
-        for blob in stray:
-            self._blobs.delete(blob.key)
-            passing(Point.STRAY_REMOVED)
+        if not dry:
+            self._rows.drop([name for name in known if name not in there])
+            for blob in stray:
+                self._blobs.delete(blob.key)
+                passing(Point.STRAY_REMOVED)
         return Swept(evicted.packs + len(stray), evicted.size + sum(blob.size for blob in stray))
 
-    def _evict(self) -> Swept:
+    def _evict(self, *, dry: bool = False) -> Swept:
         packs = self._rows.packs()
+        going = self._too_many(packs)
+        freed = sum(packs[name] for name in going)
+        if going and not dry:
+            self._rows.drop(going)  # the rows first: a crash leaves bytes without a row, which `sweep` finds
+            passing(Point.CODINGS_EVICTED)
+            for name in going:
+                self._blobs.delete(pack_key(name))
+            self._log.info("codings.evicted", packs=len(going), bytes=freed)
+        return Swept(len(going), freed)
+
+    def _too_many(self, packs: Mapping[str, int]) -> Sequence[str]:
+        """Packs that have to go, by what they take, so that the others fit."""
         size = sum(packs.values())
         going: list[str] = []
         for name, pack_size in packs.items():
@@ -159,15 +172,7 @@ class Codings:
                 break
             going.append(name)
             size -= pack_size
-        if not going:
-            return Swept(0, 0)
-        self._rows.drop(going)  # the rows first: a crash leaves bytes without a row, which `sweep` finds
-        passing(Point.CODINGS_EVICTED)
-        for name in going:
-            self._blobs.delete(pack_key(name))
-        freed = sum(packs[name] for name in going)
-        self._log.info("codings.evicted", packs=len(going), bytes=freed)
-        return Swept(len(going), freed)
+        return going
 
     # --- reading ---
 

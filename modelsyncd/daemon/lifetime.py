@@ -21,7 +21,7 @@ from modelsyncd.errors import ModelsyncError
 from modelsyncd.escapes import harmless
 
 GRACE = 20.0  # seconds to stop in; below systemd's TimeoutStopSec in systemd/*.service
-_INTERRUPTED = 130  # what shells expect after Ctrl-C
+INTERRUPTED = 130  # what shells expect after Ctrl-C
 _BUG = 70  # EX_SOFTWARE of sysexits(3)
 
 
@@ -81,7 +81,7 @@ def run(program: str, main: Main, grace: float = GRACE) -> int:
     try:
         asyncio.run(_live(main, Supervisor.of(os.environ), grace))
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     except ModelsyncError as error:
         sys.stderr.write(explain(program, error))
         return error.exit_code

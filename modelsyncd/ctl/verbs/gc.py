@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import click
 
+from modelsyncd.ages import parse_age
 from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.figures import count, size
 from modelsyncd.ctl.hub import connect
 from modelsyncd.ctl.progress import Step, meter
-from modelsyncd.ctl.verbs.retain import seconds
 from modelsyncd.wire.v1 import retention_pb2 as pb
 
 _SHOWN = 20  # releases named to a person; --json has them all
@@ -28,7 +28,7 @@ def command(asked: Asked, *, dry_run: bool, grace: str | None) -> None:
 
         modelsyncctl gc --dry-run
     """
-    request = pb.CollectRequest(dry_run=dry_run, grace=None if grace is None else seconds(grace))
+    request = pb.CollectRequest(dry_run=dry_run, grace=None if grace is None else parse_age(grace))
     asked.run(_gc(asked, request), interrupted="What went by then was needed by nobody; `gc` again takes the rest.")
 
 

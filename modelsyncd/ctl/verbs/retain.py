@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 
 import click
 
+from modelsyncd.ages import parse_age
 from modelsyncd.ctl import shape
 from modelsyncd.ctl.asked import Asked, asked
 from modelsyncd.ctl.figures import duration, moment, utc
@@ -17,8 +17,6 @@ from modelsyncd.errors import BadInputError
 from modelsyncd.wire.v1 import retention_pb2 as pb
 
 _COLUMNS = (Column("MODELS"), Column("KEEPS"), Column("BY"), Column("WHEN"), Column("NOTE"))
-_UNITS = {"m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
-_AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([mhdw])")
 _EXAMPLE = "modelsyncctl retain set 'acme/*' --newest 5 --age 30d"
 
 
@@ -45,7 +43,7 @@ def put(asked: Asked, *, models: str, newest: int | None, age: str | None, every
     """
     if everything == (newest is not None or age is not None):
         raise BadInputError("say what is kept: --newest, --age or both; or --all", hint=f"as in {_EXAMPLE}")
-    wanted = pb.Retention(models=models, newest=newest, seconds=None if age is None else seconds(age), note=note)
+    wanted = pb.Retention(models=models, newest=newest, seconds=None if age is None else parse_age(age), note=note)
     asked.run(_set(asked, wanted))
 
 
@@ -96,14 +94,6 @@ def keeps(one: pb.Retention) -> str:
     said = [f"the newest {one.newest}"] if one.HasField("newest") else []
     said += [f"what is younger than {duration(one.seconds)}"] if one.HasField("seconds") else []
     return " and ".join(said) or "everything"
-
-
-def seconds(text: str) -> float:
-    """An age as people write it, in seconds. Raises BadInputError."""
-    match = _AGE.fullmatch(text.strip())
-    if match is None:
-        raise BadInputError(f"{text[:40]!r} is no age", hint="write 90m, 12h, 30d or 8w")
-    return float(match[1]) * _UNITS[match[2]]
 
 
 def _shape(one: pb.Retention) -> shape.Shape:
