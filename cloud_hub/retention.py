@@ -19,7 +19,10 @@ from cloud_hub.patterns import covers
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What goes, with the rule that lets it go, in words; and what only stays because something holds it, with what."""
+    """What goes, with the rule that lets it go, in words; and what only stays because something holds it, with what.
+
+    What goes is in the order in which it may go: what was committed last first, for it may have come from the others.
+    """
 
     going: Mapping[Name, str]
     spared: Mapping[Name, str]
@@ -39,7 +42,8 @@ def judge(holdings: Holdings, rules: Sequence[RetentionRow], now: float) -> Verd
             if parent in loose and parent not in spared:
                 spared[parent] = f"{child.model}:{child.number} came from it"
                 staying.append(parent)
-    return Verdict({name: why for name, why in loose.items() if name not in spared}, spared)
+    newest_first = (each.name for each in reversed(holdings.releases))
+    return Verdict({name: loose[name] for name in newest_first if name in loose and name not in spared}, spared)
 
 
 def best_rule(model: str, rules: Sequence[RetentionRow]) -> RetentionRow | None:

@@ -51,11 +51,12 @@ class Removals:
         self._database = database
 
     def look(self, busy: Collection[Digest] = ()) -> Holdings:
-        """What there is. `busy` are manifests that somebody reads."""
+        """What there is, in the order in which it was committed. `busy` are manifests that somebody reads."""
         releases, models = schema.releases, schema.models
         query = select(models.c.name, releases.c.number, releases.c.committed_at).join(
             models, models.c.id == releases.c.model_id
         )
+        query = query.order_by(releases.c.id)
         with self._database.read() as connection:
             found = [Aged(Name(name, number), at) for name, number, at in connection.execute(query)]
             held = dict(_Standings().of(connection)) | dict(_held(connection, true()))
@@ -86,24 +87,32 @@ class Removals:
     ) -> Iterator[Sequence[Name]]:
         """Removes these, for the reasons given, a few in each transaction; yields those that are gone.
 
-        One that something holds by now stays, and so does what it came from, unless that went before it. `busy` says
-        which manifests somebody reads by now.
+        One that something holds by now stays, and so does what it came from: so what came from others has to go before
+        them. `busy` says which manifests somebody reads by now.
         """
         left = dict(going)
         standings = _Standings()
-        for batch in batches(sorted(going, reverse=True), _BATCH):  # what came later first: it came from the others
+        for batch in batches(list(going), _BATCH):
             with self._database.write() as connection:
                 ids = _ids(connection, batch)
                 models = sorted({name.model for name in batch})
                 held = {name for name, _ in _held(connection, schema.models.c.name.in_(models))}
-                held |= _children(connection, batch, left) | set(_having(connection, busy()))
-                held |= {name for name, _ in standings.of(connection)}
-                ids = {name: release for name, release in ids.items() if name not in held}
+                held.update(_having(connection, busy()), (name for name, _ in standings.of(connection)))
+                _stay(connection, left, held, batch)
+                ids = {name: release for name, release in ids.items() if name in left}
                 _delete(connection, list(ids.values()))
                 _note(connection, {name: going[name] for name in ids}, by)
-            for name in held:
-                left.pop(name, None)
             yield sorted(ids)
+
+
+def _stay(connection: Connection, left: dict[Name, str], held: Collection[Name], batch: Sequence[Name]) -> None:
+    """Takes out of what is left to go what is held, and those of a batch from which something came that stays."""
+    while True:
+        for name in held:
+            left.pop(name, None)
+        held = _children(connection, batch, left) & left.keys()
+        if not held:
+            return
 
 
 class _Standings:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from cloud_hub import underway
-from cloud_hub.catalog import By, Whom
+from cloud_hub.catalog import By, Whom, removals
 from cloud_hub.catalog.retentions import RetentionRow
 from cloud_hub.collector import Collector, Progress
 from modelsyncd.digest import digest_of
-from modelsyncd.errors import BadInputError, ConflictError
+from modelsyncd.errors import BadInputError, ConflictError, NotFoundError
 from modelsyncd.names import ModelRef, parse_model
 from modelsyncd.release import Member, Parent
 from modelsyncd.session.frames import Part, Phase, Report, Standing
@@ -103,6 +103,40 @@ async def test_what_a_release_came_from_stays_though_it_came_after_that_was_judg
     *_, last = steps
     assert last.removed == 1
     assert [row.number for row in store.catalog.models.history(HELMET).releases] == [3, 1]
+
+
+async def family(store: HubStore) -> None:
+    """acme/alpha:1 came from acme/zeta:1; neither is the newest, and no rule keeps them."""
+    await push(store.intake(), publication({"w": weights(1, 3 * STEP)}, model="acme/zeta"))
+    parent = store.catalog.models.release(ModelRef(parse_model("acme/zeta"), number=1))
+    came = (Parent(parse_model("acme/zeta"), 1, parent.digest, "fine-tuned-from"),)
+    await push(store.intake(), publication({"w": weights(2, 3 * STEP)}, model="acme/alpha", parents=came))
+    for model in ("acme/zeta", "acme/alpha"):
+        await push(store.intake(), publication({"w": weights(3, 3 * STEP)}, model=model, number=2))
+    store.catalog.retentions.set(RetentionRow("acme/*", 1, None, ANN))
+
+
+async def test_a_release_stays_when_what_came_from_it_was_pinned_after_both_were_judged(store: HubStore) -> None:
+    await family(store)
+    steps = begun(store)
+    store.catalog.pins.pin(ModelRef(parse_model("acme/alpha"), number=1), Whom(), ANN)
+    *_, last = steps
+    assert (len(last.going), last.removed) == (2, 0)
+    store.catalog.models.release(ModelRef(parse_model("acme/zeta"), number=1))
+
+
+async def test_what_came_from_a_release_goes_before_it_whatever_they_are_called(
+    store: HubStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removals, "_BATCH", 1)
+    await family(store)
+    steps = begun(store)
+    next(steps)
+    store.catalog.models.release(ModelRef(parse_model("acme/zeta"), number=1))
+    with pytest.raises(NotFoundError):
+        store.catalog.models.release(ModelRef(parse_model("acme/alpha"), number=1))
+    *_, last = steps
+    assert last.removed == 2
 
 
 async def test_what_a_bundle_was_put_together_from_stays_though_the_bundle_came_after_that_was_judged(
