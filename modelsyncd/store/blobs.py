@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,12 +22,25 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 from modelsyncd.digest import Buffer
-from modelsyncd.errors import BadInputError, DamageError, DiskError, NotFoundError, RefusedError, RoadError
+from modelsyncd.errors import (
+    BadInputError,
+    DamageError,
+    DiskError,
+    ModelsyncError,
+    NotFoundError,
+    RefusedError,
+    RoadError,
+)
 from modelsyncd.store import durable
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
     from obstore.store import ObjectStore
+
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_BODY = re.compile(r":? *<(\?xml|Error>).*")  # may say what was signed
+_REFUSED = re.compile(r"status code: 40[134]\b|\(code: AccessDenied\)")
+_NO_PLACE = ("NoSuchBucket", "ContainerNotFound")
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,23 +253,34 @@ class ObjectBlobs:
 
     @contextmanager
     def _calling(self, key: str) -> Iterator[None]:
-        from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError  # noqa: PLC0415
+        from obstore.exceptions import BaseError  # noqa: PLC0415
 
         with self._flights.one():
             try:
                 yield
-            except FileNotFoundError as error:
-                raise _not_there(key) from error
-            except (PermissionDeniedError, UnauthenticatedError) as error:
-                raise RefusedError(
-                    f"the blob store refuses {key}: {_first_line(error)}", hint="check the hub's credentials for it"
-                ) from error
-            except BaseError as error:
-                raise RoadError(
-                    f"the blob store does not do its work: {_first_line(error)}",
-                    safe="what was stored before is untouched",
-                    hint="it is tried again; check the store and the way to it",
-                ) from error
+            except (BaseError, FileNotFoundError) as error:
+                raise _gone_wrong(key, error) from error
+
+
+def _gone_wrong(key: str, error: Exception) -> ModelsyncError:
+    """What an object store's error means; for a list, or for what is deleted in bulk, only its text tells that."""
+    from obstore.exceptions import PermissionDeniedError, UnauthenticatedError  # noqa: PLC0415
+
+    line, code = _first_line(error), _CODE.search(str(error))
+    said = f"{_BODY.sub('', line)}: {code[1]}" if code else line
+    if isinstance(error, FileNotFoundError) and (code is None or code[1] not in _NO_PLACE):
+        return _not_there(key)
+    known = isinstance(error, (PermissionDeniedError, UnauthenticatedError, FileNotFoundError))
+    if known or _REFUSED.search(line):
+        return RefusedError(
+            f"the blob store refuses {key or 'a list'}: {said}",
+            hint="check the hub's credentials for it, and the bucket's name",
+        )
+    return RoadError(
+        f"the blob store does not do its work: {said}",
+        safe="what was stored before is untouched",
+        hint="it is tried again; check the store and the way to it",
+    )
 
 
 def _blob(found: ObjectMeta) -> Blob:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
 
+from modelsyncd.errors import NotFoundError, RefusedError
+from modelsyncd.store.blobs import open_blobs
 from tests.fakes.s3_server import BUCKET, S3Server, s3_server
 from tests.fakes.s3_signing import signature
 
@@ -42,3 +45,55 @@ def test_a_store_does_nothing_for_whoever_signs_nothing(s3: S3Server, headers: d
         with refused.value as answer:
             assert (answer.code, b"<Code>AccessDenied</Code>" in answer.read()) == (403, True)
     assert s3.objects["m.bin"].content == b"kept"
+
+
+def refused(call: Callable[[], object]) -> str:
+    with pytest.raises(RefusedError) as caught:
+        call()
+    assert not caught.value.retryable
+    assert "check the hub's credentials" in caught.value.hint
+    assert "<" not in caught.value.message, "an answer's body says what was signed"
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("AWS_ACCESS_KEY_ID", "InvalidAccessKeyId"), ("AWS_SECRET_ACCESS_KEY", "SignatureDoesNotMatch")]
+)
+def test_wrong_credentials_are_refused_whatever_is_asked_for(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: str
+) -> None:
+    monkeypatch.setenv(name, "of-somebody-else")
+    blobs, path = open_blobs("s3://models/packs"), tmp_path / "file"
+    path.write_bytes(b"kept")
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: list(blobs.list()),
+        lambda: blobs.read("ab/one", 0, 1),
+        lambda: blobs.adopt("ab/one", path),
+        lambda: blobs.delete("ab/one"),
+    )
+    for call in calls:
+        assert refused(call).endswith(f"403 Forbidden: {code}")
+    refused(lambda: blobs.size("ab/one"))
+    assert path.read_bytes() == b"kept"
+    assert s3.objects == {}
+    blobs.close()
+
+
+def test_what_these_credentials_may_not_delete_stays_and_is_said_to(s3: S3Server) -> None:
+    s3.put("packs/ab/one", b"1")
+    blobs = open_blobs("s3://models/packs")
+    s3.denied = "packs/"
+    assert "AccessDenied" in refused(lambda: blobs.delete("ab/one"))
+    assert "packs/ab/one" in s3.objects
+    blobs.close()
+
+
+def test_a_bucket_that_is_not_there_is_no_empty_one_and_no_missing_blob(s3: S3Server, tmp_path: Path) -> None:
+    blobs, path = open_blobs("s3://others/packs"), tmp_path / "file"
+    path.write_bytes(b"kept")
+    for call in (lambda: list(blobs.list()), lambda: blobs.read("ab/one", 0, 1), lambda: blobs.adopt("ab/one", path)):
+        assert "NoSuchBucket" in refused(call)
+    with pytest.raises(NotFoundError):  # a question for the size is answered without a word
+        blobs.size("ab/one")
+    assert path.read_bytes() == b"kept"
+    blobs.close()
