@@ -9,28 +9,33 @@ import os
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from modelsyncd.errors import DamageError, NotFoundError
 from modelsyncd.store.blobs import Blob, Blobs, open_blobs
 from modelsyncd.store.marked import MarkedBlobs
+from tests.fakes.s3_server import BUCKET, s3_server
 
-URLS = ["file://{folder}/blobs", "memory:///", *os.environ.get("MODELSYNCD_TEST_BLOBS", "").split()]
+FOLDER, MEMORY, S3 = "file://{folder}/blobs", "memory:///", "s3://{bucket}/packs"
+URLS = [FOLDER, MEMORY, S3, *os.environ.get("MODELSYNCD_TEST_BLOBS", "").split()]
 
 
-@pytest.fixture(params=[*URLS, f"marked {URLS[0]}", f"marked {URLS[1]}"])
+@pytest.fixture(params=[*URLS, *(f"marked {url}" for url in (FOLDER, MEMORY, S3))])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Blobs]:
     wrap, _, url = str(request.param).rpartition(" ")
-    store: Blobs = open_blobs(url.format(folder=tmp_path))
-    if wrap:
-        store = marked = MarkedBlobs(store, "the test's place")
-        marked.claim(tmp_path / "spool", expected=False)
-    yield store
-    for blob in list(store.list()):
-        store.delete(blob.key)
-    store.close()
+    with s3_server() if url == S3 else nullcontext():
+        store: Blobs = open_blobs(url.format(folder=tmp_path, bucket=BUCKET))
+        if wrap:
+            store = marked = MarkedBlobs(store, "the test's place")
+            marked.claim(tmp_path / "spool", expected=False)
+        yield store
+        for blob in list(store.list()):
+            store.delete(blob.key)
+        store.close()
 
 
 @pytest.fixture
@@ -56,6 +61,16 @@ def test_what_was_adopted_is_read_back_whole_and_in_part(blobs: Blobs, make: _Fi
     assert blobs.read("ab/one.pack", 1_000, 17) == data[1_000:1_017]
     assert blobs.read("ab/one.pack", len(data) - 1, 1) == data[-1:]
     assert blobs.size("ab/one.pack") == len(data)
+    assert not path.exists()
+
+
+def test_a_blob_that_a_store_takes_in_parts_is_one_blob(blobs: Blobs, make: _Files) -> None:
+    data = Random(7).randbytes(12 << 20)
+    path = make(data)
+    blobs.adopt("ab/one.pack", path)
+    assert list(blobs.list()) == [Blob("ab/one.pack", len(data))]
+    assert blobs.read("ab/one.pack", 0, len(data)) == data
+    assert blobs.read("ab/one.pack", (5 << 20) - 3, 6) == data[(5 << 20) - 3 : (5 << 20) + 3]
     assert not path.exists()
 
 

@@ -10,10 +10,14 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from cloud_hub.stores import open_stores
+from modelsyncd.codec.registry import Codec
+from modelsyncd.digest import digest_of
 from modelsyncd.errors import NotFoundError, RefusedError
 from modelsyncd.store.blobs import open_blobs
+from modelsyncd.store.packs import Record
 from tests.fakes.s3_server import BUCKET, S3Server, s3_server
-from tests.fakes.s3_signing import signature
+from tests.fakes.s3_signing import S3Error, signature
 
 
 @pytest.fixture
@@ -97,3 +101,42 @@ def test_a_bucket_that_is_not_there_is_no_empty_one_and_no_missing_blob(s3: S3Se
         blobs.size("ab/one")
     assert path.read_bytes() == b"kept"
     blobs.close()
+
+
+def test_an_upload_that_fails_in_the_middle_leaves_the_file_here_and_no_parts_there(
+    s3: S3Server, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(12 << 20))
+
+    def shut(method: str, key: str) -> None:
+        if method == "PUT":
+            raise S3Error(403, "AccessDenied")
+
+    s3.meanwhile = shut
+    blobs = open_blobs("s3://models/packs")
+    assert "AccessDenied" in refused(lambda: blobs.adopt("ab/one", path))
+    assert path.stat().st_size == 12 << 20
+    assert (s3.objects, s3.uploads) == ({}, {})
+    assert [one.status for one in s3.asked if "uploads" in one.query] == [200], "it was an upload in parts"
+    blobs.close()
+
+
+def test_a_hub_that_keeps_its_packs_there_has_them_when_it_comes_back(s3: S3Server, tmp_path: Path) -> None:
+    chunks = [bytes([number]) * 5_000 for number in range(6)]
+    names = [digest_of(plain) for plain in chunks]
+    for kept in ([], names):
+        stores = open_stores(tmp_path, "", "s3://models/hub", 1_000.0)
+        try:
+            assert stores.stock.verify(kept) == (5_000 * len(kept), [])
+            stores.stock.keep([Record(digest_of(plain), Codec.STORED, plain, len(plain)) for plain in chunks])
+        finally:
+            stores.close()
+    assert not list(tmp_path.rglob("*.pack"))
+    (pack,) = (key for key in s3.objects if key.endswith(".pack"))
+    del s3.objects[pack]
+    stores = open_stores(tmp_path, "", "s3://models/hub", 1_000.0)
+    try:
+        assert stores.stock.verify(names) == (0, names)
+    finally:
+        stores.close()

@@ -61,7 +61,7 @@ class S3Server:
     cut_after: int = 1 << 60
     """Bytes of ranges that it sends before it hangs up in the middle, once."""
     meanwhile: Callable[[str, str], None] = lambda _method, _key: None
-    """Is called with method and key before each answer."""
+    """Is called with method and key before each answer; may raise S3Error."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     now: int = 1_780_000_000
 
@@ -102,8 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
         bucket, _, key = unquote(parts.path).removeprefix("/").partition("/")
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.store.meanwhile(self.command, key)
         try:
+            self.store.meanwhile(self.command, key)
             check_signed(self.command, self.path, headers, body)
             if bucket != BUCKET:
                 raise S3Error(404, "NoSuchBucket", BucketName=bucket)
@@ -117,14 +117,14 @@ class _Handler(BaseHTTPRequestHandler):
         with self.store.lock:
             self.store.asked.append(Asked(self.command, key, query, headers, status))
             sent = self.store.cut(answer) if status == 206 else answer
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(answer)), **told}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            with suppress(ConnectionError):  # obstore leaves when another part of its upload has failed
+        with suppress(ConnectionError):  # obstore leaves when another part of its upload has failed
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(answer)), **told}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
                 self.wfile.write(sent)
-            self.close_connection |= len(sent) < len(answer)
+                self.close_connection |= len(sent) < len(answer)
 
     do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815 - http.server's names
 
