@@ -284,8 +284,9 @@ def _gone_wrong(key: str, error: Exception) -> ModelsyncError:
 
 
 def _blob(found: ObjectMeta) -> Blob:
-    changed = found["last_modified"].timestamp()  # 1970 where a web server does not say
-    return Blob(found["path"], found["size"], found["e_tag"] or (str(changed) if changed > 0 else ""))
+    changed = found["last_modified"].timestamp()  # 1970 where a store does not say
+    words = (found["e_tag"], str(changed) if changed > 0 else "")  # what was put back has its old ETag, at a new time
+    return Blob(found["path"], found["size"], " ".join(word for word in words if word))
 
 
 class _Flights:

@@ -187,3 +187,21 @@ async def test_what_was_fetched_before_a_failure_is_not_fetched_again(s3: S3Serv
         assert await files_of(hub) == {"a.bin": OTHER[:PIECE], "model.bin": CONTENT}
     assert s3.ranges("helmet/a.bin") == []
     assert s3.ranges("helmet/model.bin") == pieces(400_000, 500_000, 600_000)
+
+
+async def test_what_changed_and_was_put_back_meanwhile_is_a_change(s3: S3Server, tmp_path: Path) -> None:
+    s3.put("model.bin", CONTENT)
+
+    def change(method: str, key: str) -> None:
+        read = len(s3.ranges("model.bin"))
+        if read in (2, 4):
+            s3.put("model.bin", OTHER if read == 2 else CONTENT)
+
+    s3.meanwhile = change
+    async with hub_with(tmp_path, "s3://models/") as hub:
+        with pytest.raises(DamageError, match="changed while it was fetched"):
+            await bring(hub, "s3://models/model.bin")
+        assert hub.stores.catalog.models.list() == []
+        s3.meanwhile = lambda method, key: None
+        await bring(hub, "s3://models/model.bin")
+        assert await files_of(hub) == {"model.bin": CONTENT}, "no part of what was fetched in between"
