@@ -121,10 +121,11 @@ class Fetching:
 
     def look(self) -> tuple[Origin, dict[str, Blob]]:
         """What is there, by the name that it gets. Raises BadInputError, NotFoundError, LimitError, RoadError."""
-        base, _, name = self._url.rpartition("/")
+        base, _, escaped = self._url.rpartition("/")
+        name = unquote(escaped)  # as all that opens `base` reads it
         origin: Origin
         if urlsplit(self._url).scheme in ("http", "https"):
-            origin, name = WebOrigin(base, lambda url: check_led(url, self._allowed)), unquote(name)
+            origin = WebOrigin(base, lambda url: check_led(url, self._allowed))
         else:
             origin = open_origin(base)
         try:

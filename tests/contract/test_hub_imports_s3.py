@@ -205,3 +205,19 @@ async def test_what_changed_and_was_put_back_meanwhile_is_a_change(s3: S3Server,
         s3.meanwhile = lambda method, key: None
         await bring(hub, "s3://models/model.bin")
         assert await files_of(hub) == {"model.bin": CONTENT}, "no part of what was fetched in between"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://models/of a/50% more.bin",
+        "s3://models/of%20a/50%25%20more.bin",
+        "s3://models/of a/",
+        "s3://models/of%20a/",
+    ],
+)
+async def test_a_url_says_a_file_as_it_says_a_folder_plainly_or_escaped(s3: S3Server, tmp_path: Path, url: str) -> None:
+    s3.put("of a/50% more.bin", CONTENT)
+    async with hub_with(tmp_path, "s3://models/") as hub:
+        await bring(hub, url)
+        assert await files_of(hub) == {"50% more.bin": CONTENT}
