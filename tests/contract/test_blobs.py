@@ -128,6 +128,15 @@ def test_blobs_are_listed_with_their_sizes_all_or_by_the_first_part_of_the_key(b
     assert list(blobs.list("ef")) == []
 
 
+def test_more_blobs_than_a_store_tells_at_once_are_all_listed(blobs: Blobs, make: _Files) -> None:
+    keys = {f"{number % 7:02x}/{number}.pack" for number in range(120)}
+    for key in keys:
+        blobs.adopt(key, make(b"x"))
+    listed = [blob.key for blob in blobs.list()]
+    assert len(listed) == len(keys)
+    assert set(listed) == keys
+
+
 def test_many_threads_may_adopt_and_read_at_once(blobs: Blobs, make: _Files) -> None:
     def adopt_and_read(number: int) -> bool:
         key, data = f"{number:02x}/x.pack", bytes([number]) * 50_000
