@@ -8,7 +8,10 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import obstore
 import pytest
+from obstore.exceptions import AlreadyExistsError, PreconditionError
+from obstore.store import from_url
 
 from cloud_hub.stores import open_stores
 from modelsyncd.codec.registry import Codec
@@ -83,12 +86,20 @@ def test_wrong_credentials_are_refused_whatever_is_asked_for(
     blobs.close()
 
 
-def test_what_these_credentials_may_not_delete_stays_and_is_said_to(s3: S3Server) -> None:
+@pytest.mark.parametrize("bulk", [True, False])
+def test_what_these_credentials_may_not_delete_stays_and_is_said_to(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch, *, bulk: bool
+) -> None:
+    monkeypatch.setenv("AWS_DISABLE_BULK_DELETE", str(not bulk).lower())
     s3.put("packs/ab/one", b"1")
     blobs = open_blobs("s3://models/packs")
     s3.denied = "packs/"
     assert "AccessDenied" in refused(lambda: blobs.delete("ab/one"))
     assert "packs/ab/one" in s3.objects
+    s3.denied = "secret/"
+    blobs.delete("ab/one")
+    assert s3.objects == {}
+    assert {one.method for one in s3.asked} == {"POST" if bulk else "DELETE"}
     blobs.close()
 
 
@@ -120,6 +131,17 @@ def test_an_upload_that_fails_in_the_middle_leaves_the_file_here_and_no_parts_th
     assert (s3.objects, s3.uploads) == ({}, {})
     assert [one.status for one in s3.asked if "uploads" in one.query] == [200], "it was an upload in parts"
     blobs.close()
+
+
+def test_a_store_keeps_to_conditions_as_amazons_does(s3: S3Server) -> None:
+    store = from_url("s3://models/packs")
+    obstore.put(store, "one", b"first", mode="create")
+    with pytest.raises(AlreadyExistsError):
+        obstore.put(store, "one", b"second", mode="create")
+    for tag in ("*", s3.objects["packs/one"].tag):
+        assert obstore.get(store, "one", options={"if_match": tag}).bytes() == b"first"
+    with pytest.raises(PreconditionError):
+        obstore.get(store, "one", options={"if_match": '"another"'})
 
 
 def test_a_hub_that_keeps_its_packs_there_has_them_when_it_comes_back(s3: S3Server, tmp_path: Path) -> None:
