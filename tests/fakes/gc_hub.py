@@ -16,13 +16,14 @@ from cloud_hub.catalog import Catalog, removals
 from cloud_hub.collector import Collector
 from cloud_hub.commit import HubIntake
 from cloud_hub.stock import Stock
+from cloud_hub.tables import Table
 from modelsyncd.codec.registry import READABLE, Codec
 from modelsyncd.digest import Digest
 from modelsyncd.release import ManifestRef
 from modelsyncd.session.effects import Keep
 from modelsyncd.session.frames import Part
 from modelsyncd.store.blobs import Blobs, open_blobs
-from modelsyncd.store.packs import PackReader, PackWriter, Record, recover
+from modelsyncd.store.packs import PackReader, PackWriter, Place, Record, recover
 from tests.fakes.hub_store import ADMIN
 from tests.fakes.publisher import Publication
 
@@ -40,9 +41,14 @@ class Killed(BaseException):
 class Pushing:
     """A push as a session drives it, one step at a time."""
 
-    def __init__(self, intake: HubIntake, what: Publication, broken: frozenset[int] = frozenset()) -> None:
-        """Of its chunks those that are `broken` arrive with other bytes, until they are asked for once more."""
+    def __init__(self, intake: HubIntake, what: Publication, now: float, broken: frozenset[int] = frozenset()) -> None:
+        """Of its chunks those that are `broken` arrive with other bytes, until they are asked for once more.
+
+        Whoever drives it notes when it `went` on last, and the longest that it was `silent`, in seconds.
+        """
         self.what = what
+        self.went = now
+        self.silent = 0.0
         self.steps = self._steps(intake, what, broken)
 
     def _steps(self, intake: HubIntake, what: Publication, broken: frozenset[int]) -> Iterator[None]:
@@ -76,7 +82,9 @@ class Pushing:
 class GcHub:
     """The stores, in a folder of their own. `wall` is the time for all of them, in seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, looked: Callable[[], object] = lambda: None) -> None:
+        """`looked` is called each time that a push has looked what is here, and before a whole release is committed."""
+        self._looked = looked
         memory = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
         self.wall = 1_000.0
@@ -92,7 +100,8 @@ class GcHub:
         spool = self.folder / "spool"
         self.catalog.chunks.add(recover(spool, self.blobs, self.catalog.chunks.end), self.wall)
         self.writer, self.reader = PackWriter(spool, self.blobs, pack_bytes=PACK), PackReader(spool, self.blobs)
-        self.stock = Stock(self.catalog, self.writer, self.reader, self.folder, clock=lambda: self.wall)
+        self.stock = _Stock(self.catalog, self.writer, self.reader, self.folder, clock=lambda: self.wall)
+        self.stock.looked = self._looked
         self.stock.underway._clock = lambda: self.wall
         self.collector = Collector(self.catalog, self.stock, self.blobs, clock=lambda: self.wall)
 
@@ -109,11 +118,24 @@ class GcHub:
         arrivals: Any = _Arrivals()
         return HubIntake(ADMIN, self.catalog, self.stock, arrivals, tell=_ignore, clock=lambda: self.wall)
 
+    def places(self) -> Sequence[Place]:
+        """Where all chunks rest."""
+        return self.catalog.chunks.page(None, 100_000)
+
     def close(self) -> None:
         """Nothing of it stays."""
         self.catalog.close()
         self._patches.close()
         shutil.rmtree(self.folder)
+
+
+class _Stock(Stock):
+    looked: Callable[[], object]
+
+    def missing(self, table: Table) -> list[int]:
+        found = super().missing(table)
+        self.looked()
+        return found
 
 
 class _Arrivals:
