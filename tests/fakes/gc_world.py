@@ -51,9 +51,7 @@ class GcWorld:
         for number, blocks in enumerate(([0, 1, 2], [2, 3, 4], [4, 5, 6], [6, 7, 8]), 1):
             self.offer("acme/helmet", blocks, "stable" if number < 3 else "")
             self.push_on(-1, 100)
-        for blocks in ([9, 1], [10], [9, 10], [11], [3], [1, 2], [8]):
-            self.offer("acme/vest", blocks)
-            self.push_on(-1, 100)
+        self.fill(7)
         self.hub.wall += 5_000.0
         self.look()
 
@@ -78,6 +76,13 @@ class GcWorld:
         """The hub is killed, and started again."""
         self._gc, self.pushes, self.holding.reads, self._pauses = None, [], {}, []
         self.hub.die()
+
+    def fill(self, count: int) -> None:
+        """So many releases more that nothing holds but the last of them."""
+        for number in range(count):
+            self.offer("acme/vest", [(number * 5 + 9) % 12, number % 12][: 1 + number % 2])
+            self.push_on(-1, 100)
+        self.look()
 
     def end(self) -> None:
         """All that is garbage goes with the next gc of a hub that was killed."""

@@ -60,13 +60,17 @@ class GcBesideAll(RuleBasedStateMachine):
         before=st.lists(st.tuples(DEED, WHICH), max_size=2),
         amid=st.lists(st.tuples(STEPS_OF_A_GC, DEED, WHICH), min_size=1, max_size=4),
         grace=st.sampled_from((0.0, 0.0, GRACE)),
+        more=st.integers(0, 7),
     )
     def do_beside_a_gc(
-        self, before: Sequence[tuple[str, int]], amid: Sequence[tuple[int, str, int]], grace: float
+        self, before: Sequence[tuple[str, int]], amid: Sequence[tuple[int, str, int]], grace: float, more: int
     ) -> None:
         """One that goes from its beginning to its end."""
         world = self.world
         world.gc_on(1_000)
+        if more:
+            world.fill(more)
+            world.retain("acme/*", 1)
         for deed, which in before:
             DEEDS[deed](world, which)
             world.look()
