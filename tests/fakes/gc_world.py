@@ -148,6 +148,11 @@ class GcWorld:
         finally:
             self._pauses = []
 
+    def come_from(self, which: int, *, bundled: bool, steps: int) -> None:
+        """A child of a release, or a bundle with it as its member, is offered, and pushed so many steps."""
+        self.offer(MODELS[which % 3], [which % 12], sources=[self.pick(which)], bundled=bundled)
+        self.push_on(-1, steps)
+
     def push_all(self) -> None:
         """All pushes come to their end."""
         while self.pushes:
@@ -193,9 +198,9 @@ class GcWorld:
             self.hub.catalog.pins.unpin(self._ref(name), Whom(), By("a", self.hub.wall))
             self.holding.pins.discard(name)
 
-    def retain(self, models: str, newest: int | None) -> None:
-        """A rule that keeps so many; everything for None."""
-        self.hub.catalog.retentions.set(RetentionRow(models, newest, None, By("a", self.hub.wall)))
+    def retain(self, models: str, newest: int | None, age: float | None = None) -> None:
+        """A rule that keeps so many, or those of so many seconds; everything for None and None."""
+        self.hub.catalog.retentions.set(RetentionRow(models, newest, age, By("a", self.hub.wall)))
 
     def report(self, node: str, names: Collection[Name], phase: Phase) -> None:
         """A node says what it fetches or has, and nothing of what it said before."""
@@ -263,10 +268,10 @@ DEEDS: dict[str, Deed] = {
     "read": lambda world, which: world.read(world.pick(which)),
     "promote": lambda world, which: world.promote(world.pick(which), CHANNELS[which % 2]),
     "roll back": lambda world, which: world.roll_back(world.pick(which)[0], CHANNELS[which % 2]),
-    "offer a child": lambda world, which: world.offer(MODELS[which % 3], [which % 12], "", [world.pick(which)]),
-    "offer a bundle": lambda world, which: world.offer(
-        "acme/line", [which % 12], "", [world.pick(which)], bundled=True
-    ),
+    "begin a child": lambda world, which: world.come_from(which, bundled=False, steps=2),
+    "begin a bundle": lambda world, which: world.come_from(which, bundled=True, steps=2),
+    "bear a child": lambda world, which: world.come_from(which, bundled=False, steps=100),
+    "put a bundle together": lambda world, which: world.come_from(which, bundled=True, steps=100),
     "offer the same": lambda world, which: world.offer(MODELS[which % 3], world.content[world.pick(which)]),
     "offer another": lambda world, which: world.offer(MODELS[which % 3], [which % 12, (which + 5) % 12]),
     "push a step": lambda world, which: world.push_on(which, 1),
@@ -277,5 +282,17 @@ DEEDS: dict[str, Deed] = {
     "push, paused long": lambda world, which: world.push_on(-1, 100, [0] * (which % 6) + [100]),
     "wait": lambda world, which: setattr(world.hub, "wall", world.hub.wall + (1.0, 90.0, 5_000.0)[which % 3]),
 }
-HOLDING = ("pin", "report", "fetch", "read", "promote", "roll back", "offer a child", "offer a bundle", "push")
-"""Deeds by which something comes to be held; a child or a bundle is offered first, and then pushed."""
+HOLDING = (
+    "pin",
+    "report",
+    "fetch",
+    "read",
+    "promote",
+    "roll back",
+    "bear a child",
+    "put a bundle together",
+    "begin a child",
+    "begin a bundle",
+    "push all",
+)
+"""Deeds by which something comes to be held, or begins to."""

@@ -61,16 +61,23 @@ class GcBesideAll(RuleBasedStateMachine):
         amid=st.lists(st.tuples(STEPS_OF_A_GC, DEED, WHICH), min_size=1, max_size=4),
         grace=st.sampled_from((0.0, 0.0, GRACE)),
         more=st.integers(0, 7),
+        keep=st.sampled_from(((1, None), (1, None), (None, 0.5))),
     )
     def do_beside_a_gc(
-        self, before: Sequence[tuple[str, int]], amid: Sequence[tuple[int, str, int]], grace: float, more: int
+        self,
+        before: Sequence[tuple[str, int]],
+        amid: Sequence[tuple[int, str, int]],
+        grace: float,
+        more: int,
+        keep: tuple[int | None, float | None],
     ) -> None:
         """One that goes from its beginning to its end."""
         world = self.world
         world.gc_on(1_000)
         if more:
             world.fill(more)
-            world.retain("acme/*", 1)
+            world.retain("acme/*", *keep)
+            world.hub.wall += 1.0
         for deed, which in before:
             DEEDS[deed](world, which)
             world.look()
@@ -109,9 +116,12 @@ class GcBesideAll(RuleBasedStateMachine):
     def push_on(self, which: int, steps: int, pauses: list[int]) -> None:
         self.world.push_on(which, steps, pauses)
 
-    @rule(models=st.sampled_from(("acme/*", "acme/vest")), newest=st.sampled_from((None, 1, 1, 2)))
-    def retain(self, models: str, newest: int | None) -> None:
-        self.world.retain(models, newest)
+    @rule(
+        models=st.sampled_from(("acme/*", "acme/vest")),
+        keep=st.sampled_from(((None, None), (1, None), (2, None), (None, 0.5), (None, 60.0))),
+    )
+    def retain(self, models: str, keep: tuple[int | None, float | None]) -> None:
+        self.world.retain(models, *keep)
 
     @rule(node=st.sampled_from(NODES), which=st.frozensets(WHICH, max_size=3), phase=st.sampled_from(Phase))
     def report(self, node: str, which: frozenset[int], phase: Phase) -> None:
@@ -170,7 +180,7 @@ class GcBesideAll(RuleBasedStateMachine):
             self.world.end()
 
 
-STEPS = int(os.environ.get("MODELSYNCD_GC_STEPS", "600"))  # 100,000 are the full reach
+STEPS = int(os.environ.get("MODELSYNCD_GC_STEPS", "1200"))  # 100,000 are the full reach
 RUN = 40  # steps from one beginning
 
 
