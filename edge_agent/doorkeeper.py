@@ -224,20 +224,27 @@ class _Side(asyncio.Protocol):
     def __init__(self, relay: _Relay) -> None:
         self._relay = relay
         self.transport: asyncio.Transport | None = None
+        self.early = bytearray()
         self.ended = False
         self.closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Reads nothing before there is somebody to give it to."""
+        """Takes what the other side said before there was anybody to hear it: gRPC's settings, as a rule.
+
+        The other side can't be told to wait: in Python 3.11.2, Debian 12's, a transport reads though it was paused here.
+        """
         self.transport = cast("asyncio.Transport", transport)
-        if self.other.transport is None:
-            self.transport.pause_reading()
-        else:
-            self.other.transport.resume_reading()
+        self.transport.write(self.other.early)
+        if self.other.ended:
+            self.transport.write_eof()
+        if self.other.closed:
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Carries it over."""
-        if self.other.transport is not None:
+        if self.other.transport is None:
+            self.early += data
+        else:
             self.other.transport.write(data)
 
     def eof_received(self) -> bool:

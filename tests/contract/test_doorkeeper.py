@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,6 +93,41 @@ async def test_what_was_said_last_arrives_though_the_one_who_said_it_stopped_tal
         writer.write_eof()
         async with asyncio.timeout(60):
             assert await reader.read() == said[::-1]
+        writer.close()
+        await eventually(lambda: len(made.door) == 0)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_what_is_said_inside_before_the_caller_is_let_in_arrives(
+    monkeypatch: pytest.MonkeyPatch, leaves: bool
+) -> None:
+    """gRPC speaks first, and may do so at any moment."""
+    loop, said, stay = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+    let_in = loop.connect_accepted_socket
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"settings")
+        if leaves:
+            writer.close()
+            await writer.wait_closed()
+        said.set()
+        await stay.wait()
+
+    async def let_in_late(*arguments: Any, **options: Any) -> Any:
+        await said.wait()
+        for _ in range(5):  # turns of the loop in which a side that may read does
+            await asyncio.sleep(0)
+        return await let_in(*arguments, **options)
+
+    monkeypatch.setattr(loop, "connect_accepted_socket", let_in_late)
+    async with house(speak) as made, asyncio.timeout(20):
+        reader, writer = await made.enter()
+        assert await reader.readexactly(8) == b"settings"
+        if leaves:
+            assert await reader.read() == b""
+        else:
+            assert len(made.door) == 1
+        stay.set()
         writer.close()
         await eventually(lambda: len(made.door) == 0)
 
