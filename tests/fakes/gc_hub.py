@@ -83,7 +83,7 @@ class GcHub:
     """The stores, in a folder of their own. `wall` is the time for all of them, in seconds."""
 
     def __init__(self, looked: Callable[[], object] = lambda: None) -> None:
-        """`looked` is called each time that a push has looked what is here, and before a whole release is committed."""
+        """`looked` is called each time that it has been looked which chunks of a manifest are here."""
         self._looked = looked
         memory = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))

@@ -32,15 +32,17 @@ class Holding:
 
 @dataclass(frozen=True)
 class Seen:
-    """Releases that are there, with what each came from, and what holds some of them."""
+    """Releases that are there, with what each came from, the members of bundles, and what holds some of them."""
 
     sources: Mapping[Name, frozenset[Name]]
+    members: Mapping[Name, frozenset[Name]]
     held: Mapping[Name, str]
 
 
 def seen(hub: GcHub, holding: Holding) -> Seen:
     """How it is now."""
     sources: dict[Name, frozenset[Name]] = {}
+    members: dict[Name, frozenset[Name]] = {}
     held: dict[Name, str] = {}
     for row in hub.catalog.models.list():
         history = hub.catalog.models.history(row.model).releases
@@ -48,25 +50,28 @@ def seen(hub: GcHub, holding: Holding) -> Seen:
         for each in history:
             release = decode_release(each.signed.release)
             parents = {(str(one.model), one.number) for one in release.parents}
-            members = {(str(one.model), one.number) for one in release.members}
-            sources[name, each.number] = frozenset(parents | members)
+            members[name, each.number] = frozenset((str(one.model), one.number) for one in release.members)
+            sources[name, each.number] = members[name, each.number] | parents
         held[name, max(each.number for each in history)] = "it is the newest"
         held.update(((name, channel.number), f"{channel.name} names it") for channel in row.channels)
     for node, names in holding.reports.items():
         held.update((name, f"{node} said that it has it") for name in names)
     held.update((name, "it is read") for name, at in holding.reads.items() if hub.wall - at < READING)
     held.update((name, "it is pinned") for name in holding.pins)
-    return Seen(sources, held)
+    return Seen(sources, members, held)
 
 
 def check_gone(before: Seen, now: Seen) -> None:
-    """What went between the two was held by nothing, and nothing that is there came from it."""
+    """What went between the two was held by nothing, nothing that is there came from it, and bundles are complete."""
     gone = before.sources.keys() - now.sources.keys()
     for name in gone:
         assert name not in before.held, f"{name} went though {before.held[name]}"
     for child, sources in now.sources.items():
         lost = gone & sources
         assert not lost, f"{lost} went though {child} came from it"
+    for bundle, members in now.members.items():
+        lacking = members - now.sources.keys()
+        assert not lacking, f"{bundle} is there without {lacking}"
 
 
 def refs(hub: GcHub) -> Iterator[ManifestRef]:

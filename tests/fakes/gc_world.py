@@ -43,7 +43,7 @@ class GcWorld:
         self._young: frozenset[Digest] = frozenset()
         self._stepping = False
         self._pauses: list[int] = []
-        self.before = gc_laws.Seen({}, {})
+        self.before = gc_laws.Seen({}, {}, {})
         self.retain("acme/*", 1)
         for node in NODES:
             invite = self.hub.catalog.nodes.invite(node, {}, expires_at=1e9, now=self.hub.wall)
@@ -62,10 +62,7 @@ class GcWorld:
         self.before = now
 
     def pick(self, which: int) -> Name:
-        """One of the releases that are here; those that nothing holds have the low numbers, and come again after all.
-
-        A release that something came from is held by that here.
-        """
+        """Any release for odd numbers; for even ones one that nothing holds and nothing came from, if there is one."""
         sources = self.before.sources
         bound = self.before.held.keys() | {name for each in sources.values() for name in each}
         names = sorted(sources, key=lambda name: (name in bound, name))
@@ -78,22 +75,26 @@ class GcWorld:
         self.hub.die()
 
     def fill(self, count: int) -> None:
-        """So many releases more that nothing holds but the last of them."""
+        """So many releases more, in pairs of a parent and its child; only the last of each model are held."""
         for number in range(count):
-            self.offer("acme/vest", [(number * 5 + 9) % 12, number % 12][: 1 + number % 2])
+            model = MODELS[number // 2 % 2]
+            parents = [max(name for name in self.before.sources if name[0] == model)] if number % 2 else []
+            self.offer(model, [(number * 5 + 9) % 12, number % 12][: 1 + number % 2], "", parents)
             self.push_on(-1, 100)
-        self.look()
+            self.look()
 
     def end(self) -> None:
         """All that is garbage goes with the next gc of a hub that was killed."""
-        self.die()
-        self.hub.wall += 20_000.0
-        self.hub.writer.seal()
-        for _ in self.hub.collector.run("a", dry=False, grace=0.0):
-            pass
-        gc_laws.check_clean(self.hub)
-        gc_laws.check_whole(self.hub)
-        self.hub.close()
+        try:
+            self.die()
+            self.hub.wall += 20_000.0
+            self.hub.writer.seal()
+            for _ in self.hub.collector.run("a", dry=False, grace=0.0):
+                pass
+            gc_laws.check_clean(self.hub)
+            gc_laws.check_whole(self.hub)
+        finally:
+            self.hub.close()
 
     # --- pushes ---
 
@@ -230,7 +231,8 @@ class GcWorld:
             self._young = frozenset(place.digest for place in self.hub.places() if place.pack in young)
 
     def gc_on(self, steps: int) -> None:
-        """So many steps, or to its end; what lay in a young pack when it began is still known after each."""
+        """So many steps, or to its end; what lay in a young pack when it began is known after them."""
+        young = self._young if self._gc is not None else frozenset()
         removed = 0
         for _ in range(steps):
             progress = self._step()
@@ -240,7 +242,7 @@ class GcWorld:
                 self.look()
             removed = progress.removed
         known = {place.digest for place in self.hub.places()}
-        assert self._gc is None or known >= self._young, "a chunk of a young pack was swept"
+        assert known >= young, "a chunk of a young pack was swept"
 
     def _step(self) -> Progress | None:
         if self._gc is None:
