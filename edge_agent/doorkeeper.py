@@ -231,7 +231,7 @@ class _Side(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes what the other side said before there was anybody to hear it: gRPC's settings, as a rule.
 
-        The other side can't be told to wait: in Python 3.11.2, Debian 12's, a transport reads though it was paused here.
+        The other side can't be told to wait: in Python 3.11.2, Debian 12's, what is paused here reads all the same.
         """
         self.transport = cast("asyncio.Transport", transport)
         self.transport.write(self.other.early)
