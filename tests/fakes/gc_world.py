@@ -62,11 +62,10 @@ class GcWorld:
         self.before = now
 
     def pick(self, which: int) -> Name:
-        """Any release for odd numbers; for even ones one that nothing holds and nothing came from, if there is one."""
-        sources = self.before.sources
-        bound = self.before.held.keys() | {name for each in sources.values() for name in each}
-        names = sorted(sources, key=lambda name: (name in bound, name))
-        free = sum(name not in bound for name in names)
+        """Any release for odd numbers; for even ones one that nothing holds, if there is one."""
+        held = self.before.held
+        names = sorted(self.before.sources, key=lambda name: (name in held, name))
+        free = sum(name not in held for name in names)
         return names[which % len(names)] if which % 2 or not free else names[which // 2 % free]
 
     def die(self) -> None:
@@ -79,9 +78,19 @@ class GcWorld:
         for number in range(count):
             model = MODELS[number // 2 % 2]
             parents = [max(name for name in self.before.sources if name[0] == model)] if number % 2 else []
-            self.offer(model, [(number * 5 + 9) % 12, number % 12][: 1 + number % 2], "", parents)
+            blocks = [(number * 5 + 9) % 12, number % 12][: 1 + number % 2]
+            self.offer(model, blocks, "", parents, file=f"m{number}-{self.hub.wall:.0f}")  # a manifest of its own
             self.push_on(-1, 100)
             self.look()
+
+    def rest(self) -> None:
+        """Nodes fall silent, nothing is pinned any more, and whoever read has read."""
+        for node in NODES:
+            self.report(node, [], Phase.ACTIVE)
+        for name in sorted(self.holding.pins):
+            self.unpin(name)
+        self.hub.wall += 5_000.0
+        self.look()
 
     def end(self) -> None:
         """All that is garbage goes with the next gc of a hub that was killed."""
@@ -107,6 +116,7 @@ class GcWorld:
         *,
         bundled: bool = False,
         broken: frozenset[int] = frozenset(),
+        file: str = "m",
     ) -> None:
         """A push is about to begin; the oldest is cut when there are too many. Sources are parents or members."""
         models = self.hub.catalog.models
@@ -115,7 +125,7 @@ class GcWorld:
         parents = [Parent(parse_model(name), at, digest, "fine-tuned-from") for (name, at), digest in found]
         members = [Member(parse_model(name), at, digest, f"part-{at}-of-{name[5:]}") for (name, at), digest in found]
         what = publication(
-            {"m": b"".join(BLOCKS[block] for block in blocks)},
+            {file: b"".join(BLOCKS[block] for block in blocks)},
             model=model,
             number=number,
             channel=channel,

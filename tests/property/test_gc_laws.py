@@ -43,24 +43,18 @@ STEPS_OF_A_GC = st.sampled_from((1, 1, 2, 2, 3, 3, 5, 8, 100))
 DEED = st.one_of(st.sampled_from(HOLDING), st.sampled_from(sorted(DEEDS)))
 
 
-class GcBesideAll(RuleBasedStateMachine):
-    """What people, pushes, nodes, jobs and a gc do to a hub's stores, in any order."""
+class GcAmidDeeds(RuleBasedStateMachine):
+    """One gc after the other, each with much to remove, and what people, nodes and jobs do between its steps."""
 
     @initialize()
     def begin(self) -> None:
         self.world = GcWorld()
 
-    # --- anything, and things one after the other ---
-
-    @rule(deed=DEED, which=WHICH)
-    def do(self, deed: str, which: int) -> None:
-        DEEDS[deed](self.world, which)
-
     @rule(
         before=st.lists(st.tuples(DEED, WHICH), max_size=2),
         amid=st.lists(st.tuples(STEPS_OF_A_GC, DEED, WHICH), min_size=1, max_size=4),
         grace=st.sampled_from((0.0, 0.0, GRACE)),
-        more=st.integers(0, 7),
+        more=st.sampled_from((0, 4, 8, 12)),
         keep=st.sampled_from(((1, None), (1, None), (None, 0.5))),
     )
     def do_beside_a_gc(
@@ -75,8 +69,10 @@ class GcBesideAll(RuleBasedStateMachine):
         world = self.world
         world.gc_on(1_000)
         if more:
+            world.rest()
             world.fill(more)
             world.retain("acme/*", *keep)
+            world.retain("acme/vest", *keep)
             world.hub.wall += 1.0
         for deed, which in before:
             DEEDS[deed](world, which)
@@ -87,6 +83,32 @@ class GcBesideAll(RuleBasedStateMachine):
             DEEDS[deed](world, which)
             world.look()
         world.gc_on(1_000)
+
+    # --- laws ---
+
+    @invariant()
+    def what_went_was_held_by_nothing(self) -> None:
+        if hasattr(self, "world"):
+            self.world.look()
+
+    @invariant()
+    def whatever_a_release_needs_is_here_and_right(self) -> None:
+        if hasattr(self, "world"):
+            gc_laws.check_whole(self.world.hub)
+
+    def teardown(self) -> None:
+        if hasattr(self, "world"):
+            self.world.end()
+
+
+class GcBesideAll(GcAmidDeeds):
+    """What people, pushes, nodes, jobs and a gc do to a hub's stores, in any order."""
+
+    # --- anything ---
+
+    @rule(deed=DEED, which=WHICH)
+    def do(self, deed: str, which: int) -> None:
+        DEEDS[deed](self.world, which)
 
     @rule(
         model=st.sampled_from(MODELS),
@@ -163,35 +185,28 @@ class GcBesideAll(RuleBasedStateMachine):
             failpoints.watch(None)
         self.world.die()
 
-    # --- laws ---
 
-    @invariant()
-    def what_went_was_held_by_nothing(self) -> None:
-        if hasattr(self, "world"):
-            self.world.look()
-
-    @invariant()
-    def whatever_a_release_needs_is_here_and_right(self) -> None:
-        if hasattr(self, "world"):
-            gc_laws.check_whole(self.world.hub)
-
-    def teardown(self) -> None:
-        if hasattr(self, "world"):
-            self.world.end()
+STEPS = int(os.environ.get("MODELSYNCD_GC_STEPS", "1200"))  # of both machines together; 100,000 are the full reach
+RUN = 40  # steps from one beginning, at most
 
 
-STEPS = int(os.environ.get("MODELSYNCD_GC_STEPS", "1200"))  # 100,000 are the full reach
-RUN = 40  # steps from one beginning
-
-
-@pytest.mark.slow
-def test_gc_beside_pushes_bundles_pins_moves_nodes_readers_and_kills_takes_all_garbage_and_nothing_else() -> None:
+def _walk(machine: type[RuleBasedStateMachine], steps: int) -> None:
     reach = settings(
-        max_examples=STEPS // RUN,
+        max_examples=steps // RUN,
         stateful_step_count=RUN,
         deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(GcBesideAll, settings=reach)
+    run_state_machine_as_test(machine, settings=reach)
+
+
+@pytest.mark.slow
+def test_what_comes_to_be_held_while_a_gc_removes_and_sweeps_stays() -> None:
+    _walk(GcAmidDeeds, STEPS // 6)
+
+
+@pytest.mark.slow
+def test_gc_beside_pushes_bundles_pins_moves_nodes_readers_and_kills_takes_all_garbage_and_nothing_else() -> None:
+    _walk(GcBesideAll, STEPS - STEPS // 6)
