@@ -38,7 +38,7 @@ class GcWorld:
         self.hub = GcHub(self._pause)
         self.holding = gc_laws.Holding()
         self.pushes: list[Pushing] = []
-        self.content: dict[Name, Sequence[int]] = {}
+        self.content: dict[Name, tuple[Sequence[int], str]] = {}
         self._gc: Iterator[Progress] | None = None
         self._young: frozenset[Digest] = frozenset()
         self._stepping = False
@@ -133,7 +133,7 @@ class GcWorld:
             parents=() if bundled else tuple(parents),
             members=tuple(members) if bundled else (),
         )
-        self.content[model, number] = blocks
+        self.content[model, number] = blocks, file
         self.pushes = [*self.pushes, Pushing(self.hub.intake(), what, self.hub.wall, broken)][-PUSHES:]
 
     def push_on(self, which: int, steps: int, pauses: Sequence[int] = ()) -> None:
@@ -162,6 +162,12 @@ class GcWorld:
     def come_from(self, which: int, *, bundled: bool, steps: int) -> None:
         """A child of a release, or a bundle with it as its member, is offered, and pushed so many steps."""
         self.offer(MODELS[which % 3], [which % 12], sources=[self.pick(which)], bundled=bundled)
+        self.push_on(-1, steps)
+
+    def repeat(self, which: int, steps: int) -> None:
+        """A release with the very manifest of another is offered, and pushed so many steps."""
+        blocks, file = self.content[self.pick(which)]
+        self.offer(MODELS[which % 3], blocks, file=file)
         self.push_on(-1, steps)
 
     def push_all(self) -> None:
@@ -284,7 +290,8 @@ DEEDS: dict[str, Deed] = {
     "begin a bundle": lambda world, which: world.come_from(which, bundled=True, steps=2),
     "bear a child": lambda world, which: world.come_from(which, bundled=False, steps=100),
     "put a bundle together": lambda world, which: world.come_from(which, bundled=True, steps=100),
-    "offer the same": lambda world, which: world.offer(MODELS[which % 3], world.content[world.pick(which)]),
+    "offer the same": lambda world, which: world.repeat(which, 0),
+    "push the same": lambda world, which: world.repeat(which, 100),
     "offer another": lambda world, which: world.offer(MODELS[which % 3], [which % 12, (which + 5) % 12]),
     "push a step": lambda world, which: world.push_on(which, 1),
     "push two steps": lambda world, which: world.push_on(-1, 2),
@@ -305,6 +312,7 @@ HOLDING = (
     "put a bundle together",
     "begin a child",
     "begin a bundle",
+    "push the same",
     "push all",
 )
 """Deeds by which something comes to be held, or begins to."""

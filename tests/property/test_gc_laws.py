@@ -22,7 +22,7 @@ from tests.fakes import gc_laws
 from tests.fakes.gc_hub import Killed
 from tests.fakes.gc_world import CHANNELS, DEEDS, HOLDING, MODELS, NODES, GcWorld
 
-GRACE = 100.0
+GRACE = 10_000.0  # seconds: longer than a push is remembered
 DEADLY = (
     Point.RELEASES_REMOVED,
     Point.CHUNKS_SWEPT,
@@ -55,14 +55,17 @@ class GcAmidDeeds(RuleBasedStateMachine):
         amid=st.lists(st.tuples(STEPS_OF_A_GC, DEED, WHICH), min_size=1, max_size=4),
         grace=st.sampled_from((0.0, 0.0, GRACE)),
         more=st.sampled_from((0, 4, 8, 12)),
+        pause=st.sampled_from((1.0, 4_000.0)),
         keep=st.sampled_from(((1, None), (1, None), (None, 0.5))),
     )
     def do_beside_a_gc(
         self,
+        *,
         before: Sequence[tuple[str, int]],
         amid: Sequence[tuple[int, str, int]],
         grace: float,
         more: int,
+        pause: float,
         keep: tuple[int | None, float | None],
     ) -> None:
         """One that goes from its beginning to its end."""
@@ -73,7 +76,7 @@ class GcAmidDeeds(RuleBasedStateMachine):
             world.fill(more)
             world.retain("acme/*", *keep)
             world.retain("acme/vest", *keep)
-            world.hub.wall += 1.0
+            world.hub.wall += pause
         for deed, which in before:
             DEEDS[deed](world, which)
             world.look()
